@@ -1,1 +1,29 @@
-//! Placeholder, replaced by the first commit of this package.
+//! Candid types of the contract `btc.did`, shared by the canister, the adapter and the tests.
+//!
+//! The types carry no logic: whoever receives one checks it. `btc.did` beside this package is the
+//! authority; a test holds every method of it against the Rust types.
+
+mod config;
+mod feed;
+mod http;
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{
+    Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
+};
+pub use feed::{
+    BlockPart, FeedError, FeedState, FeedStateArgs, FeedStateResult, HalfReceived, PartError,
+    PartOutcome, PushBlocksResult, PushReceipt, Rejection,
+};
+pub use http::{HttpHeader, HttpRequest, HttpResponse};
+pub use read::{
+    Balance, BlockHeaders, BlockId, BlockchainInfo, GetBalanceArgs, GetBalanceResult,
+    GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult, HeaderSelector,
+    OutPoint, Owner, ReadError, Utxo, UtxosFilter, UtxosPage,
+};
+
+/// The contract itself, as it is put into the Wasm's `candid:service` metadata.
+pub const BTC_DID: &str = include_str!("../btc.did");

@@ -1,0 +1,142 @@
+//! Arguments of `init`, `post_upgrade` and `set_config`, and the answer of `get_config`.
+
+use candid::{CandidType, Nat, Principal};
+use serde::Deserialize;
+
+/// An on/off setting, spelled as the official Bitcoin canister spells it.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// On.
+    #[serde(rename = "enabled")]
+    Enabled,
+    /// Off.
+    #[serde(rename = "disabled")]
+    Disabled,
+}
+
+/// The official Bitcoin canister's network names.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Bitcoin's main network.
+    #[serde(rename = "mainnet")]
+    Mainnet,
+    /// Testnet4; also what a canister on signet reports, since the official interface has no name for it.
+    #[serde(rename = "testnet")]
+    Testnet,
+    /// A local regression-test network.
+    #[serde(rename = "regtest")]
+    Regtest,
+}
+
+/// The Bitcoin networks Millrace follows.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chain {
+    /// Bitcoin's main network.
+    #[serde(rename = "mainnet")]
+    Mainnet,
+    /// Testnet4 (BIP94).
+    #[serde(rename = "testnet4")]
+    Testnet4,
+    /// The default signet (BIP325).
+    #[serde(rename = "signet")]
+    Signet,
+    /// A local regression-test network.
+    #[serde(rename = "regtest")]
+    Regtest,
+}
+
+/// Every spelling of a network that the initial configuration accepts.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitNetwork {
+    /// Bitcoin's main network.
+    #[serde(rename = "mainnet")]
+    Mainnet,
+    /// Testnet4, under the official interface's name.
+    #[serde(rename = "testnet")]
+    Testnet,
+    /// Testnet4.
+    #[serde(rename = "testnet4")]
+    Testnet4,
+    /// The default signet.
+    #[serde(rename = "signet")]
+    Signet,
+    /// A local regression-test network.
+    #[serde(rename = "regtest")]
+    Regtest,
+}
+
+/// What one heartbeat may spend on work after it has drained the queue.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Instructions, as `performance_counter(0)` counts them.
+    pub instructions_per_heartbeat: u64,
+    /// Distinct 4 KiB pages of stable memory written.
+    pub stable_pages_per_heartbeat: u32,
+}
+
+/// The initial configuration. An absent field takes the default named at the field.
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct InitConfig {
+    /// Difficulty-weighted depth at which a block is stable; 144.
+    pub stability_threshold: Option<Nat>,
+    /// The Bitcoin network; regtest, as in the official canister. Cannot be changed later.
+    pub network: Option<InitNetwork>,
+    /// Who is asked with `bitcoin_get_successors`; the management canister.
+    pub blocks_source: Option<Principal>,
+    /// Whether `blocks_source` is asked; enabled, unless `adapters` names somebody.
+    pub pull: Option<Flag>,
+    /// Who may push blocks; nobody.
+    pub adapters: Option<Vec<Principal>>,
+    /// Whether new blocks are taken in at all; enabled.
+    pub syncing: Option<Flag>,
+    /// Budgets of one heartbeat; the canister's defaults.
+    pub budgets: Option<Budgets>,
+}
+
+/// A change of configuration: absent fields stay as they are.
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetConfigRequest {
+    /// Difficulty-weighted depth at which a block is stable.
+    pub stability_threshold: Option<Nat>,
+    /// Whether `blocks_source` is asked.
+    pub pull: Option<Flag>,
+    /// Who may push blocks: the whole new list.
+    pub adapters: Option<Vec<Principal>>,
+    /// Whether new blocks are taken in at all.
+    pub syncing: Option<Flag>,
+    /// Budgets of one heartbeat.
+    pub budgets: Option<Budgets>,
+}
+
+/// The argument of `init` and of `post_upgrade`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "decoded once per installation")]
+pub enum CanisterArg {
+    /// For installing and reinstalling.
+    #[serde(rename = "init")]
+    Init(InitConfig),
+    /// For upgrading.
+    #[serde(rename = "upgrade")]
+    Upgrade(Option<SetConfigRequest>),
+}
+
+/// The configuration in force.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Difficulty-weighted depth at which a block is stable.
+    pub stability_threshold: Nat,
+    /// The network under the official interface's name.
+    pub network: Network,
+    /// The network.
+    pub chain: Chain,
+    /// Who is asked with `bitcoin_get_successors` when `pull` is enabled.
+    pub blocks_source: Principal,
+    /// Whether `blocks_source` is asked.
+    pub pull: Flag,
+    /// Who may push blocks.
+    pub adapters: Vec<Principal>,
+    /// Whether new blocks are taken in at all.
+    pub syncing: Flag,
+    /// Budgets of one heartbeat.
+    pub budgets: Budgets,
+}

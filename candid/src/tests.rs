@@ -1,0 +1,90 @@
+//! The Rust types against `btc.did`, method by method, in both directions.
+
+use candid::types::internal::TypeContainer;
+use candid::types::subtype::equal;
+use candid::types::{Type, TypeInner};
+use candid_parser::utils::CandidSource;
+
+use crate::*;
+
+fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Type>) {
+    match method {
+        "get_utxos" | "get_utxos_query" => (
+            vec![types.add::<GetUtxosArgs>()],
+            vec![types.add::<GetUtxosResult>()],
+        ),
+        "get_balance" | "get_balance_query" => (
+            vec![types.add::<GetBalanceArgs>()],
+            vec![types.add::<GetBalanceResult>()],
+        ),
+        "get_block_headers" | "get_block_headers_query" => (
+            vec![types.add::<GetBlockHeadersArgs>()],
+            vec![types.add::<GetBlockHeadersResult>()],
+        ),
+        "get_blockchain_info" => (vec![], vec![types.add::<BlockchainInfo>()]),
+        "get_config" => (vec![], vec![types.add::<Config>()]),
+        "set_config" => (vec![types.add::<SetConfigRequest>()], vec![]),
+        "feed_state" => (
+            vec![types.add::<FeedStateArgs>()],
+            vec![types.add::<FeedStateResult>()],
+        ),
+        "push_blocks" => (
+            vec![types.add::<Vec<BlockPart>>()],
+            vec![types.add::<PushBlocksResult>()],
+        ),
+        "http_request" => (
+            vec![types.add::<HttpRequest>()],
+            vec![types.add::<HttpResponse>()],
+        ),
+        other => panic!("method {other} of btc.did has no Rust signature here"),
+    }
+}
+
+#[test]
+fn rust_types_equal_the_contract() {
+    let (mut env, actor) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
+    let actor = actor.expect("btc.did declares a service");
+    let service = env
+        .as_service(&actor)
+        .expect("the actor is a service")
+        .to_vec();
+    assert!(!service.is_empty(), "the contract declares methods");
+    for (name, declared) in &service {
+        let function = env
+            .as_func(declared)
+            .expect("a service's members are functions")
+            .clone();
+        let mut types = TypeContainer::new();
+        let (args, results) = rust_signature(&mut types, name);
+        assert_eq!(
+            args.len(),
+            function.args.len(),
+            "{name}: number of arguments"
+        );
+        assert_eq!(
+            results.len(),
+            function.rets.len(),
+            "{name}: number of results"
+        );
+        let declared = function.args.iter().chain(&function.rets);
+        for (rust, did) in args.into_iter().chain(results).zip(declared) {
+            let rust = env.merge_type(types.env.clone(), rust);
+            equal(&mut Default::default(), &env, &rust, did)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+}
+
+#[test]
+fn init_argument_equals_the_contract() {
+    let (mut env, actor) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
+    let actor = actor.expect("btc.did declares a service");
+    let TypeInner::Class(args, _) = actor.as_ref() else {
+        panic!("btc.did declares no init argument");
+    };
+    assert_eq!(args.len(), 1);
+    let mut types = TypeContainer::new();
+    let rust = types.add::<CanisterArg>();
+    let rust = env.merge_type(types.env, rust);
+    equal(&mut Default::default(), &env, &rust, &args[0]).expect("canister_arg differs");
+}

@@ -1,0 +1,238 @@
+//! The IC's reject codes and error codes, and the error every user-visible operation returns.
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! error_codes {
+    ($($name:ident = $value:literal,)*) => {
+        /// Reason of a rejection, by the IC's variant names and numbers.
+        ///
+        /// The hundreds digit is the reject code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[expect(missing_docs, reason = "the names are the IC's and explain themselves")]
+        pub enum ErrorCode {
+            $($name = $value,)*
+        }
+
+        impl ErrorCode {
+            /// Every code, in ascending order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns the IC's variant name, for example `CanisterCalledTrap`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    SubnetOversubscribed = 101,
+    MaxNumberOfCanistersReached = 102,
+    CanisterQueueFull = 201,
+    IngressMessageTimeout = 202,
+    CanisterQueueNotEmpty = 203,
+    IngressHistoryFull = 204,
+    CanisterIdAlreadyExists = 205,
+    StopCanisterRequestTimeout = 206,
+    CanisterOutOfCycles = 207,
+    CertifiedStateUnavailable = 208,
+    CanisterInstallCodeRateLimited = 209,
+    CanisterHeapDeltaRateLimited = 210,
+    CanisterNotFound = 301,
+    CanisterSnapshotNotFound = 305,
+    InsufficientMemoryAllocation = 402,
+    InsufficientCyclesForCreateCanister = 403,
+    SubnetNotFound = 404,
+    CanisterNotHostedBySubnet = 405,
+    CanisterRejectedMessage = 406,
+    UnknownManagementMessage = 407,
+    InvalidManagementPayload = 408,
+    CanisterSnapshotImmutable = 409,
+    CanisterTrapped = 502,
+    CanisterCalledTrap = 503,
+    CanisterContractViolation = 504,
+    CanisterInvalidWasm = 505,
+    CanisterDidNotReply = 506,
+    CanisterOutOfMemory = 507,
+    CanisterStopped = 508,
+    CanisterStopping = 509,
+    CanisterNotStopped = 510,
+    CanisterStoppingCancelled = 511,
+    CanisterInvalidController = 512,
+    CanisterFunctionNotFound = 513,
+    CanisterNonEmpty = 514,
+    QueryCallGraphLoopDetected = 517,
+    InsufficientCyclesInCall = 520,
+    CanisterWasmEngineError = 521,
+    CanisterInstructionLimitExceeded = 522,
+    CanisterMemoryAccessLimitExceeded = 524,
+    QueryCallGraphTooDeep = 525,
+    QueryCallGraphTotalInstructionLimitExceeded = 526,
+    CompositeQueryCalledInReplicatedMode = 527,
+    QueryTimeLimitExceeded = 528,
+    QueryCallGraphInternal = 529,
+    InsufficientCyclesInComputeAllocation = 530,
+    InsufficientCyclesInMemoryAllocation = 531,
+    InsufficientCyclesInMemoryGrow = 532,
+    ReservedCyclesLimitExceededInMemoryAllocation = 533,
+    ReservedCyclesLimitExceededInMemoryGrow = 534,
+    InsufficientCyclesInMessageMemoryGrow = 535,
+    CanisterMethodNotFound = 536,
+    CanisterWasmModuleNotFound = 537,
+    CanisterAlreadyInstalled = 538,
+    CanisterWasmMemoryLimitExceeded = 539,
+    ReservedCyclesLimitIsTooLow = 540,
+    DeadlineExpired = 601,
+    ResponseDropped = 602,
+}
+
+impl ErrorCode {
+    /// Returns the number, 101 to 602.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// Returns the class of the error, which canisters see as `msg_reject_code`.
+    #[must_use]
+    pub const fn reject_code(self) -> RejectCode {
+        match self.number() / 100 {
+            1 => RejectCode::SysFatal,
+            2 => RejectCode::SysTransient,
+            3 => RejectCode::DestinationInvalid,
+            4 => RejectCode::CanisterReject,
+            5 => RejectCode::CanisterError,
+            _ => RejectCode::SysUnknown,
+        }
+    }
+
+    /// Returns the code with this variant name, or `None`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.name() == name)
+    }
+}
+
+/// Class of a rejection (interface specification, "Reject codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RejectCode {
+    /// Fatal system error; a retry is unlikely to help.
+    SysFatal = 1,
+    /// Transient system error; a retry may help.
+    SysTransient = 2,
+    /// The destination does not exist.
+    DestinationInvalid = 3,
+    /// The callee rejected the call.
+    CanisterReject = 4,
+    /// The callee failed.
+    CanisterError = 5,
+    /// The outcome is unknown: a best-effort call passed its deadline or its response was dropped.
+    SysUnknown = 6,
+}
+
+impl RejectCode {
+    /// Returns the number that canisters and agents see, 1 to 6.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the IC's variant name, for example `CanisterError`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SysFatal => "SysFatal",
+            Self::SysTransient => "SysTransient",
+            Self::DestinationInvalid => "DestinationInvalid",
+            Self::CanisterReject => "CanisterReject",
+            Self::CanisterError => "CanisterError",
+            Self::SysUnknown => "SysUnknown",
+        }
+    }
+}
+
+/// A rejection as users see it: code and the IC's wording.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{}: {message}", .code.name())]
+pub struct UserError {
+    /// Reason; the reject code derives from it.
+    pub code: ErrorCode,
+    /// The IC's wording, naming the offending value.
+    pub message: String,
+}
+
+impl UserError {
+    /// Returns an error with this code and wording.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// Returns the class of the error.
+    #[must_use]
+    pub const fn reject_code(&self) -> RejectCode {
+        self.code.reject_code()
+    }
+}
+
+/// Why an administrative operation on the network failed (nothing changed).
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// No canister has this id.
+    #[error("canister {0} not found")]
+    CanisterNotFound(candid::Principal),
+    /// The canister exists but holds no module, so it has no stable memory.
+    #[error("canister {0} has no code installed")]
+    CanisterIsEmpty(candid::Principal),
+    /// No subnet has this id.
+    #[error("subnet {0} not found")]
+    SubnetNotFound(candid::Principal),
+    /// Time only moves forward.
+    #[error(
+        "cannot set the time to {requested_ns} ns, which is before the current time {current_ns} ns"
+    )]
+    TimeInPast {
+        /// What was asked for.
+        requested_ns: u64,
+        /// The network's time.
+        current_ns: u64,
+    },
+    /// A subnet specification cannot be used.
+    #[error("invalid subnet specification: {0}")]
+    InvalidSubnet(String),
+    /// Stable memory does not fit.
+    #[error("stable memory of {bytes} bytes exceeds the limit of {limit} bytes")]
+    StableMemoryTooLarge {
+        /// Size asked for.
+        bytes: u64,
+        /// Largest size.
+        limit: u64,
+    },
+    /// The message was not answered within the given number of rounds.
+    #[error("failed to answer to ingress {message} after {rounds} rounds")]
+    NotAnswered {
+        /// Message in question.
+        message: String,
+        /// Rounds executed.
+        rounds: u32,
+    },
+    /// No such message was submitted.
+    #[error("no ingress message {0}")]
+    UnknownIngress(String),
+    /// No management call waits under this callback id.
+    #[error("no management call waits for a consensus response under callback {0}")]
+    UnknownConsensusCall(u64),
+    /// Saved state could not be written or read.
+    #[error("saved state in {path}: {reason}")]
+    SavedState {
+        /// File or folder.
+        path: std::path::PathBuf,
+        /// What went wrong and what to do.
+        reason: String,
+    },
+}

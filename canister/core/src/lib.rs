@@ -1,1 +1,46 @@
-//! Placeholder, replaced by the first commit of this package.
+//! Bitcoin logic as pure functions and state machines.
+//!
+//! Nothing here knows the Internet Computer, stable memory, Candid, a clock, files or randomness:
+//! time, look-ups and budgets are arguments, decisions and typed errors are results. That is what
+//! lets the canister, the adapter and a simulator run the same code.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`header`] | whether a header may follow its parent |
+//! | [`tree`] | which unstable header or block is where, and which tip is best |
+//! | [`stability`] | when the oldest unstable block is final enough to retire |
+//! | [`block`] | whether bytes are a well-formed block |
+//! | [`delta`] | what a block changes in the UTXO set |
+//! | [`script`] | which script an address names, and the reverse |
+//! | [`page`] | where a paged answer goes on |
+//! | [`sync`] | what to ask a pull source next |
+//! | [`assembly`] | which pushed chunk may be written where |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod assembly;
+pub mod block;
+mod bytes;
+pub mod delta;
+pub mod header;
+pub mod network;
+pub mod page;
+pub mod script;
+pub mod stability;
+pub mod sync;
+pub mod tree;
+pub mod units;
+
+#[cfg(test)]
+mod fixtures;
+
+pub use bitcoin::{Amount, BlockHash, OutPoint, Script, ScriptBuf, Txid};
+pub use network::Network;
+pub use units::{Bytes, Height, Instructions, Pages, UnixSeconds};

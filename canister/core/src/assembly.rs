@@ -1,0 +1,1 @@
+//! Which pushed chunk may be written where.

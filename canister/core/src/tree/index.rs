@@ -1,0 +1,83 @@
+//! Orders over the tree's nodes, so that "best", "worst" and "next" are look-ups, not scans.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use super::{BlockStatus, Node, NodeId};
+use crate::header::ChainWork;
+use crate::units::Height;
+
+/// More work ranks higher, then earlier arrival.
+pub(super) type Rank = (ChainWork, Reverse<u64>, NodeId);
+
+/// Sets that hold each node exactly where its status and position say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Indexes {
+    /// Valid nodes by work, then header arrival.
+    pub(super) headers: BTreeSet<Rank>,
+    /// Connected nodes by work, then body arrival.
+    pub(super) connected: BTreeSet<Rank>,
+    /// Nodes whose body is held and whose parent is connected, by work, then body arrival.
+    pub(super) connectable: BTreeSet<Rank>,
+    /// Valid nodes without a body, lowest first, then by header arrival.
+    pub(super) bodiless: BTreeSet<(Height, u64, NodeId)>,
+    /// Nodes without children, invalid ones first, then by rank: the front is shed first.
+    pub(super) leaves: BTreeSet<(bool, Rank)>,
+}
+
+impl Indexes {
+    /// Enters a node according to its status.
+    pub(super) fn enter(&mut self, id: NodeId, node: &Node, parent_connected: bool) {
+        match node.status {
+            BlockStatus::HeaderOnly => {
+                self.bodiless.insert(bodiless_key(id, node));
+            }
+            BlockStatus::BodyHeld => {
+                if parent_connected {
+                    self.connectable.insert(body_rank(id, node));
+                }
+            }
+            BlockStatus::Connected => {
+                self.connected.insert(body_rank(id, node));
+            }
+            BlockStatus::Invalid(_) => {}
+        }
+        if node.is_valid() {
+            self.headers.insert(header_rank(id, node));
+        }
+        if node.children.is_empty() {
+            self.leaves.insert(leaf_key(id, node));
+        }
+    }
+
+    /// Removes a node from all orders; its fields must be those it was entered with.
+    pub(super) fn leave(&mut self, id: NodeId, node: &Node) {
+        self.bodiless.remove(&bodiless_key(id, node));
+        self.connectable.remove(&body_rank(id, node));
+        self.connected.remove(&body_rank(id, node));
+        self.headers.remove(&header_rank(id, node));
+        self.leaves.remove(&leaf_key(id, node));
+    }
+}
+
+impl Node {
+    pub(super) const fn is_valid(&self) -> bool {
+        !matches!(self.status, BlockStatus::Invalid(_))
+    }
+}
+
+fn header_rank(id: NodeId, node: &Node) -> Rank {
+    (node.context.chain_work(), Reverse(node.header_sequence), id)
+}
+
+fn body_rank(id: NodeId, node: &Node) -> Rank {
+    (node.context.chain_work(), Reverse(node.body_sequence), id)
+}
+
+fn bodiless_key(id: NodeId, node: &Node) -> (Height, u64, NodeId) {
+    (node.context.height(), node.header_sequence, id)
+}
+
+fn leaf_key(id: NodeId, node: &Node) -> (bool, Rank) {
+    (node.is_valid(), header_rank(id, node))
+}

@@ -1,0 +1,224 @@
+//! Takes in headers, and sheds the branch with least work when the tree is full.
+
+use bitcoin::BlockHash;
+use bitcoin::block::Header;
+
+use super::{BlockStatus, Node, NodeId, Tree, TreeError};
+use crate::header::{HeaderContext, SkipList, skip_height};
+use crate::units::UnixSeconds;
+
+/// What became of a header that was not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is in the tree now.
+    New,
+    /// It already was, with this status.
+    Known(BlockStatus),
+}
+
+impl Tree {
+    /// Takes in a header whose parent is known. Costs O(log n) and one header check.
+    ///
+    /// A full tree sheds the leaf with least work, invalid ones first, but never the best header
+    /// or block tip and never the new header's parent; what was shed appears in
+    /// [`super::TreeChanges::removes`].
+    ///
+    /// # Errors
+    /// [`TreeError::UnknownParent`], [`TreeError::InvalidParent`], [`TreeError::Header`], or
+    /// [`TreeError::Full`] when the new header itself has least work.
+    pub fn insert_header(
+        &mut self,
+        header: &Header,
+        now: UnixSeconds,
+    ) -> Result<Inserted, TreeError> {
+        let hash = header.block_hash();
+        if let Some(node) = self.get(&hash) {
+            return Ok(Inserted::Known(node.status));
+        }
+        let parent_hash = header.prev_blockhash;
+        let unknown = TreeError::UnknownParent {
+            hash,
+            parent: parent_hash,
+        };
+        let parent_id = *self.by_hash.get(&parent_hash).ok_or(unknown.clone())?;
+        let parent = self.node(parent_id).ok_or(unknown)?;
+        if let BlockStatus::Invalid(reason) = parent.status {
+            return Err(TreeError::InvalidParent {
+                hash,
+                parent: parent_hash,
+                reason,
+            });
+        }
+        let context = parent.context.accept(header, self.network, now)?;
+        if self.len() >= self.capacity {
+            self.make_room(&context, parent_id)?;
+        }
+        let sequence = self.take_sequence();
+        self.attach(
+            context,
+            Some(parent_id),
+            BlockStatus::HeaderOnly,
+            sequence,
+            0,
+        );
+        Ok(Inserted::New)
+    }
+
+    /// Sheds one leaf in favour of `newcomer`.
+    fn make_room(&mut self, newcomer: &HeaderContext, parent: NodeId) -> Result<(), TreeError> {
+        let best_header = self.indexes.headers.last().map(|rank| rank.2);
+        let best_block = self.indexes.connected.last().map(|rank| rank.2);
+        let protected = |id: NodeId| {
+            id == parent || id == self.root || Some(id) == best_header || Some(id) == best_block
+        };
+        // At most four leaves are protected, so the search ends after five.
+        let victim = self
+            .indexes
+            .leaves
+            .iter()
+            .find(|(_, rank)| !protected(rank.2))
+            .filter(|(is_valid, rank)| !is_valid || rank.0 < newcomer.chain_work())
+            .map(|(_, rank)| rank.2);
+        let Some(victim) = victim else {
+            return Err(TreeError::Full {
+                hash: newcomer.hash(),
+                capacity: self.capacity,
+            });
+        };
+        self.remove_leaf(victim);
+        Ok(())
+    }
+
+    /// Adds a node below `parent` and returns its place.
+    pub(super) fn attach(
+        &mut self,
+        context: HeaderContext,
+        parent: Option<NodeId>,
+        status: BlockStatus,
+        header_sequence: u64,
+        body_sequence: u64,
+    ) -> NodeId {
+        let node = Node {
+            difficulty: context
+                .header()
+                .target()
+                .min(self.network.pow_limit())
+                .difficulty(self.network.params()),
+            context,
+            status,
+            header_sequence,
+            body_sequence,
+            parent,
+            skip: parent.and_then(|parent| self.skip_below(parent, &context)),
+            children: Vec::new(),
+        };
+        let hash = context.hash();
+        let parent_connected = parent.is_some_and(|id| self.is_connected(id));
+        if !node.is_valid() {
+            self.invalid_count += 1;
+        }
+        let id = self.store_node(node);
+        if let Some(parent) = parent {
+            self.reindex(parent, |node| node.children.push(id));
+        }
+        self.by_hash.insert(hash, id);
+        if let Some(Some(node)) = self.nodes.get(slot(id)) {
+            self.indexes.enter(id, node, parent_connected);
+        }
+        self.note_change(hash);
+        id
+    }
+
+    fn store_node(&mut self, node: Node) -> NodeId {
+        if let Some(id) = self.free.pop()
+            && let Some(place) = self.nodes.get_mut(slot(id))
+        {
+            *place = Some(node);
+            return id;
+        }
+        self.nodes.push(Some(node));
+        // The slab never outgrows the capacity by more than one node, far below 2^32.
+        NodeId::try_from(self.nodes.len() - 1).unwrap_or(NodeId::MAX)
+    }
+
+    /// Finds the skip ancestor of a child of `parent`; none when it is below the root.
+    fn skip_below(&self, parent: NodeId, child: &HeaderContext) -> Option<NodeId> {
+        self.ancestor(parent, skip_height(child.height()))
+    }
+
+    /// Removes a node without children.
+    pub(super) fn remove_leaf(&mut self, id: NodeId) {
+        let Some(node) = self.take_node(id) else {
+            return;
+        };
+        if let Some(parent) = node.parent {
+            self.reindex(parent, |node| node.children.retain(|child| *child != id));
+        }
+    }
+
+    /// Takes a node out of the slab and all orders, leaving its relatives as they are.
+    pub(super) fn take_node(&mut self, id: NodeId) -> Option<Node> {
+        let node = self.nodes.get_mut(slot(id))?.take()?;
+        self.indexes.leave(id, &node);
+        self.by_hash.remove(&node.hash());
+        self.free.push(id);
+        if !node.is_valid() {
+            self.invalid_count = self.invalid_count.saturating_sub(1);
+        }
+        self.note_removal(node.hash());
+        Some(node)
+    }
+
+    /// Changes a node and moves it to where it now belongs in all orders.
+    pub(super) fn reindex(&mut self, id: NodeId, change: impl FnOnce(&mut Node)) {
+        let parent_connected = self
+            .node(id)
+            .and_then(|node| node.parent)
+            .is_some_and(|parent| self.is_connected(parent));
+        let Some(Some(node)) = self.nodes.get_mut(slot(id)) else {
+            return;
+        };
+        self.indexes.leave(id, node);
+        change(node);
+        self.indexes.enter(id, node, parent_connected);
+    }
+
+    pub(super) fn is_connected(&self, id: NodeId) -> bool {
+        self.node(id)
+            .is_some_and(|node| node.status == BlockStatus::Connected)
+    }
+}
+
+fn slot(id: NodeId) -> usize {
+    // Ids come from slab positions, so they fit; a wrong one would only find no node.
+    usize::try_from(id).unwrap_or(usize::MAX)
+}
+
+impl SkipList for Tree {
+    type Id = NodeId;
+
+    fn height(&self, id: NodeId) -> Option<crate::units::Height> {
+        Some(self.node(id)?.context.height())
+    }
+
+    fn parent(&self, id: NodeId) -> Option<NodeId> {
+        self.node(id)?.parent
+    }
+
+    fn skip(&self, id: NodeId) -> Option<NodeId> {
+        // The pointed-to slot may have been reused after its block retired below the root; the
+        // height tells, because nothing in the tree is lower than the root.
+        let node = self.node(id)?;
+        let expected = skip_height(node.context.height());
+        let skip = node.skip?;
+        (self.node(skip)?.context.height() == expected).then_some(skip)
+    }
+}
+
+/// Hash order is only used where any fixed order does.
+impl Tree {
+    /// Returns the hashes of all nodes in hash order.
+    pub fn hashes(&self) -> impl Iterator<Item = &BlockHash> {
+        self.by_hash.keys()
+    }
+}

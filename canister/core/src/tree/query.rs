@@ -1,0 +1,171 @@
+//! Answers questions about the tree.
+
+use std::collections::BTreeSet;
+
+use bitcoin::BlockHash;
+
+use super::{BlockStatus, Node, NodeId, Tree};
+use crate::header::SkipList;
+use crate::units::Height;
+
+impl Tree {
+    /// Returns the number of nodes, root and invalid ones included.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// Returns whether the tree has no nodes, which never happens.
+    pub fn is_empty(&self) -> bool {
+        self.by_hash.is_empty()
+    }
+
+    /// Returns how many nodes the tree may hold.
+    pub const fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns how many invalid blocks are remembered.
+    pub const fn invalid_count(&self) -> usize {
+        self.invalid_count
+    }
+
+    /// Returns how many blocks are connected, root included.
+    pub fn connected_count(&self) -> usize {
+        self.indexes.connected.len()
+    }
+
+    /// Returns a node.
+    pub fn get(&self, hash: &BlockHash) -> Option<&Node> {
+        self.node(*self.by_hash.get(hash)?)
+    }
+
+    /// Returns the root, the highest stable block.
+    pub fn root(&self) -> Option<&Node> {
+        self.node(self.root)
+    }
+
+    /// Returns the root's hash.
+    pub fn root_hash(&self) -> BlockHash {
+        self.hash_of(self.root)
+    }
+
+    /// Returns the connected block with most work; the one whose body came first among equals.
+    ///
+    /// This is the tip that answers are given at. It is the root when nothing else is connected.
+    pub fn best_tip(&self) -> BlockHash {
+        let best = self.indexes.connected.last().map(|rank| rank.2);
+        self.hash_of(best.unwrap_or(self.root))
+    }
+
+    /// Returns the valid header with most work; the one seen first among equals.
+    pub fn best_header_tip(&self) -> BlockHash {
+        let best = self.indexes.headers.last().map(|rank| rank.2);
+        self.hash_of(best.unwrap_or(self.root))
+    }
+
+    /// Returns the block to connect next: body held, parent connected, most work, first received.
+    pub fn next_to_connect(&self) -> Option<BlockHash> {
+        let next = self.indexes.connectable.last()?;
+        Some(self.hash_of(next.2))
+    }
+
+    /// Returns a node's children in first-seen order; nothing for an unknown block.
+    pub fn children(&self, hash: &BlockHash) -> impl Iterator<Item = &Node> {
+        let node = self.get(hash);
+        let children = node.map(|node| node.children.as_slice());
+        children
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|id| self.node(*id))
+    }
+
+    /// Returns the nodes from `tip` down to the root, both included; nothing for an unknown tip.
+    /// Costs O(1) per node.
+    pub fn path(&self, tip: &BlockHash) -> impl Iterator<Item = &Node> {
+        let first = self.by_hash.get(tip).copied();
+        std::iter::successors(first, |id| self.parent(*id)).filter_map(|id| self.node(id))
+    }
+
+    /// Returns the ancestor of `tip` at `height` (`tip` itself at its own height), or `None`
+    /// outside root to tip. Costs O(log n).
+    pub fn ancestor_at(&self, tip: &BlockHash, height: Height) -> Option<&Node> {
+        let id = *self.by_hash.get(tip)?;
+        self.node(self.ancestor(id, height)?)
+    }
+
+    /// Returns whether `ancestor` is `descendant` or lies between it and the root. Costs
+    /// O(log n).
+    pub fn is_ancestor(&self, ancestor: &BlockHash, descendant: &BlockHash) -> bool {
+        self.get(ancestor)
+            .and_then(|node| self.ancestor_at(descendant, node.context.height()))
+            .is_some_and(|found| found.hash() == *ancestor)
+    }
+
+    /// Returns connected or bodiless leaves: every chain tip with its node, in hash order.
+    /// Costs O(n).
+    pub fn tips(&self) -> impl Iterator<Item = &Node> {
+        self.by_hash
+            .values()
+            .filter_map(|id| self.node(*id))
+            .filter(|node| node.children.is_empty())
+    }
+
+    /// Returns up to `max` blocks whose bodies are missing: those on the best header chain from
+    /// the bottom up, then the others, lowest first.
+    ///
+    /// Both are listed because the body of a best header may never come. Costs O(depth + n).
+    pub fn wanted_bodies(&self, max: usize) -> Vec<BlockHash> {
+        let best_tip = self.best_header_tip();
+        let mut wanted: Vec<BlockHash> = self
+            .path(&best_tip)
+            .filter(|node| node.status == BlockStatus::HeaderOnly)
+            .map(Node::hash)
+            .collect();
+        wanted.reverse();
+        let on_best_chain: BTreeSet<BlockHash> = wanted.iter().copied().collect();
+        let others = self
+            .indexes
+            .bodiless
+            .iter()
+            .map(|(_, _, id)| self.hash_of(*id))
+            .filter(|hash| !on_best_chain.contains(hash));
+        wanted.into_iter().chain(others).take(max).collect()
+    }
+
+    /// Returns the blocks that a source need not send again, in depth-first pre-order without the
+    /// root: those with a body, and invalid ones. Costs O(n).
+    pub fn processed_blocks(&self) -> Vec<BlockHash> {
+        self.preorder(|node| node.status != BlockStatus::HeaderOnly)
+            .into_iter()
+            .map(|(node, _)| node.hash())
+            .collect()
+    }
+
+    /// Returns the nodes below the root that pass `keep`, each with its number of ancestors up
+    /// to but excluding the root, depth first, children in first-seen order. A node that does not
+    /// pass hides its descendants only if none of them can pass, so all are looked at.
+    pub(crate) fn preorder(&self, keep: impl Fn(&Node) -> bool) -> Vec<(&Node, usize)> {
+        let mut found = Vec::new();
+        let mut pending: Vec<(NodeId, usize)> = Vec::new();
+        let push_children = |pending: &mut Vec<(NodeId, usize)>, node: &Node, depth| {
+            pending.extend(node.children.iter().rev().map(|id| (*id, depth)));
+        };
+        if let Some(root) = self.root() {
+            push_children(&mut pending, root, 0);
+        }
+        while let Some((id, depth)) = pending.pop() {
+            let Some(node) = self.node(id) else { continue };
+            push_children(&mut pending, node, depth + 1);
+            if keep(node) {
+                found.push((node, depth));
+            }
+        }
+        found
+    }
+
+    fn hash_of(&self, id: NodeId) -> BlockHash {
+        // The root and every indexed node exist; the fallback only spares a panic path.
+        self.node(id)
+            .map_or_else(bitcoin::hashes::Hash::all_zeros, Node::hash)
+    }
+}

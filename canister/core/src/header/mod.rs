@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::units::Height;
 
 pub use record::{HEADER_CONTEXT_BYTES, RecordError};
-pub use rules::{HeaderError, MAX_FUTURE_SECONDS, MAX_TIMEWARP_SECONDS};
+pub use rules::{HeaderError, MAX_FUTURE_SECONDS, MAX_TIMEWARP_SECONDS, check_own_work};
 pub use skip::{SkipList, skip_height};
 pub use work::ChainWork;
 

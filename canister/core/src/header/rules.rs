@@ -36,6 +36,16 @@ pub enum HeaderError {
         /// The bits required at its height and time.
         expected: u32,
     },
+    /// The bits stand for an impossible target or one easier than the network's limit.
+    #[error("header {hash} has bits {bits:08x}, which are easier than {limit:08x} or no target")]
+    ImpossibleBits {
+        /// The judged header.
+        hash: BlockHash,
+        /// The bits it carries.
+        bits: u32,
+        /// The easiest bits the network allows.
+        limit: u32,
+    },
     /// The hash is above the target.
     #[error("header {hash} does not meet its target of bits {bits:08x}")]
     InsufficientWork {
@@ -93,6 +103,32 @@ impl HeaderError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::TimeTooNew { .. })
     }
+}
+
+/// Checks all that can be known of a header without its parent: its target is one the network
+/// allows and its hash meets it. Returns the hash.
+///
+/// This is a cheap filter against floods; [`HeaderContext::accept`] decides.
+///
+/// # Errors
+/// [`HeaderError::ImpossibleBits`] or [`HeaderError::InsufficientWork`].
+pub fn check_own_work(header: &Header, network: Network) -> Result<BlockHash, HeaderError> {
+    let hash = header.block_hash();
+    let bits = header.bits.to_consensus();
+    let target = header.target();
+    // A size byte above 32 stands for a target beyond 256 bits, which decoding would cut.
+    let fits = bits >> 24 <= 32;
+    if !fits || target == Target::ZERO || target > network.pow_limit() {
+        return Err(HeaderError::ImpossibleBits {
+            hash,
+            bits,
+            limit: network.pow_limit_bits().to_consensus(),
+        });
+    }
+    if !target.is_met_by(hash) {
+        return Err(HeaderError::InsufficientWork { hash, bits });
+    }
+    Ok(hash)
 }
 
 impl HeaderContext {

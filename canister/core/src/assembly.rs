@@ -1,1 +1,0 @@
-//! Which pushed chunk may be written where.

@@ -1,1 +1,0 @@
-//! What to ask a pull source next.

@@ -1,0 +1,84 @@
+use super::*;
+
+/// Returns a section as the specification frames it.
+fn section(id: u8, payload: &[u8]) -> Vec<u8> {
+    [&[id][..], &leb128(payload.len()), payload].concat()
+}
+
+fn custom(name: &str, content: &[u8]) -> Vec<u8> {
+    section(
+        CUSTOM_SECTION,
+        &[&leb128(name.len())[..], name.as_bytes(), content].concat(),
+    )
+}
+
+fn module(sections: &[Vec<u8>]) -> Vec<u8> {
+    [HEADER, &sections.concat()].concat()
+}
+
+#[test]
+fn keeps_code_and_private_metadata_and_replaces_the_rest() {
+    let types = section(1, &[1, 0x60, 0, 0]);
+    let code = section(10, &[0xab; 300]);
+    let input = module(&[
+        custom("name", b"x"),
+        types.clone(),
+        custom("icp:public candid:service", b"stale"),
+        custom("icp:private motoko:stable-types", b"kept"),
+        code.clone(),
+        custom("producers", &[7; 200]),
+    ]);
+    let expected = module(&[
+        types,
+        custom("icp:private motoko:stable-types", b"kept"),
+        code,
+        custom("icp:public candid:service", b"service : {}"),
+    ]);
+    assert_eq!(
+        with_metadata(&input, &[("candid:service", b"service : {}")]).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn is_idempotent() {
+    let public: &[(&str, &[u8])] = &[("candid:service", &[b'a'; 5000])];
+    let once = with_metadata(&module(&[section(1, &[0])]), public).unwrap();
+    assert_eq!(with_metadata(&once, public).unwrap(), once);
+}
+
+#[test]
+fn refuses_what_is_not_a_whole_module() {
+    let cases: [(&str, Vec<u8>, &str); 6] = [
+        ("nothing", vec![], "not a Wasm version 1 binary"),
+        (
+            "an archive",
+            b"\x1f\x8b\x08\0\0\0\0\0\0".to_vec(),
+            "not a Wasm version 1 binary",
+        ),
+        (
+            "a component",
+            b"\0asm\x0d\0\x01\0".to_vec(),
+            "not a Wasm version 1 binary",
+        ),
+        (
+            "a section cut short",
+            [HEADER, &[1, 5, 0]].concat(),
+            "section 1 at byte 8",
+        ),
+        (
+            "an endless length",
+            [HEADER, &[1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]].concat(),
+            "section 1 at byte 8",
+        ),
+        (
+            "a name longer than its section",
+            [HEADER, &[0, 2, 9, b'x']].concat(),
+            "section 0 at byte 8",
+        ),
+    ];
+    for (what, bytes, expected) in cases {
+        let error = with_metadata(&bytes, &[]).expect_err(what);
+        assert!(error.to_string().contains(expected), "{what}: {error}");
+    }
+}

@@ -1,0 +1,102 @@
+//! Runs other programs, and says which one failed, how, and in what folder.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Variables `cargo run` sets for this program and that must not reach a program started here: a
+/// nested cargo would see another environment than when called by hand and build things twice, and
+/// a compiler that is not this toolchain's would load this toolchain's libraries.
+const CARGO_RUN_VARIABLES: [&str; 5] = [
+    "CARGO",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_PATH",
+    "LD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+];
+
+/// Returns a command with no terminal input and without the variables `cargo run` added.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    for (name, _) in env::vars_os() {
+        let Some(text) = name.to_str() else { continue };
+        if CARGO_RUN_VARIABLES.contains(&text)
+            || text.starts_with("CARGO_PKG_")
+            || text.starts_with("CARGO_BIN_")
+        {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Returns a cargo command for the toolchain that runs this program, working in `folder`.
+pub fn cargo(folder: &Path) -> Command {
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(folder);
+    cargo
+}
+
+/// Shows and runs `command`, its output going where this program's output goes.
+///
+/// # Errors
+/// When it cannot be started or ends with a failure.
+pub fn run(command: &mut Command) -> Result<()> {
+    eprintln!("$ {}", shown(command));
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs `command` and returns its standard output as text; its error output is shown only when it fails.
+///
+/// # Errors
+/// When it cannot be started, ends with a failure or prints something that is not UTF-8.
+pub fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "`{}` failed: {}\n{}",
+            shown(command),
+            output.status,
+            errors.trim_end()
+        );
+    }
+    String::from_utf8(output.stdout)
+        .with_context(|| format!("`{}` printed bytes that are not UTF-8", shown(command)))
+}
+
+/// Returns the program called `name` in `PATH`, if there is one.
+pub fn in_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+}
+
+/// Returns the command as a person would type it.
+pub fn shown(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program
+        .file_name()
+        .unwrap_or(program.as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    let arguments = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy().into_owned());
+    std::iter::once(name)
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

@@ -2,11 +2,15 @@
 //!
 //! Run as `cargo xtask <command>` from any folder of the repository.
 
+mod binaries;
+mod bitcoind;
+mod demo;
 mod metadata;
 mod module;
 mod packages;
 mod process;
 mod shrink;
+mod test;
 mod toolchain;
 mod wasm;
 mod workspace;
@@ -27,14 +31,26 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the canister and the test canisters into target/wasm/.
+    /// Build the canister and the test canisters into target/wasm/
     Wasm(wasm::Options),
+    /// Run the main job: local replica, canister, adapter, 4,522 real blocks, balances in a table
+    Demo(demo::DemoOptions),
+    /// Run every check and every test, as CI does
+    Test(test::Options),
+    /// Build and run the local replica
+    Replica(demo::ReplicaOptions),
+    /// Build Bitcoin Core's bitcoind and bitcoin-cli for differential tests, and print their paths
+    Bitcoind(bitcoind::Options),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = Workspace::find().and_then(|workspace| match arguments.command {
         Command::Wasm(options) => wasm::run(&workspace, &options),
+        Command::Demo(options) => demo::demo(&workspace, &options),
+        Command::Test(options) => test::run(&workspace, &options),
+        Command::Replica(options) => demo::replica(&workspace, &options),
+        Command::Bitcoind(options) => bitcoind::run(&options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

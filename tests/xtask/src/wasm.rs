@@ -32,6 +32,16 @@ pub struct Options {
     check_reproducible: bool,
 }
 
+impl Options {
+    /// Builds only the canister people deploy.
+    pub fn canister() -> Self {
+        Self {
+            package: Some(CANISTER.to_owned()),
+            check_reproducible: false,
+        }
+    }
+}
+
 /// A package whose Wasm module can be installed.
 struct Canister {
     package: String,

@@ -1,0 +1,81 @@
+//! `cargo xtask demo` and `cargo xtask replica`: build what they run, then run it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::binaries::{self, ADAPTER, DEMO, REPLICA};
+use crate::workspace::Workspace;
+use crate::{process, wasm};
+
+const BLOCKS: &str = "tests/fixtures/blocktools/1M.dat";
+const STATE: &str = ".millrace/demo";
+
+/// What `demo` does besides the demo itself.
+#[derive(Args)]
+pub struct DemoOptions {
+    /// Start from nothing: delete what an earlier run left in .millrace/demo
+    #[arg(long)]
+    fresh: bool,
+    /// More options for the demo program, after `--` (try `-- --help`)
+    #[arg(last = true, value_name = "OPTION")]
+    rest: Vec<String>,
+}
+
+/// What `replica` hands on.
+#[derive(Args)]
+#[command(disable_help_flag = true)]
+pub struct ReplicaOptions {
+    /// Options of the replica program (try `--help`)
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "OPTION"
+    )]
+    rest: Vec<String>,
+}
+
+/// Builds canister, replica, adapter and demo, and runs the demo on the recorded blocks.
+///
+/// # Errors
+/// When something does not build, or the demo fails.
+pub fn demo(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
+    wasm::run(workspace, &wasm::Options::canister())?;
+    let [demo, replica, adapter] = binaries::build(workspace, [DEMO, REPLICA, ADAPTER])?;
+    let state = workspace.path(STATE);
+    if options.fresh && state.exists() {
+        fs::remove_dir_all(&state).with_context(|| format!("cannot delete {}", state.display()))?;
+    }
+    fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+    let mut command = process::command(demo);
+    command
+        .arg("--wasm")
+        .arg(workspace.wasm_dir().join("millrace.wasm.gz"));
+    command
+        .arg("--replica")
+        .arg(replica)
+        .arg("--adapter")
+        .arg(adapter);
+    command
+        .arg("--blocks")
+        .arg(workspace.path(BLOCKS))
+        .arg("--state")
+        .arg(&state);
+    run_in_foreground(command.args(&options.rest))
+}
+
+/// Builds the replica and runs it with the options given.
+///
+/// # Errors
+/// When it does not build, or ends with a failure.
+pub fn replica(workspace: &Workspace, options: &ReplicaOptions) -> Result<()> {
+    let [replica] = binaries::build(workspace, [REPLICA])?;
+    run_in_foreground(process::command(replica).args(&options.rest))
+}
+
+/// Runs a program a person talks to: it reads this terminal and gets its Ctrl-C.
+fn run_in_foreground(command: &mut Command) -> Result<()> {
+    process::run(command.stdin(Stdio::inherit()))
+}

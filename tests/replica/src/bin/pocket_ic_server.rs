@@ -1,2 +1,134 @@
-//! x
-fn main(){}
+//! `pocket-ic-server`: started by `pocket-ic` clients (`POCKET_IC_BIN`) as they start the official one.
+
+use clap::Parser;
+use millrace_replica::pocketic::port_file::PortFile;
+use millrace_replica::pocketic::routes;
+use millrace_replica::pocketic::server::{Lifetime, Server};
+use millrace_replica::pocketic::version::{self, VERSION_ENV};
+use millrace_subnet::LimitsConfig;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+/// How long the server waits for requests before it stops by itself.
+const DEFAULT_TTL_S: u64 = 60;
+
+/// Local replica for the pocket-ic clients, in place of the official PocketIC server.
+#[derive(Parser)]
+#[command(name = "pocket-ic-server", disable_version_flag = true)]
+struct Args {
+    /// Print the version that clients check, and exit. Set MILLRACE_POCKET_IC_VERSION=11 (or let the
+    /// program's file name contain 11) for clients of version 11.
+    #[arg(long, short = 'V')]
+    version: bool,
+    /// Address to listen on.
+    #[arg(long, short = 'i', default_value = "127.0.0.1")]
+    ip_addr: IpAddr,
+    /// Port to listen on; 0 for any.
+    #[arg(long, short = 'p', default_value_t = 0)]
+    port: u16,
+    /// File to write the port to. When it exists, another server runs and this one exits.
+    #[arg(long)]
+    port_file: Option<PathBuf>,
+    /// Seconds without a request after which the server stops.
+    #[arg(long, default_value_t = DEFAULT_TTL_S)]
+    ttl: u64,
+    /// Seconds after which the server stops in any case.
+    #[arg(long)]
+    hard_ttl: Option<u64>,
+    /// Log filter, for example `info` or `millrace_replica=debug`.
+    #[arg(long, short = 'l', default_value = "warn")]
+    log_levels: String,
+    /// Limits of the execution environment, as TOML; the IC's by default.
+    #[arg(long)]
+    limits: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.version {
+        let program = std::env::args().next().unwrap_or_default();
+        let from_env = std::env::var(VERSION_ENV).ok();
+        println!(
+            "pocket-ic-server {}",
+            version::chosen(&program, from_env.as_deref())
+        );
+        return ExitCode::SUCCESS;
+    }
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("pocket-ic-server: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&args.log_levels)
+        .map_err(|e| format!("--log-levels {:?} is invalid: {e}", args.log_levels))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let port_file = match &args.port_file {
+        None => None,
+        Some(path) => match PortFile::create(path) {
+            Ok(Some(file)) => Some(file),
+            // Another server serves this client already.
+            Ok(None) => return Ok(()),
+            Err(e) => {
+                return Err(format!(
+                    "cannot create the port file {}: {e}",
+                    path.display()
+                ));
+            }
+        },
+    };
+    let limits = match &args.limits {
+        None => LimitsConfig::default(),
+        Some(path) => {
+            millrace_replica::instance::limits_file::read(path).map_err(|e| e.to_string())?
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("cannot start the runtime: {e}"))?;
+    runtime.block_on(serve(args, port_file, limits))
+}
+
+async fn serve(
+    args: Args,
+    mut port_file: Option<PortFile>,
+    limits: LimitsConfig,
+) -> Result<(), String> {
+    let engine = millrace_vm::Engine::new(millrace_vm::EngineOptions::default())
+        .map_err(|e| e.to_string())?;
+    let listener = TcpListener::bind((args.ip_addr, args.port))
+        .await
+        .map_err(|e| format!("cannot listen on {}:{}: {e}", args.ip_addr, args.port))?;
+    let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+    if let Some(file) = &mut port_file {
+        file.announce(port)
+            .map_err(|e| format!("cannot write the port file: {e}"))?;
+    }
+    let server = Server::new(engine, limits);
+    let router = routes::router(server.clone());
+    let lifetime = Lifetime {
+        idle: Some(Duration::from_secs(args.ttl)),
+        total: args.hard_ttl.map(Duration::from_secs),
+    };
+    server
+        .serve(
+            listener,
+            router,
+            lifetime,
+            millrace_replica::http::shutdown_signal(),
+        )
+        .await
+        .map_err(|e| e.to_string())
+}

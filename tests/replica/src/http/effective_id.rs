@@ -1,0 +1,183 @@
+//! The rule that a request's URL must name the canister (or subnet) the request is about
+//! (interface spec, "Effective canister id").
+
+use super::errors::TextError;
+use crate::instance::state_tree::Scope;
+use axum::http::StatusCode;
+use candid::{CandidType, Decode, Deserialize, Principal};
+
+/// Management methods that any canister id of the wanted subnet may be effective for.
+const FREE_METHODS: [&str; 4] = [
+    "provisional_create_canister_with_cycles",
+    "create_canister",
+    "raw_rand",
+    "list_canisters",
+];
+
+#[derive(CandidType, Deserialize)]
+struct AboutCanister {
+    canister_id: Principal,
+}
+
+#[derive(CandidType, Deserialize)]
+struct AboutTarget {
+    target_canister: Principal,
+}
+
+/// Checks that the request to `method` of `canister_id` belongs under the URL's `scope`.
+///
+/// # Errors
+/// HTTP 400 naming both ids.
+pub fn check(
+    scope: Scope,
+    canister_id: Principal,
+    method: &str,
+    arg: &[u8],
+) -> Result<(), TextError> {
+    let to_management = canister_id == Principal::management_canister();
+    let effective = match scope {
+        Scope::Canister(id) => id,
+        Scope::Subnet(_) if to_management => return Ok(()),
+        Scope::Subnet(id) => {
+            return Err(mismatch(format!(
+                "a request to canister {canister_id} cannot be sent to subnet {id}: only the \
+                 management canister is addressed by subnet"
+            )));
+        }
+    };
+    let about = if to_management {
+        management_target(method, arg)
+    } else {
+        Some(canister_id)
+    };
+    match about {
+        Some(id) if id != effective => Err(mismatch(format!(
+            "Specified CanisterId {id} does not match effective canister id in URL {effective}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the canister a management call is about, when its method and argument say so. What cannot
+/// be decoded is left to the management canister, which names the error.
+fn management_target(method: &str, arg: &[u8]) -> Option<Principal> {
+    if FREE_METHODS.contains(&method) {
+        return None;
+    }
+    if method == "install_chunked_code" {
+        return Decode!(arg, AboutTarget)
+            .ok()
+            .map(|about| about.target_canister);
+    }
+    Decode!(arg, AboutCanister)
+        .ok()
+        .map(|about| about.canister_id)
+}
+
+fn mismatch(message: String) -> TextError {
+    TextError::new(StatusCode::BAD_REQUEST, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candid::Encode;
+
+    fn canister(n: u8) -> Principal {
+        Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, n, 1, 1])
+    }
+
+    #[test]
+    fn the_url_must_name_the_canister_the_request_is_about() {
+        let management = Principal::management_canister();
+        let about_one = Encode!(&AboutCanister {
+            canister_id: canister(1)
+        })
+        .expect("encodes");
+        let target_one = Encode!(&AboutTarget {
+            target_canister: canister(1)
+        })
+        .expect("encodes");
+        let cases: [(&str, Scope, Principal, &str, &[u8], bool); 9] = [
+            (
+                "own canister",
+                Scope::Canister(canister(1)),
+                canister(1),
+                "get",
+                &[],
+                true,
+            ),
+            (
+                "other canister",
+                Scope::Canister(canister(2)),
+                canister(1),
+                "get",
+                &[],
+                false,
+            ),
+            (
+                "management, same id",
+                Scope::Canister(canister(1)),
+                management,
+                "start_canister",
+                &about_one,
+                true,
+            ),
+            (
+                "management, other id",
+                Scope::Canister(canister(2)),
+                management,
+                "start_canister",
+                &about_one,
+                false,
+            ),
+            (
+                "chunked install",
+                Scope::Canister(canister(2)),
+                management,
+                "install_chunked_code",
+                &target_one,
+                false,
+            ),
+            (
+                "creation",
+                Scope::Canister(canister(2)),
+                management,
+                "provisional_create_canister_with_cycles",
+                &[],
+                true,
+            ),
+            (
+                "undecodable",
+                Scope::Canister(canister(2)),
+                management,
+                "start_canister",
+                b"junk",
+                true,
+            ),
+            (
+                "management by subnet",
+                Scope::Subnet(canister(9)),
+                management,
+                "raw_rand",
+                &[],
+                true,
+            ),
+            (
+                "canister by subnet",
+                Scope::Subnet(canister(9)),
+                canister(1),
+                "get",
+                &[],
+                false,
+            ),
+        ];
+        for (name, scope, canister_id, method, arg, accepted) in cases {
+            assert_eq!(
+                check(scope, canister_id, method, arg).is_ok(),
+                accepted,
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Everything one server process holds, and its life: listen, serve, stop when idle.
+
+use super::activity::Activity;
+use super::blobs::BlobStore;
+use super::gateways::Gateways;
+use super::instances::Instances;
+use super::topology;
+use super::types::{
+    HttpGatewayBackend, HttpGatewayConfig, HttpGatewayInfo, InstanceConfig, InstanceId, Topology,
+};
+use crate::http::errors::ApiError;
+use crate::instance::config;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use millrace_subnet::LimitsConfig;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+
+/// How often the idle time is looked at.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The state of a server.
+pub struct Server {
+    /// Its instances.
+    pub instances: Instances,
+    /// Uploaded blobs.
+    pub blobs: BlobStore,
+    /// Gateways in front of instances.
+    pub gateways: Gateways,
+    activity: Activity,
+    engine: millrace_vm::Engine,
+    limits: LimitsConfig,
+}
+
+/// When a server stops by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lifetime {
+    /// After this long without a request.
+    pub idle: Option<Duration>,
+    /// After this long in any case.
+    pub total: Option<Duration>,
+}
+
+impl Server {
+    /// Returns a server without instances. All of them share the engine's cache of compiled modules
+    /// and run under `limits`.
+    pub fn new(engine: millrace_vm::Engine, limits: LimitsConfig) -> Arc<Self> {
+        Arc::new(Self {
+            instances: Instances::default(),
+            blobs: BlobStore::default(),
+            gateways: Gateways::default(),
+            activity: Activity::new(Instant::now()),
+            engine,
+            limits,
+        })
+    }
+
+    /// Creates an instance, with its gateway when the configuration asks for one. `pinned` protects
+    /// it against deletion over HTTP.
+    ///
+    /// # Errors
+    /// [`ApiError`] naming what is not supported or cannot be loaded; nothing stays behind.
+    pub async fn create_instance(
+        &self,
+        config: InstanceConfig,
+        pinned: bool,
+    ) -> Result<(InstanceId, Topology, Option<HttpGatewayInfo>), ApiError> {
+        let gateway = config.http_gateway_config.clone();
+        let instance = config::create(config, self.engine.clone(), self.limits.clone()).await?;
+        let topology = topology::read(&instance).await?;
+        let id = self.instances.add(instance.clone(), pinned)?;
+        let Some(gateway) = gateway else {
+            return Ok((id, topology, None));
+        };
+        let started = self
+            .gateways
+            .start(
+                HttpGatewayConfig {
+                    ip_addr: gateway.ip_addr,
+                    port: gateway.port,
+                    forward_to: HttpGatewayBackend::PocketIcInstance(id),
+                    domains: gateway.domains,
+                    https_config: gateway.https_config,
+                },
+                instance,
+            )
+            .await;
+        match started {
+            Ok(info) => Ok((id, topology, Some(info))),
+            Err(error) => {
+                if let Ok(instance) = self.instances.remove(id) {
+                    instance.delete().await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Serves `router` until the lifetime ends or `stop` is done, then deletes all instances, which
+    /// writes the checkpoints of those with a state folder.
+    ///
+    /// # Errors
+    /// The system's, when serving fails.
+    pub async fn serve(
+        self: Arc<Self>,
+        listener: TcpListener,
+        router: Router,
+        lifetime: Lifetime,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let router = router.layer(from_fn_with_state(self.clone(), count_request));
+        let ended = lifetime_end(self.clone(), lifetime);
+        let serving = axum::serve(listener, router);
+        // Not the graceful form: idle keep-alive connections of clients must not hold the server.
+        let served = tokio::select! {
+            served = serving.into_future() => served,
+            () = ended => Ok(()),
+            () = stop => Ok(()),
+        };
+        self.shut_down().await;
+        served
+    }
+
+    /// Deletes all instances.
+    pub async fn shut_down(&self) {
+        for instance in self.instances.take_all() {
+            if let Err(error) = instance.delete().await {
+                tracing::error!(%error, "the last checkpoint was not written");
+            }
+        }
+    }
+}
+
+async fn count_request(
+    State(server): State<Arc<Server>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _in_flight = server.activity.begin();
+    next.run(request).await
+}
+
+async fn lifetime_end(server: Arc<Server>, lifetime: Lifetime) {
+    let start = Instant::now();
+    loop {
+        tokio::time::sleep(IDLE_CHECK_INTERVAL).await;
+        let now = Instant::now();
+        let idle = lifetime
+            .idle
+            .is_some_and(|ttl| server.activity.idle_for(ttl, now));
+        let over = lifetime.total.is_some_and(|ttl| now - start >= ttl);
+        if idle || over {
+            return;
+        }
+    }
+}

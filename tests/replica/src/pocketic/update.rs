@@ -1,0 +1,258 @@
+//! Routes under `/instances/<id>/update/` and the instance's clock.
+
+use super::extract::{JsonBody, OfInstance};
+use super::server::Server;
+use super::types::{
+    AutoProgressConfig, RawAddCycles, RawCanisterCall, RawCanisterResult, RawCycles,
+    RawEffectivePrincipal, RawMessageId, RawSetStableMemory, RawSubmitIngressResult, RawSubnetId,
+    RawTime, RejectResponse, principal,
+};
+use crate::http::errors::ApiError;
+use axum::Json;
+use axum::extract::State;
+use candid::Principal;
+use millrace_subnet::{EffectivePrincipal, Ingress, MessageId, SubnetKind, UserError};
+use serde::Deserialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long `await_ingress_message` waits while automatic progress runs the rounds.
+const AWAIT_TIMEOUT: Duration = Duration::from_secs(300);
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// A call with its principals checked.
+pub struct Call {
+    /// User.
+    pub sender: Principal,
+    /// Target.
+    pub canister_id: Principal,
+    /// Method name.
+    pub method: String,
+    /// Argument.
+    pub payload: Vec<u8>,
+    /// Routing hint.
+    pub effective: EffectivePrincipal,
+}
+
+/// `POST update/submit_ingress_message`
+pub async fn submit(
+    OfInstance(instance): OfInstance,
+    JsonBody(raw): JsonBody<RawCanisterCall>,
+) -> Answer<RawSubmitIngressResult> {
+    let hint = raw.effective_principal.clone();
+    let call = raw_call(raw)?;
+    let ingress = Ingress {
+        sender: call.sender,
+        canister_id: call.canister_id,
+        method: call.method,
+        payload: call.payload,
+        effective: call.effective,
+        message_id: None,
+        expiry_ns: None,
+    };
+    let submitted = instance.submit(ingress).await?;
+    Ok(Json(match submitted {
+        Ok(id) => RawSubmitIngressResult::Ok(RawMessageId {
+            effective_principal: hint,
+            message_id: id.0.to_vec(),
+        }),
+        Err(rejection) => RawSubmitIngressResult::Err(reject(rejection, false)),
+    }))
+}
+
+/// `POST update/await_ingress_message`: runs up to 100 rounds until the message is answered.
+pub async fn await_answer(
+    OfInstance(instance): OfInstance,
+    JsonBody(raw): JsonBody<RawMessageId>,
+) -> Answer<RawCanisterResult> {
+    let id = message_id(&raw)?;
+    Ok(Json(
+        match instance.await_answer(id, AWAIT_TIMEOUT).await? {
+            Ok(reply) => RawCanisterResult::Ok(reply),
+            Err(rejection) => RawCanisterResult::Err(reject(rejection, true)),
+        },
+    ))
+}
+
+/// `POST update/add_cycles`
+pub async fn add_cycles(
+    OfInstance(instance): OfInstance,
+    JsonBody(raw): JsonBody<RawAddCycles>,
+) -> Answer<RawCycles> {
+    let id = principal("canister_id", &raw.canister_id).map_err(ApiError::bad_request)?;
+    let cycles = instance
+        .change(move |network| network.add_cycles(&id, raw.amount))
+        .await??;
+    Ok(Json(RawCycles { cycles }))
+}
+
+/// `POST update/set_stable_memory`
+pub async fn set_stable_memory(
+    State(server): State<Arc<Server>>,
+    OfInstance(instance): OfInstance,
+    JsonBody(raw): JsonBody<RawSetStableMemory>,
+) -> Answer<()> {
+    let id = principal("canister_id", &raw.canister_id).map_err(ApiError::bad_request)?;
+    let blob = server.blobs.get(&raw.blob_id).ok_or_else(|| {
+        ApiError::bad_request(format!(
+            "blob {} was not uploaded to this server",
+            hex::encode(&raw.blob_id.0)
+        ))
+    })?;
+    instance
+        .change(move |network| network.set_stable_memory(&id, &blob))
+        .await??;
+    Ok(Json(()))
+}
+
+/// `POST update/set_time` and `update/set_certified_time`: the certified time is the time here,
+/// because every state is certified as soon as it is read.
+pub async fn set_time(
+    OfInstance(instance): OfInstance,
+    JsonBody(time): JsonBody<RawTime>,
+) -> Answer<()> {
+    instance
+        .change(move |network| network.set_time_ns(time.nanos_since_epoch))
+        .await??;
+    Ok(Json(()))
+}
+
+/// Body of `update/tick`.
+#[derive(Debug, Default, Deserialize)]
+pub struct TickConfigs {
+    #[serde(default)]
+    blockmakers: Option<serde_json::Value>,
+}
+
+/// `POST update/tick`
+pub async fn tick(
+    OfInstance(instance): OfInstance,
+    JsonBody(configs): JsonBody<Option<TickConfigs>>,
+) -> Answer<()> {
+    let chosen = configs.and_then(|configs| configs.blockmakers);
+    if chosen
+        .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty()))
+    {
+        return Err(ApiError::bad_request(
+            "choosing blockmakers is not supported by this replica: its subnets have one node",
+        ));
+    }
+    instance.change(|network| network.tick()).await?;
+    Ok(Json(()))
+}
+
+/// `POST update/delete_subnet`: only subnets without a mainnet role, as in PocketIC.
+pub async fn delete_subnet(
+    OfInstance(instance): OfInstance,
+    JsonBody(raw): JsonBody<RawSubnetId>,
+) -> Answer<()> {
+    let id = Principal::try_from(raw).map_err(ApiError::bad_request)?;
+    let topology = instance.run(|network| network.topology()).await?;
+    let kind = topology
+        .subnets
+        .iter()
+        .find(|spec| spec.id == id)
+        .map(|spec| spec.kind);
+    let named = kind.is_some_and(|kind: SubnetKind| !kind.mainnet_ranges().is_empty());
+    if named {
+        return Err(ApiError::bad_request(format!(
+            "subnet {id} is a named subnet and cannot be deleted"
+        )));
+    }
+    instance.delete_subnet(id).await?;
+    Ok(Json(()))
+}
+
+/// `POST auto_progress`
+pub async fn start_auto_progress(
+    OfInstance(instance): OfInstance,
+    JsonBody(config): JsonBody<Option<AutoProgressConfig>>,
+) -> Answer<()> {
+    let delay = config
+        .and_then(|config| config.artificial_delay_ms)
+        .map(Duration::from_millis);
+    instance.start_auto_progress(delay).await?;
+    Ok(Json(()))
+}
+
+/// `GET auto_progress`
+pub async fn auto_progress(OfInstance(instance): OfInstance) -> Json<bool> {
+    Json(instance.auto_progress_enabled())
+}
+
+/// `POST stop_progress`
+pub async fn stop_auto_progress(OfInstance(instance): OfInstance) -> Json<()> {
+    instance.stop_auto_progress().await;
+    Json(())
+}
+
+/// `POST update/mock_canister_http` and `update/mock_flexible_canister_http`
+pub async fn mock_canister_http(OfInstance(_): OfInstance) -> ApiError {
+    ApiError::bad_request(
+        "canister HTTP outcalls are not supported by this replica, so there is none to answer",
+    )
+}
+
+/// `POST update/canister_snapshot_download` and `update/canister_snapshot_upload`
+pub async fn snapshot_files(OfInstance(_): OfInstance) -> ApiError {
+    ApiError::bad_request(
+        "downloading and uploading canister snapshots is not supported by this replica; \
+         take_canister_snapshot and load_canister_snapshot are",
+    )
+}
+
+/// Checks the principals of a raw call.
+///
+/// # Errors
+/// HTTP 400 naming the field, or that certified sender information is not supported.
+pub fn raw_call(raw: RawCanisterCall) -> Result<Call, ApiError> {
+    if let Some(info) = raw.sender_info {
+        return Err(ApiError::bad_request(format!(
+            "sender_info ({} bytes, signed by {}) is not supported by this replica",
+            info.info.len(),
+            hex::encode(info.signer)
+        )));
+    }
+    let effective = match &raw.effective_principal {
+        RawEffectivePrincipal::None => Ok(EffectivePrincipal::None),
+        RawEffectivePrincipal::SubnetId(id) => {
+            principal("effective subnet id", id).map(EffectivePrincipal::SubnetId)
+        }
+        RawEffectivePrincipal::CanisterId(id) => {
+            principal("effective canister id", id).map(EffectivePrincipal::CanisterId)
+        }
+    };
+    Ok(Call {
+        sender: principal("sender", &raw.sender).map_err(ApiError::bad_request)?,
+        canister_id: principal("canister_id", &raw.canister_id).map_err(ApiError::bad_request)?,
+        method: raw.method,
+        payload: raw.payload,
+        effective: effective.map_err(ApiError::bad_request)?,
+    })
+}
+
+/// Returns the message id of the protocol's form.
+///
+/// # Errors
+/// HTTP 400 when it has not 32 bytes.
+pub fn message_id(raw: &RawMessageId) -> Result<MessageId, ApiError> {
+    let bytes = raw.message_id.as_slice().try_into().map_err(|_| {
+        ApiError::bad_request(format!(
+            "message id {} has {} bytes, it must have 32",
+            hex::encode(&raw.message_id),
+            raw.message_id.len()
+        ))
+    })?;
+    Ok(MessageId(bytes))
+}
+
+/// Returns the protocol's form of a rejection.
+pub fn reject(rejection: UserError, certified: bool) -> RejectResponse {
+    RejectResponse {
+        reject_code: rejection.reject_code().name(),
+        error_code: rejection.code.name(),
+        reject_message: rejection.message,
+        certified,
+    }
+}

@@ -1,1 +1,85 @@
+//! Real chain data and a miner for regtest, for the tests of this package.
 
+use std::path::PathBuf;
+
+use bitcoin::block::{Header, Version};
+use bitcoin::consensus::deserialize;
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, TxMerkleNode};
+
+use crate::block::HEADER_BYTES;
+use crate::header::HeaderContext;
+use crate::network::Network;
+use crate::units::UnixSeconds;
+
+/// Later than every recorded header.
+pub(crate) const NOW: UnixSeconds = UnixSeconds::new(4_000_000_000);
+
+/// Reads a file of `tests/fixtures`.
+pub(crate) fn file(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures")
+        .join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Reads concatenated 80-byte headers.
+pub(crate) fn headers(name: &str) -> Vec<Header> {
+    file(name)
+        .chunks_exact(HEADER_BYTES)
+        .map(|bytes| deserialize(bytes).unwrap())
+        .collect()
+}
+
+/// Reads blocks framed by magic and length; a cut-off last one is left out.
+pub(crate) fn framed_blocks(name: &str) -> Vec<Vec<u8>> {
+    let bytes = file(name);
+    let mut blocks = Vec::new();
+    let mut at = 0;
+    while let Some(frame) = bytes.get(at..at + 8) {
+        let length = u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
+        let Some(block) = bytes.get(at + 8..at + 8 + length) else {
+            break;
+        };
+        blocks.push(block.to_vec());
+        at += 8 + length;
+    }
+    blocks
+}
+
+/// Reads blocks written as one hex line each.
+pub(crate) fn hex_blocks(name: &str) -> Vec<Vec<u8>> {
+    String::from_utf8(file(name))
+        .unwrap()
+        .lines()
+        .map(|line| hex::decode(line.trim()).unwrap())
+        .collect()
+}
+
+/// Mines a regtest header; `salt` makes siblings differ. Takes two tries on average.
+pub(crate) fn mine(parent: BlockHash, time: u32, salt: u64) -> Header {
+    let mut root = [0; 32];
+    root[..8].copy_from_slice(&salt.to_le_bytes());
+    let mut header = Header {
+        version: Version::ONE,
+        prev_blockhash: parent,
+        merkle_root: TxMerkleNode::from_byte_array(root),
+        time,
+        bits: Network::Regtest.pow_limit_bits(),
+        nonce: 0,
+    };
+    remine(&mut header);
+    header
+}
+
+/// Finds a nonce that meets the header's own target; for regtest's only.
+pub(crate) fn remine(header: &mut Header) {
+    while !header.target().is_met_by(header.block_hash()) {
+        header.nonce += 1;
+    }
+}
+
+/// Mines a regtest child 600 s after its parent.
+pub(crate) fn mine_child(parent: &HeaderContext, salt: u64) -> Header {
+    mine(parent.hash(), parent.header().time + 600, salt)
+}

@@ -193,7 +193,7 @@ impl HeaderContext {
         Ok(())
     }
 
-    fn check_time(
+    pub(super) fn check_time(
         &self,
         header: &Header,
         hash: BlockHash,

@@ -96,3 +96,68 @@ impl Page {
         position(self.height, &self.outpoint)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn page(height: u32, txid: u8, vout: u32) -> Page {
+        Page {
+            tip: BlockHash::from_byte_array([9; 32]),
+            height: Height::new(height),
+            outpoint: OutPoint {
+                txid: Txid::from_byte_array([txid; 32]),
+                vout,
+            },
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_official_canister() {
+        let mut expected = vec![9; 32];
+        expected.extend([0xff, 0xff, 0xff, 0xfe]);
+        expected.extend([7; 32]);
+        expected.extend([5, 1, 0, 0]);
+        assert_eq!(page(1, 7, 261).encode().to_vec(), expected);
+    }
+
+    #[test]
+    fn a_token_of_another_length_is_refused() {
+        for length in [0, 71, 73] {
+            assert_eq!(
+                Page::decode(&vec![0; length]),
+                Err(PageError { length }),
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_run_from_new_to_old_then_by_transaction_then_by_index() {
+        let ordered = [
+            page(8, 9, 9),
+            page(7, 1, 2),
+            page(7, 2, 0),
+            page(7, 2, 256),
+            page(0, 0, 0),
+        ];
+        assert!(ordered.is_sorted_by_key(Page::position));
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_read_back_and_sort_like_positions(a in any::<[u8; 36]>(), b in any::<[u8; 36]>()) {
+            // Index 0, since indexes are little-endian in the token and do not sort there.
+            let token = |place: &[u8; 36]| {
+                let mut bytes = [0; PAGE_BYTES];
+                bytes[32..68].copy_from_slice(place);
+                bytes
+            };
+            let (first, second) = (Page::decode(&token(&a)).unwrap(), Page::decode(&token(&b)).unwrap());
+            prop_assert_eq!(first.encode(), token(&a));
+            prop_assert_eq!(first.position().cmp(&second.position()), a.cmp(&b));
+        }
+    }
+}

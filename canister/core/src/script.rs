@@ -116,3 +116,144 @@ fn cut(text: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::fixtures::file;
+
+    fn vectors(name: &str) -> Vec<Vec<Value>> {
+        serde_json::from_slice(&file(name)).unwrap()
+    }
+
+    fn networks(chain: &str) -> &'static [Network] {
+        match chain {
+            "main" => &[Network::Mainnet],
+            "test" => &[Network::Testnet3],
+            "testnet4" => &[Network::Testnet4],
+            "signet" => &[Network::Signet],
+            "regtest" => &[Network::Regtest],
+            other => panic!("unknown chain {other}"),
+        }
+    }
+
+    #[test]
+    fn published_addresses_name_their_scripts_and_back() {
+        let mut checked = 0;
+        for vector in vectors("bitcoin-core/key_io_valid.json") {
+            if vector[2]["isPrivkey"] == true {
+                continue;
+            }
+            let address = vector[0].as_str().unwrap();
+            let script = ScriptBuf::from_hex(vector[1].as_str().unwrap()).unwrap();
+            for network in networks(vector[2]["chain"].as_str().unwrap()) {
+                assert_eq!(
+                    script_of_address(address, *network).as_ref(),
+                    Ok(&script),
+                    "{address}"
+                );
+                let back = address_of_script(&script, *network).unwrap();
+                assert_eq!(back, address);
+                checked += 1;
+            }
+            let other = if vector[2]["chain"] == "main" {
+                Network::Testnet4
+            } else {
+                Network::Mainnet
+            };
+            assert_eq!(
+                script_of_address(address, other),
+                Err(AddressError::WrongNetwork {
+                    address: address.to_owned(),
+                    expected: other
+                })
+            );
+        }
+        assert!(checked >= 40, "{checked}");
+    }
+
+    #[test]
+    fn texts_that_are_no_address_are_malformed() {
+        let invalid = vectors("bitcoin-core/key_io_invalid.json");
+        assert!(invalid.len() >= 60);
+        for vector in invalid {
+            let text = vector[0].as_str().unwrap();
+            for network in Network::ALL {
+                assert!(
+                    matches!(
+                        script_of_address(text, network),
+                        Err(AddressError::Malformed { .. })
+                    ),
+                    "{text} {network}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn test_networks_share_base58_but_not_bech32() {
+        let base58 = "mzK2FFDEhxqHcmrJw1ysqFkVyhUULo45hZ";
+        for network in Network::ALL {
+            assert_eq!(
+                script_of_address(base58, network).is_ok(),
+                network != Network::Mainnet,
+                "{network}"
+            );
+        }
+        let regtest = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080";
+        let testnet = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
+        for network in Network::ALL {
+            let is_regtest = network == Network::Regtest;
+            assert_eq!(script_of_address(regtest, network).is_ok(), is_regtest);
+            assert_eq!(
+                script_of_address(testnet, network).is_ok(),
+                !is_regtest && network != Network::Mainnet
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_witness_versions_are_addresses() {
+        // BIP350's example of version 16, a program of two bytes.
+        let script = script_of_address("bc1sw50qgdz25j", Network::Mainnet).unwrap();
+        assert_eq!(script.as_bytes(), [0x60, 2, 0x75, 0x1e]);
+        assert_eq!(
+            address_of_script(&script, Network::Mainnet).as_deref(),
+            Some("bc1sw50qgdz25j")
+        );
+    }
+
+    #[test]
+    fn scripts_without_an_address_form_have_none() {
+        let mut pay_to_pubkey = vec![0x41];
+        pay_to_pubkey.extend([4; 65]);
+        pay_to_pubkey.push(0xac);
+        for script in [pay_to_pubkey, vec![], vec![0x6a]] {
+            let script = ScriptBuf::from_bytes(script);
+            assert_eq!(address_of_script(&script, Network::Mainnet), None);
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_refused_without_echoing_it() {
+        let long = "é".repeat(1_000_000);
+        let Err(AddressError::Malformed { address, reason }) =
+            script_of_address(&long, Network::Mainnet)
+        else {
+            panic!("it is malformed");
+        };
+        assert_eq!(address, "é".repeat(45));
+        assert!(reason.contains("2000000"), "{reason}");
+    }
+
+    #[test]
+    fn script_hashes_are_plain_sha256() {
+        // SHA-256 of nothing.
+        assert_eq!(
+            ScriptHash::of(Script::new()).to_string(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::metadata::Metadata;
 use crate::process;
@@ -74,16 +74,4 @@ pub fn locate<const N: usize>(
         }
     }
     Ok(files)
-}
-
-/// Returns the folder all programs are built into.
-///
-/// # Errors
-/// When cargo cannot read the workspace.
-pub fn folder(workspace: &Workspace) -> Result<PathBuf> {
-    let [server] = locate(workspace, [POCKET_IC_SERVER])?;
-    server
-        .parent()
-        .map(PathBuf::from)
-        .context("a program lies in a folder")
 }

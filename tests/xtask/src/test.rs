@@ -85,7 +85,6 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         tests.env("POCKET_IC_BIN", server);
     }
     tests.env("MILLRACE_WASM_DIR", workspace.wasm_dir());
-    tests.env("MILLRACE_BIN_DIR", binaries::folder(workspace)?);
     let mut tally = Tally::default();
     summary.check("tests", || count(&mut tests, &mut tally));
     if tally.passed == 0 {

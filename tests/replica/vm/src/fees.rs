@@ -100,4 +100,37 @@ impl Fees {
                 .saturating_mul(nodes),
         )
     }
+
+    /// Returns the price of an HTTPS outcall by its expected course.
+    #[must_use]
+    pub fn http_request_v2(&self, estimate: &HttpRequestEstimate) -> Cycles {
+        if self.free {
+            return Cycles::ZERO;
+        }
+        let nodes = u128::from(self.subnet_size);
+        let price = 1_000_000
+            + 50 * u128::from(estimate.request_bytes)
+            + 140_000 * nodes
+            + 800 * nodes * nodes
+            + 50 * u128::from(estimate.raw_response_bytes)
+            + 300 * u128::from(estimate.roundtrip_ms)
+            + u128::from(estimate.transform_instructions) / 13
+            + (10 * nodes + 650) * u128::from(estimate.transformed_response_bytes);
+        Cycles(price.saturating_mul(nodes))
+    }
+}
+
+/// The expected course of an HTTPS outcall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpRequestEstimate {
+    /// Bytes sent.
+    pub request_bytes: u64,
+    /// Milliseconds until the response is there.
+    pub roundtrip_ms: u64,
+    /// Bytes received.
+    pub raw_response_bytes: u64,
+    /// Bytes after the transform function.
+    pub transformed_response_bytes: u64,
+    /// Instructions of the transform function.
+    pub transform_instructions: u64,
 }

@@ -1,0 +1,108 @@
+//! A sparse file in memory: holes read as zeros and cost nothing.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
+use rustix::io::Errno;
+
+/// Bytes moved at a time when files are copied.
+const COPY_BYTES: usize = 1 << 20;
+
+/// An anonymous sparse file.
+#[derive(Debug)]
+pub(crate) struct SparseFile {
+    file: File,
+    /// Never shrinks, so that a mapping stays valid whatever happens to other users of the file.
+    len: AtomicU64,
+}
+
+impl SparseFile {
+    /// Returns a new empty file.
+    pub(crate) fn new() -> io::Result<Self> {
+        let fd: OwnedFd = memfd_create("millrace", MemfdFlags::CLOEXEC)?;
+        Ok(Self { file: File::from(fd), len: AtomicU64::new(0) })
+    }
+
+    /// Returns the descriptor, for mapping.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Makes the file at least `len` bytes long; new bytes are holes.
+    pub(crate) fn ensure_len(&self, len: u64) -> io::Result<()> {
+        if self.len.fetch_max(len, Ordering::Relaxed) < len {
+            ftruncate(&self.file, len)?;
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` at `offset`, extending the file as needed.
+    pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.len.fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads at `offset`; what lies beyond the end reads as zeros.
+    pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.file.read_at(&mut bytes[done..], offset + done as u64)? {
+                0 => break,
+                n => done += n,
+            }
+        }
+        bytes[done..].fill(0);
+        Ok(())
+    }
+
+    /// Copies everything that is not a hole into `target`.
+    pub(crate) fn copy_to(&self, target: &Self) -> io::Result<()> {
+        target.ensure_len(self.len.load(Ordering::Relaxed))?;
+        copy_data(&self.file, &target.file)
+    }
+
+    /// Writes the file to `path`, holes as holes.
+    pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
+        let target = File::create(path)?;
+        target.set_len(self.len.load(Ordering::Relaxed))?;
+        copy_data(&self.file, &target)?;
+        target.sync_all()
+    }
+
+    /// Reads what `save` wrote.
+    pub(crate) fn load(path: &Path) -> io::Result<Self> {
+        let source = File::open(path)?;
+        let file = Self::new()?;
+        file.ensure_len(source.metadata()?.len())?;
+        copy_data(&source, &file.file)?;
+        Ok(file)
+    }
+}
+
+/// Copies the data extents of `source`, which `target` is already as long as.
+fn copy_data(source: &File, target: &File) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut position = 0;
+    loop {
+        let start = match seek(source, SeekFrom::Data(position)) {
+            Ok(start) => start,
+            // No data beyond this position.
+            Err(Errno::NXIO) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(source, SeekFrom::Hole(start))?;
+        position = start;
+        while position < end {
+            let length = COPY_BYTES.min(usize::try_from(end - position).unwrap_or(COPY_BYTES));
+            source.read_exact_at(&mut buffer[..length], position)?;
+            target.write_all_at(&buffer[..length], position)?;
+            position += length as u64;
+        }
+    }
+}

@@ -13,6 +13,9 @@ use crate::units::Height;
 /// A block of a made-up tree: the position of its parent, its difficulty, whether it is connected.
 type Planned = (usize, u128, bool);
 
+/// Name, the root's difficulty, the blocks, the threshold and the position of the stable child.
+type Case = (&'static str, u128, Vec<Planned>, u32, Option<usize>);
+
 /// Compact targets of exact difficulty on mainnet and testnets.
 fn bits_of(difficulty: u128) -> u32 {
     match difficulty {
@@ -86,7 +89,7 @@ fn difficulty_decides_on_mainnet() {
             .map(|(parent, difficulty)| (parent, *difficulty, true))
             .collect()
     };
-    let cases: Vec<(&str, u128, Vec<Planned>, u32, Option<usize>)> = vec![
+    let cases: Vec<Case> = vec![
         ("only a root", 1, vec![], 1, None),
         (
             "as many blocks as the threshold",

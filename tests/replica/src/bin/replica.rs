@@ -45,7 +45,8 @@ struct Args {
     /// Milliseconds between rounds; by default a tenth of a second, less while messages wait.
     #[arg(long)]
     round_interval_ms: Option<u64>,
-    /// Limits of the execution environment as TOML; the IC's by default. Kept by the state folder.
+    /// Limits of the execution environment as TOML; the IC's by default. A state folder keeps the
+    /// limits it was made with.
     #[arg(long)]
     limits: Option<PathBuf>,
     /// File to write port, root key, default effective canister id and instance id to, as JSON, once

@@ -20,8 +20,8 @@ use millrace_subnet::{
 };
 use progress::AutoProgress;
 use state_dir::{StateDir, StateDirError};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
@@ -65,7 +65,9 @@ pub struct Instance {
     auto_progress: tokio::sync::Mutex<Option<AutoProgress>>,
     /// Whether automatic progress is on, readable without waiting.
     auto_progress_on: AtomicBool,
-    state_dir: Option<StateDir>,
+    /// Taken when the instance is deleted, which releases the folder's lock although handles to the
+    /// instance may live on in open connections.
+    state_dir: Mutex<Option<StateDir>>,
     /// Whether anything happened since the last checkpoint.
     changed: AtomicBool,
 }
@@ -87,7 +89,7 @@ impl Instance {
             waiting: AtomicUsize::new(0),
             auto_progress: tokio::sync::Mutex::new(None),
             auto_progress_on: AtomicBool::new(false),
-            state_dir,
+            state_dir: Mutex::new(state_dir),
             changed: AtomicBool::new(true),
         })
     }
@@ -257,7 +259,7 @@ impl Instance {
     /// # Errors
     /// [`InstanceError::StateDir`]; the previous checkpoint stays in force then.
     pub async fn checkpoint(&self, force: bool) -> Result<bool, InstanceError> {
-        let Some(state_dir) = self.state_dir.clone() else {
+        let Some(state_dir) = self.state_dir_slot().clone() else {
             return Ok(false);
         };
         if !self.changed.swap(false, Ordering::Relaxed) && !force {

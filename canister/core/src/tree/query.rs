@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bitcoin::BlockHash;
 
-use super::{BlockStatus, Node, NodeId, Tree};
+use super::{BlockStatus, Node, NodeId, NodeRecord, Tree};
 use crate::header::SkipList;
 use crate::units::Height;
 
@@ -37,6 +37,16 @@ impl Tree {
     /// Returns a node.
     pub fn get(&self, hash: &BlockHash) -> Option<&Node> {
         self.node(*self.by_hash.get(hash)?)
+    }
+
+    /// Returns every block, root included, in hash order.
+    pub fn hashes(&self) -> impl Iterator<Item = BlockHash> + '_ {
+        self.by_hash.keys().copied()
+    }
+
+    /// Returns a node's stable form as it would be written now.
+    pub fn record(&self, hash: &BlockHash) -> Option<NodeRecord> {
+        self.get(hash).map(NodeRecord::of)
     }
 
     /// Returns the root, the highest stable block.
@@ -101,7 +111,7 @@ impl Tree {
             .is_some_and(|found| found.hash() == *ancestor)
     }
 
-    /// Returns connected or bodiless leaves: every chain tip with its node, in hash order.
+    /// Returns the tip of every branch, invalid and header-only ones included, in hash order.
     /// Costs O(n).
     pub fn tips(&self) -> impl Iterator<Item = &Node> {
         self.by_hash
@@ -141,9 +151,9 @@ impl Tree {
             .collect()
     }
 
-    /// Returns the nodes below the root that pass `keep`, each with its number of ancestors up
-    /// to but excluding the root, depth first, children in first-seen order. A node that does not
-    /// pass hides its descendants only if none of them can pass, so all are looked at.
+    /// Returns the nodes below the root that pass `keep`, each with the number of nodes between
+    /// it and the root, depth first, children in first-seen order. Nodes that do not pass are
+    /// walked through.
     pub(crate) fn preorder(&self, keep: impl Fn(&Node) -> bool) -> Vec<(&Node, usize)> {
         let mut found = Vec::new();
         let mut pending: Vec<(NodeId, usize)> = Vec::new();

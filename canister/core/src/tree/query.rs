@@ -39,11 +39,6 @@ impl Tree {
         self.node(*self.by_hash.get(hash)?)
     }
 
-    /// Returns every block, root included, in hash order.
-    pub fn hashes(&self) -> impl Iterator<Item = BlockHash> + '_ {
-        self.by_hash.keys().copied()
-    }
-
     /// Returns a node's stable form as it would be written now.
     pub fn record(&self, hash: &BlockHash) -> Option<NodeRecord> {
         self.get(hash).map(NodeRecord::of)

@@ -1,9 +1,8 @@
 //! `cargo xtask demo` and `cargo xtask replica`: build what they run, then run it.
 
-use std::fs;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::binaries::{self, ADAPTER, DEMO, REPLICA};
@@ -13,14 +12,16 @@ use crate::{process, wasm};
 const BLOCKS: &str = "tests/fixtures/blocktools/1M.dat";
 const STATE: &str = ".millrace/demo";
 
-/// What `demo` does besides the demo itself.
+/// What `demo` hands on.
 #[derive(Args)]
 pub struct DemoOptions {
-    /// Start from nothing: delete what an earlier run left in .millrace/demo
-    #[arg(long)]
-    fresh: bool,
-    /// More options for the demo program, after `--` (try `-- --help`)
-    #[arg(last = true, value_name = "OPTION")]
+    /// Options of the demo program: --fresh to start from nothing, --keep-running to leave the
+    /// replica running for calls of your own, --port <PORT>
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "OPTION"
+    )]
     rest: Vec<String>,
 }
 
@@ -45,10 +46,6 @@ pub fn demo(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
     wasm::run(workspace, &wasm::Options::canister())?;
     let [demo, replica, adapter] = binaries::build(workspace, [DEMO, REPLICA, ADAPTER])?;
     let state = workspace.path(STATE);
-    if options.fresh && state.exists() {
-        fs::remove_dir_all(&state).with_context(|| format!("cannot delete {}", state.display()))?;
-    }
-    fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
     let mut command = process::command(demo);
     command
         .arg("--wasm")

@@ -98,7 +98,10 @@ fn run(args: Args) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|e| format!("cannot start the runtime: {e}"))?;
-    runtime.block_on(serve(args, port_file, limits))
+    let served = runtime.block_on(serve(args, port_file, limits));
+    // What still executes when the server ends is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(

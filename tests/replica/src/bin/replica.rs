@@ -104,11 +104,14 @@ fn run(args: Args) -> Result<(), String> {
             millrace_replica::instance::limits_file::read(path).map_err(|e| e.to_string())?
         }
     };
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| format!("cannot start the runtime: {e}"))?
-        .block_on(serve(args, limits))
+        .map_err(|e| format!("cannot start the runtime: {e}"))?;
+    let served = runtime.block_on(serve(args, limits));
+    // What still executes when the server ends is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {

@@ -22,6 +22,12 @@ use tokio::net::TcpListener;
 /// How often the idle time is looked at.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long instances may take to finish their operations and checkpoints when the server stops.
+const SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The same at the end of a server's total lifetime, which is a hard end.
+const HARD_SHUT_DOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The state of a server.
 pub struct Server {
     /// Its instances.
@@ -115,17 +121,29 @@ impl Server {
         let ended = lifetime_end(self.clone(), lifetime);
         let serving = axum::serve(listener, router);
         // Not the graceful form: idle keep-alive connections of clients must not hold the server.
+        let mut patience = SHUT_DOWN_TIMEOUT;
         let served = tokio::select! {
             served = serving.into_future() => served,
-            () = ended => Ok(()),
+            ended = ended => {
+                if ended == Ended::Total {
+                    patience = HARD_SHUT_DOWN_TIMEOUT;
+                }
+                Ok(())
+            }
             () = stop => Ok(()),
         };
-        self.shut_down().await;
+        if tokio::time::timeout(patience, self.shut_down())
+            .await
+            .is_err()
+        {
+            tracing::error!(
+                "an instance did not finish in time, its last checkpoint may be missing"
+            );
+        }
         served
     }
 
-    /// Deletes all instances.
-    pub async fn shut_down(&self) {
+    async fn shut_down(&self) {
         for instance in self.instances.take_all() {
             if let Err(error) = instance.delete().await {
                 tracing::error!(%error, "the last checkpoint was not written");
@@ -143,17 +161,26 @@ async fn count_request(
     next.run(request).await
 }
 
-async fn lifetime_end(server: Arc<Server>, lifetime: Lifetime) {
+/// Which end of its lifetime a server has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Idle,
+    Total,
+}
+
+async fn lifetime_end(server: Arc<Server>, lifetime: Lifetime) -> Ended {
     let start = Instant::now();
     loop {
         tokio::time::sleep(IDLE_CHECK_INTERVAL).await;
         let now = Instant::now();
-        let idle = lifetime
+        if lifetime.total.is_some_and(|ttl| now - start >= ttl) {
+            return Ended::Total;
+        }
+        if lifetime
             .idle
-            .is_some_and(|ttl| server.activity.idle_for(ttl, now));
-        let over = lifetime.total.is_some_and(|ttl| now - start >= ttl);
-        if idle || over {
-            return;
+            .is_some_and(|ttl| server.activity.idle_for(ttl, now))
+        {
+            return Ended::Idle;
         }
     }
 }

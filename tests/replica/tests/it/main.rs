@@ -1,0 +1,10 @@
+//! The server as its clients see it: unmodified `pocket-ic` clients, `ic-agent`, and raw HTTP.
+
+mod admin;
+mod agent;
+mod client_eleven;
+mod gateway;
+mod lifetime;
+mod raw_http;
+mod replica_binary;
+mod support;

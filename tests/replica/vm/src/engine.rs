@@ -82,7 +82,9 @@ struct ModuleCache {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Engine").field("cache_dir", &self.inner.cache_dir).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("cache_dir", &self.inner.cache_dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,8 +96,10 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let configuration = |error: wasmtime::Error| EngineError::Configuration(error.to_string());
         if let Some(path) = &options.cache_dir {
-            fs::create_dir_all(path)
-                .map_err(|source| EngineError::CacheDirectory { path: path.clone(), source })?;
+            fs::create_dir_all(path).map_err(|source| EngineError::CacheDirectory {
+                path: path.clone(),
+                source,
+            })?;
         }
         let wasmtime = wasmtime::Engine::new(&config()).map_err(configuration)?;
         let linker = linker(&wasmtime).map_err(configuration)?;
@@ -132,8 +136,8 @@ impl Engine {
         };
         let sections = Sections::parse(wasm).map_err(|error| decoding(&error))?;
         let validated = validate(&sections)?;
-        let instrumented =
-            instrument(&sections).map_err(|error| ModuleError::Instrumentation(error.to_string()))?;
+        let instrumented = instrument(&sections)
+            .map_err(|error| ModuleError::Instrumentation(error.to_string()))?;
         let engine_error = |error: wasmtime::Error| ModuleError::Engine(format!("{error:#}"));
         let compiled = self.compile(&hash, &instrumented).map_err(engine_error)?;
         let module = Arc::new(CanisterModule {
@@ -143,9 +147,17 @@ impl Engine {
             custom_sections: validated.custom_sections,
             operators: instrumented.operators,
             data: instrumented.data,
-            globals: instrumented.mutable_globals.into_iter().map(global_export).collect(),
+            globals: instrumented
+                .mutable_globals
+                .into_iter()
+                .map(global_export)
+                .collect(),
             heap_pages_min: sections.memory.map_or(0, |memory| memory.initial),
-            instance: self.inner.linker.instantiate_pre(&compiled).map_err(engine_error)?,
+            instance: self
+                .inner
+                .linker
+                .instantiate_pre(&compiled)
+                .map_err(engine_error)?,
         });
         self.remember(hash, &module);
         Ok(module)
@@ -162,7 +174,11 @@ impl Engine {
     }
 
     fn cached(&self, hash: &[u8; 32]) -> Option<Arc<CanisterModule>> {
-        let mut cache = self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self
+            .inner
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         cache.uses += 1;
         let uses = cache.uses;
         cache.modules.get_mut(hash).map(|(last_use, module)| {
@@ -172,9 +188,16 @@ impl Engine {
     }
 
     fn remember(&self, hash: [u8; 32], module: &Arc<CanisterModule>) {
-        let mut cache = self.inner.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self
+            .inner
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if cache.modules.len() >= CACHED_MODULES_MAX {
-            let oldest = cache.modules.iter().min_by_key(|(_, (last_use, _))| *last_use);
+            let oldest = cache
+                .modules
+                .iter()
+                .min_by_key(|(_, (last_use, _))| *last_use);
             if let Some(hash) = oldest.map(|(hash, _)| *hash) {
                 cache.modules.remove(&hash);
             }
@@ -185,7 +208,9 @@ impl Engine {
 
     fn compile(&self, hash: &[u8; 32], instrumented: &Instrumented) -> wasmtime::Result<Module> {
         let engine = &self.inner.wasmtime;
-        let Some(dir) = &self.inner.cache_dir else { return Module::new(engine, &instrumented.wasm) };
+        let Some(dir) = &self.inner.cache_dir else {
+            return Module::new(engine, &instrumented.wasm);
+        };
         let path = dir.join(self.cache_file_name(hash));
         if let Some(module) = read_cached(engine, &path) {
             return Ok(module);
@@ -198,7 +223,10 @@ impl Engine {
 
     fn cache_file_name(&self, hash: &[u8; 32]) -> String {
         let mut hasher = DefaultHasher::new();
-        self.inner.wasmtime.precompile_compatibility_hash().hash(&mut hasher);
+        self.inner
+            .wasmtime
+            .precompile_compatibility_hash()
+            .hash(&mut hasher);
         INSTRUMENTATION_VERSION.hash(&mut hasher);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{hex}-{:016x}.cwasm", hasher.finish())
@@ -250,13 +278,21 @@ fn config() -> Config {
 
 fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
-    linker.func_wrap(HOST_MODULE, OUT_OF_INSTRUCTIONS, |caller: Caller<'_, Host>| {
-        let limit = caller.data().limits.instructions;
-        Err::<(), _>(wasmtime::Error::new(Trap::instruction_limit(limit)))
-    })?;
-    linker.func_wrap(HOST_MODULE, GROW_HEAP, |mut caller: Caller<'_, Host>, delta: u32| {
-        grow_heap(&mut caller, delta).map_err(wasmtime::Error::new)
-    })?;
+    linker.func_wrap(
+        HOST_MODULE,
+        OUT_OF_INSTRUCTIONS,
+        |caller: Caller<'_, Host>| {
+            let limit = caller.data().limits.instructions;
+            Err::<(), _>(wasmtime::Error::new(Trap::instruction_limit(limit)))
+        },
+    )?;
+    linker.func_wrap(
+        HOST_MODULE,
+        GROW_HEAP,
+        |mut caller: Caller<'_, Host>, delta: u32| {
+            grow_heap(&mut caller, delta).map_err(wasmtime::Error::new)
+        },
+    )?;
     api::link(&mut linker)?;
     Ok(linker)
 }

@@ -46,14 +46,27 @@ pub fn execute(engine: &Engine, state: &mut CanisterState, input: Input) -> Outp
     let mut store = Store::new(engine.wasmtime(), Host::new(input, stable));
     // Wasm may use more stack than threads have by default.
     let stack = WASM_STACK_BYTES + HOST_STACK_BYTES;
-    let run = stacker::maybe_grow(stack, stack, || run(engine, state, &mut store, &entry, limit));
+    let run = stacker::maybe_grow(stack, stack, || {
+        run(engine, state, &mut store, &entry, limit)
+    });
     match run {
-        Ok(Run { called: Ok(()), instructions, heap, globals }) => {
-            let mut usage = Usage { instructions, ..Usage::default() };
+        Ok(Run {
+            called: Ok(()),
+            instructions,
+            heap,
+            globals,
+        }) => {
+            let mut usage = Usage {
+                instructions,
+                ..Usage::default()
+            };
             let mut committed = 0;
             if let Some(heap) = heap {
                 usage.heap_pages_dirtied = OsPages(heap.written.len() as u64);
-                committed += state.heap.commit(&heap.window, &heap.written).expect(COMMIT);
+                committed += state
+                    .heap
+                    .commit(&heap.window, &heap.written)
+                    .expect(COMMIT);
                 state.heap_pages = heap.wasm_pages;
             }
             state.globals = Some(globals);
@@ -62,16 +75,32 @@ pub fn execute(engine: &Engine, state: &mut CanisterState, input: Input) -> Outp
             host.abandon_prepared();
             let (effects, logs, stable) = take_effects(host);
             if let Some(reservation) = &stable.reservation {
-                committed += state.stable.commit(reservation, &stable.dirty).expect(COMMIT);
+                committed += state
+                    .stable
+                    .commit(reservation, &stable.dirty)
+                    .expect(COMMIT);
             }
             state.stable_pages = stable.size_pages;
             usage.pages_committed = OsPages(committed);
-            Output { result: Ok(effects), usage, logs }
+            Output {
+                result: Ok(effects),
+                usage,
+                logs,
+            }
         }
-        Ok(Run { called: Err(trap), instructions, heap, .. }) => {
+        Ok(Run {
+            called: Err(trap),
+            instructions,
+            heap,
+            ..
+        }) => {
             let written = heap.map_or(0, |heap| heap.written.len() as u64);
             let heap_pages_dirtied = OsPages(written);
-            let usage = Usage { instructions, heap_pages_dirtied, ..Usage::default() };
+            let usage = Usage {
+                instructions,
+                heap_pages_dirtied,
+                ..Usage::default()
+            };
             trapped(store.into_data(), usage, trap)
         }
         Err(trap) => trapped(store.into_data(), Usage::default(), trap),
@@ -107,31 +136,55 @@ fn run(
 ) -> Result<Run, Trap> {
     let module = &state.module;
     check_exported(module, entry)?;
-    let instance = module.instance.instantiate(&mut *store).map_err(Trap::engine)?;
+    let instance = module
+        .instance
+        .instantiate(&mut *store)
+        .map_err(Trap::engine)?;
     let heap = match instance.get_memory(&mut *store, HEAP) {
-        Some(memory) => Some((memory, attach_heap(state, memory, store).map_err(Trap::engine)?)),
+        Some(memory) => Some((
+            memory,
+            attach_heap(state, memory, store).map_err(Trap::engine)?,
+        )),
         None => None,
     };
-    let counter = instance.get_global(&mut *store, COUNTER).expect("instrumentation exports it");
+    let counter = instance
+        .get_global(&mut *store, COUNTER)
+        .expect("instrumentation exports it");
     let instructions = i64::try_from(limit.get()).unwrap_or(i64::MAX);
-    counter.set(&mut *store, Val::I64(instructions)).expect("the counter is a mutable i64");
-    store.data_mut().attach(heap.as_ref().map(|(memory, _)| *memory), counter);
+    counter
+        .set(&mut *store, Val::I64(instructions))
+        .expect("the counter is a mutable i64");
+    store
+        .data_mut()
+        .attach(heap.as_ref().map(|(memory, _)| *memory), counter);
     restore_globals(state, &instance, store);
 
     let called = call(&instance, store, entry);
 
-    let remaining = counter.get(&mut *store).i64().expect("the counter is an i64");
+    let remaining = counter
+        .get(&mut *store)
+        .i64()
+        .expect("the counter is an i64");
     let heap = match heap {
         Some((memory, window)) => {
             let size = memory.data_size(&*store);
             let written = written_pages(&window, size, &state.heap, engine.pagemap())
                 .map_err(|error| Trap::engine(format!("cannot find written pages: {error}")))?;
-            Some(HeapChanges { window, written, wasm_pages: size as u64 / WASM_PAGE_BYTES })
+            Some(HeapChanges {
+                window,
+                written,
+                wasm_pages: size as u64 / WASM_PAGE_BYTES,
+            })
         }
         None => None,
     };
     let globals = read_globals(module, &instance, store);
-    Ok(Run { called, instructions: used(limit, remaining), heap, globals })
+    Ok(Run {
+        called,
+        instructions: used(limit, remaining),
+        heap,
+        globals,
+    })
 }
 
 fn check_exported(module: &CanisterModule, entry: &EntryPoint) -> Result<(), Trap> {
@@ -178,15 +231,21 @@ fn attach_heap(
     // SAFETY: the heap's creator reserves the whole range for the life of the store, and no code
     // has run on the instance yet.
     let window = unsafe { Window::new(start, HEAP_WINDOW_BYTES) };
-    state.heap.map(&window, memory.data_size(&*store), HEAP_WINDOW_BYTES)?;
+    state
+        .heap
+        .map(&window, memory.data_size(&*store), HEAP_WINDOW_BYTES)?;
     Ok(window)
 }
 
 fn restore_globals(state: &CanisterState, instance: &Instance, store: &mut Store<Host>) {
     let Some(values) = &state.globals else { return };
     for (name, value) in state.module.globals.iter().zip(values) {
-        let global = instance.get_global(&mut *store, name).expect("instrumentation exports it");
-        global.set(&mut *store, value.to_val()).expect("the value came from this global");
+        let global = instance
+            .get_global(&mut *store, name)
+            .expect("instrumentation exports it");
+        global
+            .set(&mut *store, value.to_val())
+            .expect("the value came from this global");
     }
 }
 
@@ -197,7 +256,9 @@ fn read_globals(
 ) -> Vec<GlobalValue> {
     let mut values = Vec::with_capacity(module.globals.len());
     for name in &module.globals {
-        let global = instance.get_global(&mut *store, name).expect("instrumentation exports it");
+        let global = instance
+            .get_global(&mut *store, name)
+            .expect("instrumentation exports it");
         let value = GlobalValue::from_val(&global.get(&mut *store));
         values.push(value.expect("validation refuses globals that are not numbers"));
     }
@@ -224,7 +285,9 @@ fn call(instance: &Instance, store: &mut Store<Host>, entry: &EntryPoint) -> Res
     let function = instance
         .get_typed_func::<(), ()>(&mut *store, &name)
         .expect("the export exists and validation checked its type");
-    function.call(&mut *store, ()).map_err(|error| Trap::from_wasmtime(&error))
+    function
+        .call(&mut *store, ())
+        .map_err(|error| Trap::from_wasmtime(&error))
 }
 
 fn call_table(
@@ -235,12 +298,16 @@ fn call_table(
     let table = instance.get_table(&mut *store, TABLE);
     let entry = table.and_then(|table| table.get(&mut *store, fun.into()));
     let function = entry.as_ref().and_then(|entry| entry.as_func().flatten());
-    let Some(function) = function else { return Err(Trap::function_not_found(fun)) };
+    let Some(function) = function else {
+        return Err(Trap::function_not_found(fun));
+    };
     match function.typed::<u32, ()>(&*store) {
-        Ok(typed) => {
-            typed.call(&mut *store, env).map_err(|error| Trap::from_wasmtime(&error))
-        }
-        Err(_) => Err(Trap::toolchain("function invocation does not match its signature")),
+        Ok(typed) => typed
+            .call(&mut *store, env)
+            .map_err(|error| Trap::from_wasmtime(&error)),
+        Err(_) => Err(Trap::toolchain(
+            "function invocation does not match its signature",
+        )),
     }
 }
 
@@ -272,5 +339,9 @@ fn trapped(mut host: Host, mut usage: Usage, trap: Trap) -> Output {
     if let Some(line) = &trap.log {
         host.log(line.clone().into_bytes());
     }
-    Output { result: Err(trap), usage, logs: host.logs }
+    Output {
+        result: Err(trap),
+        usage,
+        logs: host.logs,
+    }
 }

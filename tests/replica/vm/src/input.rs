@@ -87,14 +87,16 @@ pub enum SubnetKind {
 /// Limits on memory growth, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLimits {
-    /// The canister's `wasm_memory_limit` setting; `None` or 0 is no limit. The IC checks it in
-    /// updates, timers, heartbeats, init and post_upgrade, not in responses and queries.
+    /// The canister's `wasm_memory_limit` setting; `None` or 0 is no limit. As on the IC it holds
+    /// in start, init, post_upgrade and updates; not in tasks, responses, queries, pre_upgrade.
     pub wasm_memory_limit: Option<u64>,
     /// The largest heap of any canister.
     pub heap_bytes_max: u64,
     /// The largest stable memory of any canister.
     pub stable_bytes_max: u64,
-    /// What heap and stable memory together may still grow by (memory allocation or subnet).
+    /// What heap and stable memory together may still grow by (memory allocation or subnet). Not
+    /// checked in install_code's messages and queries: the caller checks
+    /// [`Effects::memory_growth_bytes`](crate::Effects::memory_growth_bytes) once at the end.
     pub growth_bytes_available: u64,
 }
 

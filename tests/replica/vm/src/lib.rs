@@ -35,7 +35,9 @@ pub use input::{
     MemoryLimits, MessageFacts, Mode, Rejection, SubnetKind,
 };
 pub use memory::heap::HeapTracking;
-pub use module::{CanisterModule, CustomSection, Exports, MODULE_BYTES_MAX, ModuleError, decode_module};
+pub use module::{
+    CanisterModule, CustomSection, Exports, MODULE_BYTES_MAX, ModuleError, decode_module,
+};
 pub use output::{CallPrepayment, Effects, LogRecord, OutgoingCall, Output, Response, Usage};
 pub use state::{CanisterState, StateError};
 pub use trap::{Trap, TrapKind};

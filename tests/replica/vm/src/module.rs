@@ -143,7 +143,10 @@ impl CanisterModule {
     /// module's functions, and two operators per global.
     #[must_use]
     pub fn compile_instructions(&self) -> Instructions {
-        Instructions(self.operators.saturating_mul(COMPILE_INSTRUCTIONS_PER_OPERATOR))
+        Instructions(
+            self.operators
+                .saturating_mul(COMPILE_INSTRUCTIONS_PER_OPERATOR),
+        )
     }
 }
 
@@ -163,12 +166,19 @@ impl fmt::Debug for CanisterModule {
 pub fn decode_module(bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
     const WASM_MAGIC: &[u8] = b"\0asm";
     const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b, 0x08];
-    let decoding = |detail: String| {
-        ModuleError::Invalid(format!("Failed to decode wasm module: {detail}"))
+    let decoding =
+        |detail: String| ModuleError::Invalid(format!("Failed to decode wasm module: {detail}"));
+    let too_long = || {
+        decoding(format!(
+            "module is longer than {MODULE_BYTES_MAX} bytes uncompressed"
+        ))
     };
-    let too_long = || decoding(format!("module is longer than {MODULE_BYTES_MAX} bytes uncompressed"));
     if bytes.starts_with(WASM_MAGIC) {
-        return if bytes.len() as u64 > MODULE_BYTES_MAX { Err(too_long()) } else { Ok(bytes.to_vec()) };
+        return if bytes.len() as u64 > MODULE_BYTES_MAX {
+            Err(too_long())
+        } else {
+            Ok(bytes.to_vec())
+        };
     }
     if !bytes.starts_with(GZIP_MAGIC) {
         return Err(decoding("unsupported canister module format".to_owned()));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmtime::{Val, V128};
+use wasmtime::{V128, Val};
 
 use crate::memory::pages::Pages;
 use crate::module::CanisterModule;
@@ -80,7 +80,10 @@ impl GlobalValue {
     }
 
     /// Returns the value of a number or vector.
-    #[allow(clippy::cast_possible_truncation, reason = "splits 128 bits into halves")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "splits 128 bits into halves"
+    )]
     pub(crate) fn from_val(value: &Val) -> Option<Self> {
         Some(match value {
             Val::I32(value) => Self::I32(*value),
@@ -161,7 +164,10 @@ impl CanisterState {
         keep_heap: bool,
     ) -> Result<Self, StateError> {
         let (heap, heap_pages) = if keep_heap {
-            (self.heap.clone(), self.heap_pages.max(module.heap_pages_min))
+            (
+                self.heap.clone(),
+                self.heap_pages.max(module.heap_pages_min),
+            )
         } else {
             (fresh_heap(module)?, module.heap_pages_min)
         };
@@ -212,7 +218,9 @@ impl CanisterState {
             host(format!("hold {len} bytes of stable memory"))(io::ErrorKind::OutOfMemory.into())
         })?;
         bytes.resize(capacity, 0);
-        self.stable.read_at(offset, &mut bytes).map_err(host("read stable memory"))?;
+        self.stable
+            .read_at(offset, &mut bytes)
+            .map_err(host("read stable memory"))?;
         Ok(bytes)
     }
 
@@ -222,7 +230,9 @@ impl CanisterState {
     /// When the range is beyond the end, or the host fails.
     pub fn write_stable(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StateError> {
         self.check_stable(offset, bytes.len() as u64)?;
-        self.stable.write_at(offset, bytes).map_err(host("write stable memory"))
+        self.stable
+            .write_at(offset, bytes)
+            .map_err(host("write stable memory"))
     }
 
     /// Replaces stable memory; the length is rounded up to whole Wasm pages.
@@ -231,7 +241,9 @@ impl CanisterState {
     /// When the host fails; stable memory is then as before.
     pub fn set_stable(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let mut stable = Pages::new().map_err(host("create stable memory"))?;
-        stable.write_at(0, bytes).map_err(host("write stable memory"))?;
+        stable
+            .write_at(0, bytes)
+            .map_err(host("write stable memory"))?;
         self.stable = stable;
         self.stable_pages = (bytes.len() as u64).div_ceil(WASM_PAGE_BYTES);
         Ok(())
@@ -246,8 +258,12 @@ impl CanisterState {
     pub fn save(&self, dir: &Path) -> Result<(), StateError> {
         let write = |what: &str| host(format!("save {what} to {}", dir.display()));
         fs::create_dir_all(dir).map_err(write("state"))?;
-        self.heap.save(&dir.join(HEAP_FILE)).map_err(write("the heap"))?;
-        self.stable.save(&dir.join(STABLE_FILE)).map_err(write("stable memory"))?;
+        self.heap
+            .save(&dir.join(HEAP_FILE))
+            .map_err(write("the heap"))?;
+        self.stable
+            .save(&dir.join(STABLE_FILE))
+            .map_err(write("stable memory"))?;
         let saved = Saved {
             version: STATE_VERSION,
             wasm_hash: self.module.wasm_hash().to_vec(),
@@ -306,7 +322,8 @@ impl CanisterState {
 fn fresh_heap(module: &CanisterModule) -> Result<Pages, StateError> {
     let mut heap = Pages::new().map_err(host("create the heap"))?;
     for segment in &module.data {
-        heap.write_at(segment.offset.into(), &segment.bytes).map_err(host("fill the heap"))?;
+        heap.write_at(segment.offset.into(), &segment.bytes)
+            .map_err(host("fill the heap"))?;
     }
     Ok(heap)
 }

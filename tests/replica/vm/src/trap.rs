@@ -45,7 +45,8 @@ pub struct Trap {
 }
 
 const TOOLCHAIN_HELP: &str = "This is likely an error with the compiler/CDK toolchain being used to build the canister. Please report the error to IC devs on the forum: https://forum.dfinity.org and include which language/CDK was used to create the canister.";
-const EXECUTION_ERRORS: &str = "https://internetcomputer.org/docs/current/references/execution-errors";
+const EXECUTION_ERRORS: &str =
+    "https://internetcomputer.org/docs/current/references/execution-errors";
 const HANDLE_FAILURES: &str = "Consider gracefully handling failures from this canister or altering the canister to handle exceptions.";
 
 fn help(suggestion: &str, anchor: &str) -> String {
@@ -60,12 +61,20 @@ impl Trap {
             format!("Error from Canister {canister_id}: {}", self.message)
         } else {
             // The IC ends the message with a full stop even when it already has one.
-            format!("Error from Canister {canister_id}: {}.\n{}", self.message, self.help)
+            format!(
+                "Error from Canister {canister_id}: {}.\n{}",
+                self.message, self.help
+            )
         }
     }
 
     fn new(kind: TrapKind, message: String, help: String) -> Self {
-        Self { kind, message, help, log: None }
+        Self {
+            kind,
+            message,
+            help,
+            log: None,
+        }
     }
 
     /// The Wasm code trapped; `code` is the IC's name of the reason.
@@ -82,7 +91,11 @@ impl Trap {
 
     /// The canister called `ic0.trap`.
     pub(crate) fn called(message: &str) -> Self {
-        let logged = if message.is_empty() { "(no message)" } else { message };
+        let logged = if message.is_empty() {
+            "(no message)"
+        } else {
+            message
+        };
         Self {
             log: Some(format!("[TRAP]: {logged}")),
             ..Self::new(
@@ -107,13 +120,21 @@ impl Trap {
         Self::new(
             TrapKind::CanisterContractViolation,
             format!("Canister violated contract: {error}"),
-            if suggestion.is_empty() { String::new() } else { help(suggestion, anchor) },
+            if suggestion.is_empty() {
+                String::new()
+            } else {
+                help(suggestion, anchor)
+            },
         )
     }
 
     /// A contract violation the IC gives no advice for.
     pub(crate) fn contract(message: impl Into<String>) -> Self {
-        Self::new(TrapKind::CanisterContractViolation, message.into(), String::new())
+        Self::new(
+            TrapKind::CanisterContractViolation,
+            message.into(),
+            String::new(),
+        )
     }
 
     /// A principal's bytes are too many.
@@ -137,7 +158,9 @@ impl Trap {
     pub(crate) fn instruction_limit(limit: Instructions) -> Self {
         Self::new(
             TrapKind::CanisterInstructionLimitExceeded,
-            format!("Canister exceeded the limit of {limit} instructions for single message execution."),
+            format!(
+                "Canister exceeded the limit of {limit} instructions for single message execution."
+            ),
             help(
                 "Try optimizing this method to consume fewer instructions or split the work across multiple messages.",
                 "instruction-limit-exceeded",
@@ -199,7 +222,9 @@ impl Trap {
     pub(crate) fn function_not_found(function: u32) -> Self {
         Self::new(
             TrapKind::CanisterFunctionNotFound,
-            format!("Canister requested to invoke a non-existent Wasm function {function} from table 0"),
+            format!(
+                "Canister requested to invoke a non-existent Wasm function {function} from table 0"
+            ),
             TOOLCHAIN_HELP.to_owned(),
         )
     }

@@ -88,7 +88,9 @@ fn new_call(
 ) -> Result<OutgoingCall, Trap> {
     if name_size as usize > METHOD_NAMES_BYTES_MAX {
         return Err(Trap::user(
-            format!("Size of method_name {name_size} exceeds the allowed limit of {METHOD_NAMES_BYTES_MAX}."),
+            format!(
+                "Size of method_name {name_size} exceeds the allowed limit of {METHOD_NAMES_BYTES_MAX}."
+            ),
             // The IC leaves its placeholders unfilled here.
             "Size of method_name {} exceeds the allowed limit of {}.",
             "canister-made-a-call-with-too-large-method-name",
@@ -138,7 +140,8 @@ impl Host {
                 "canister-made-a-call-with-too-large-payload",
             ));
         }
-        call.payload.extend_from_slice(heap.read("ic0.call_data_append", src, size)?);
+        call.payload
+            .extend_from_slice(heap.read("ic0.call_data_append", src, size)?);
         Ok(())
     }
 
@@ -147,7 +150,9 @@ impl Host {
         let canister_id = self.facts.canister_id;
         let call = self.prepared(label)?;
         if amount > liquid {
-            return Err(Trap::contract(format!("Canister {canister_id} is out of cycles")));
+            return Err(Trap::contract(format!(
+                "Canister {canister_id} is out of cycles"
+            )));
         }
         call.cycles += amount;
         self.balance -= amount;
@@ -184,7 +189,11 @@ impl Host {
     }
 
     fn has_slot(&self, callee: &Principal) -> bool {
-        let sent = self.calls.iter().filter(|call| call.callee == *callee).count();
+        let sent = self
+            .calls
+            .iter()
+            .filter(|call| call.callee == *callee)
+            .count();
         let slots = self.limits.output_slots.get(callee);
         let slots = *slots.unwrap_or(&self.limits.output_slots_default);
         sent < slots as usize && self.calls.len() < self.limits.callbacks as usize
@@ -192,5 +201,7 @@ impl Host {
 }
 
 fn no_call(label: &str) -> Trap {
-    Trap::toolchain(format!("{label} called when no call is under construction."))
+    Trap::toolchain(format!(
+        "{label} called when no call is under construction."
+    ))
 }

@@ -18,15 +18,18 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     link_performance_counter(linker)
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "ids and keys are at most a few hundred bytes")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "ids and keys are at most a few hundred bytes"
+)]
 fn short(bytes: &[u8]) -> u32 {
     bytes.len() as u32
 }
 
 fn link_identity(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, CanisterSelfSize(), 0, |host, _| Ok::<_, Trap>(short(
-        host.facts.canister_id.as_slice()
-    )));
+    system_call!(linker, CanisterSelfSize(), 0, |host, _| Ok::<_, Trap>(
+        short(host.facts.canister_id.as_slice())
+    ));
     system_call!(linker, CanisterSelfCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         let id = host.facts.canister_id;
         heap.copy("ic0.canister_self_copy", "id", id.as_slice(), (dst, offset, size))
@@ -38,8 +41,12 @@ fn link_identity(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         let id = host.facts.subnet_id;
         heap.copy("ic0.subnet_self_copy", "id", id.as_slice(), (dst, offset, size))
     });
-    system_call!(linker, SubnetSelfNodeCount(), 0, |host, _| Ok::<_, Trap>(host.facts.fees.subnet_size));
-    system_call!(linker, RootKeySize(), 0, |host, _| Ok::<_, Trap>(short(&host.facts.root_key)));
+    system_call!(linker, SubnetSelfNodeCount(), 0, |host, _| Ok::<_, Trap>(
+        host.facts.fees.subnet_size
+    ));
+    system_call!(linker, RootKeySize(), 0, |host, _| Ok::<_, Trap>(short(
+        &host.facts.root_key
+    )));
     system_call!(linker, RootKeyCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         heap.copy("ic0.root_key_copy", "bytes", &host.facts.root_key, (dst, offset, size))
     });
@@ -47,13 +54,19 @@ fn link_identity(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn link_status(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, CanisterStatus(), 0, |host, _| Ok::<_, Trap>(match host.facts.status {
-        CanisterStatus::Running => 1_u32,
-        CanisterStatus::Stopping => 2,
-        CanisterStatus::Stopped => 3,
-    }));
-    system_call!(linker, CanisterVersion(), 0, |host, _| Ok::<_, Trap>(host.facts.version));
-    system_call!(linker, Time(), 0, |host, _| Ok::<_, Trap>(host.facts.time_ns));
+    system_call!(linker, CanisterStatus(), 0, |host, _| Ok::<_, Trap>(
+        match host.facts.status {
+            CanisterStatus::Running => 1_u32,
+            CanisterStatus::Stopping => 2,
+            CanisterStatus::Stopped => 3,
+        }
+    ));
+    system_call!(linker, CanisterVersion(), 0, |host, _| Ok::<_, Trap>(
+        host.facts.version
+    ));
+    system_call!(linker, Time(), 0, |host, _| Ok::<_, Trap>(
+        host.facts.time_ns
+    ));
     system_call!(linker, GlobalTimerSet(time_ns: u64), 0, |host, _| {
         let previous = host.global_timer_ns.replace(time_ns);
         Ok::<_, Trap>(previous.unwrap_or(host.facts.global_timer_ns))
@@ -84,10 +97,15 @@ fn link_certified_data(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         host.certified_data = Some(data.to_vec());
         Ok(())
     });
-    system_call!(linker, DataCertificatePresent(), 0, |host, _| Ok::<_, Trap>(u32::from(
-        Api::DataCertificateSize.allowed().contains(host.context)
-            && host.facts.data_certificate.is_some()
-    )));
+    system_call!(
+        linker,
+        DataCertificatePresent(),
+        0,
+        |host, _| Ok::<_, Trap>(u32::from(
+            Api::DataCertificateSize.allowed().contains(host.context)
+                && host.facts.data_certificate.is_some()
+        ))
+    );
     system_call!(linker, DataCertificateSize(), 0, |host, _| {
         certificate(host, Api::DataCertificateSize).map(short)
     });
@@ -110,16 +128,21 @@ fn link_certified_data(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn certificate(host: &Host, api: Api) -> Result<&[u8], Trap> {
-    host.facts.data_certificate.as_deref().ok_or_else(|| {
-        Trap::wrong_mode(&format!("ic0_{}", api.name()), host.context.describe())
-    })
+    host.facts
+        .data_certificate
+        .as_deref()
+        .ok_or_else(|| Trap::wrong_mode(&format!("ic0_{}", api.name()), host.context.describe()))
 }
 
 fn link_performance_counter(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     let api = Api::PerformanceCounter;
-    linker.func_wrap("ic0", api.name(), |mut caller: Caller<'_, Host>, counter: u32| {
-        performance_counter(&mut caller, counter).map_err(wasmtime::Error::new)
-    })?;
+    linker.func_wrap(
+        "ic0",
+        api.name(),
+        |mut caller: Caller<'_, Host>, counter: u32| {
+            performance_counter(&mut caller, counter).map_err(wasmtime::Error::new)
+        },
+    )?;
     Ok(())
 }
 
@@ -130,9 +153,15 @@ fn performance_counter(caller: &mut Caller<'_, Host>, counter: u32) -> Result<u6
     let message = used(host.limits.instructions, remaining);
     match counter {
         0 => Ok(message.get()),
-        1 => Ok(host.message.call_context_instructions.saturating_add(message).get()),
-        _ => {
-            Err(Trap::user(format!("Error getting performance counter type {counter}"), "", ""))
-        }
+        1 => Ok(host
+            .message
+            .call_context_instructions
+            .saturating_add(message)
+            .get()),
+        _ => Err(Trap::user(
+            format!("Error getting performance counter type {counter}"),
+            "",
+            "",
+        )),
     }
 }

@@ -153,10 +153,15 @@ impl Contexts {
     pub(crate) const ALL: Self = Self((1 << 17) - 1);
     /// Everywhere but in the start function.
     pub(crate) const NOT_START: Self = Self::ALL.without(Self::of(&[Context::Start]));
-    const TASKS: Self =
-        Self::of(&[Context::Heartbeat, Context::GlobalTimer, Context::LowWasmMemory]);
-    const COMPOSITE_CALLBACKS: Self =
-        Self::of(&[Context::CompositeReplyCallback, Context::CompositeRejectCallback]);
+    const TASKS: Self = Self::of(&[
+        Context::Heartbeat,
+        Context::GlobalTimer,
+        Context::LowWasmMemory,
+    ]);
+    const COMPOSITE_CALLBACKS: Self = Self::of(&[
+        Context::CompositeReplyCallback,
+        Context::CompositeRejectCallback,
+    ]);
     const CALLBACKS: Self = Self::of(&[Context::ReplyCallback, Context::RejectCallback]);
     const CLEANUPS: Self = Self::of(&[Context::Cleanup, Context::CompositeCleanup]);
     /// Where a call's answer arrived.
@@ -184,8 +189,9 @@ impl Contexts {
     /// Where a response may carry cycles back.
     pub(crate) const REFUNDS: Self = Self::CALLBACKS;
     /// Where calls may carry cycles.
-    pub(crate) const PAYMENTS: Self =
-        Self::of(&[Context::Update]).and(Self::TASKS).and(Self::CALLBACKS);
+    pub(crate) const PAYMENTS: Self = Self::of(&[Context::Update])
+        .and(Self::TASKS)
+        .and(Self::CALLBACKS);
     /// Where calls may be made.
     pub(crate) const CALLS: Self = Self::PAYMENTS
         .and(Self::of(&[Context::CompositeQuery]))

@@ -71,7 +71,9 @@ fn http_request_v2(
 ) -> Result<(), Trap> {
     let bytes = heap.read("ic0.cost_http_request_v2 heap", src, size)?;
     let request: HttpRequestV2 = candid::decode_one(bytes).map_err(|error| {
-        Trap::toolchain(format!("Failed to decode HttpRequestV2CostParams from Candid: {error}"))
+        Trap::toolchain(format!(
+            "Failed to decode HttpRequestV2CostParams from Candid: {error}"
+        ))
     })?;
     let fee = fees.http_request_v2(&HttpRequestEstimate {
         request_bytes: request.request_bytes,
@@ -93,7 +95,10 @@ fn signature(
 ) -> Result<u32, Trap> {
     let bytes = heap.read(&format!("{} heap", api.replacen('_', ".", 1)), src, size)?;
     let name = std::str::from_utf8(bytes).map_err(|_| {
-        Trap::toolchain(format!("Failed to decode key name {}", String::from_utf8_lossy(bytes)))
+        Trap::toolchain(format!(
+            "Failed to decode key name {}",
+            String::from_utf8_lossy(bytes)
+        ))
     })?;
     if !known_curve {
         return Ok(UNKNOWN_CURVE_OR_ALGORITHM);
@@ -102,7 +107,10 @@ fn signature(
         return Ok(UNKNOWN_KEY);
     };
     // The subnet that holds the key sets the price.
-    let fees = Fees { subnet_size, ..host.facts.fees };
+    let fees = Fees {
+        subnet_size,
+        ..host.facts.fees
+    };
     heap.write_cycles(api, dst, fees.threshold_signature())?;
     Ok(SUCCESS)
 }

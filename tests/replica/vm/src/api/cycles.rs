@@ -20,18 +20,24 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     system_call!(linker, CanisterCycleBalance128(dst: u32), 0, |host, mut heap| {
         heap.write_cycles("ic0_canister_cycle_balance128", dst, host.balance)
     });
-    system_call!(linker, CanisterCycleBalance(), 0, |host, _| narrow(host.balance));
+    system_call!(linker, CanisterCycleBalance(), 0, |host, _| narrow(
+        host.balance
+    ));
     system_call!(linker, CanisterLiquidCycleBalance128(dst: u32), 0, |host, mut heap| {
         heap.write_cycles("ic0_canister_liquid_cycle_balance128", dst, host.liquid())
     });
     system_call!(linker, MsgCyclesAvailable128(dst: u32), 0, |host, mut heap| {
         heap.write_cycles("ic0_msg_cycles_available128", dst, host.acceptable())
     });
-    system_call!(linker, MsgCyclesAvailable(), 0, |host, _| narrow(host.acceptable()));
+    system_call!(linker, MsgCyclesAvailable(), 0, |host, _| narrow(
+        host.acceptable()
+    ));
     system_call!(linker, MsgCyclesRefunded128(dst: u32), 0, |host, mut heap| {
         heap.write_cycles("ic0_msg_cycles_refunded128", dst, host.message.cycles_refunded)
     });
-    system_call!(linker, MsgCyclesRefunded(), 0, |host, _| narrow(host.message.cycles_refunded));
+    system_call!(linker, MsgCyclesRefunded(), 0, |host, _| narrow(
+        host.message.cycles_refunded
+    ));
     system_call!(linker, MsgCyclesAccept128(high: u64, low: u64, dst: u32), 0, |host, mut heap| {
         let accepted = host.accept(amount(high, low));
         heap.write_cycles("ic0_msg_cycles_accept128", dst, accepted)
@@ -48,7 +54,9 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 impl Host {
     fn acceptable(&self) -> Cycles {
-        self.message.cycles_available.saturating_sub(self.cycles_accepted)
+        self.message
+            .cycles_available
+            .saturating_sub(self.cycles_accepted)
     }
 
     fn accept(&mut self, max: Cycles) -> Cycles {

@@ -10,7 +10,9 @@ use crate::trap::Trap;
 const NAME_BYTES_MAX: u32 = 128;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, EnvVarCount(), 0, |host, _| length(host.facts.environment.len()));
+    system_call!(linker, EnvVarCount(), 0, |host, _| length(
+        host.facts.environment.len()
+    ));
     system_call!(linker, EnvVarNameSize(index: u32), 0, |host, _| {
         name_at(host, index).and_then(|name| length(name.len()))
     });
@@ -50,18 +52,26 @@ fn name_at(host: &Host, index: u32) -> Result<&str, Trap> {
 
 fn value_of<'h>(host: &'h Host, name: &str) -> Result<&'h str, Trap> {
     let value = host.facts.environment.get(name);
-    value.map(String::as_str).ok_or_else(|| {
-        Trap::contract(format!("Environment variable {name} not found."))
-    })
+    value
+        .map(String::as_str)
+        .ok_or_else(|| Trap::contract(format!("Environment variable {name} not found.")))
 }
 
 fn read_name(api: &str, what: &str, heap: &Heap<'_>, src: u32, size: u32) -> Result<String, Trap> {
     if size > NAME_BYTES_MAX {
-        return Err(Trap::user(format!("{api}: Variable name is too large."), "", ""));
+        return Err(Trap::user(
+            format!("{api}: Variable name is too large."),
+            "",
+            "",
+        ));
     }
     let bytes = heap.read(&format!("{api} {what}"), src, size)?;
     let name = std::str::from_utf8(bytes).map_err(|_| {
-        Trap::user(format!("{api}: Variable name is not a valid UTF-8 string."), "", "")
+        Trap::user(
+            format!("{api}: Variable name is not a valid UTF-8 string."),
+            "",
+            "",
+        )
     })?;
     Ok(name.to_owned())
 }

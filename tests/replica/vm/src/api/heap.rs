@@ -63,7 +63,9 @@ impl<'a> Heap<'a> {
         let end = address.checked_add(size).ok_or_else(out_of_bounds)?;
         let start = usize::try_from(address).map_err(|_| out_of_bounds())?;
         let end = usize::try_from(end).map_err(|_| out_of_bounds())?;
-        self.get_mut()?.get_mut(start..end).ok_or_else(out_of_bounds)
+        self.get_mut()?
+            .get_mut(start..end)
+            .ok_or_else(out_of_bounds)
     }
 
     /// Returns the number of bytes.

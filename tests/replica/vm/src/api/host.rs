@@ -100,7 +100,10 @@ impl Host {
     pub(crate) fn log(&mut self, mut content: Vec<u8>) {
         content.truncate(usize::try_from(self.limits.log_bytes).unwrap_or(usize::MAX));
         self.log_bytes += content.len() as u64;
-        self.logs.push(LogRecord { time_ns: self.facts.time_ns, content });
+        self.logs.push(LogRecord {
+            time_ns: self.facts.time_ns,
+            content,
+        });
         let mut dropped = 0;
         while self.log_bytes > self.limits.log_bytes && dropped < self.logs.len() {
             self.log_bytes -= self.logs[dropped].content.len() as u64;
@@ -119,7 +122,11 @@ pub(crate) fn enter(
     let host = caller.data_mut();
     host.system_calls += 1;
     if host.fault == Some(Fault::TrapAtSystemCall(host.system_calls)) {
-        let reason = format!("injected fault at system call {} ({})", host.system_calls, api.name());
+        let reason = format!(
+            "injected fault at system call {} ({})",
+            host.system_calls,
+            api.name()
+        );
         return Err(Trap::trapped(&reason));
     }
     let context = host.context;
@@ -149,8 +156,13 @@ pub(crate) fn charge(caller: &mut Caller<'_, Host>, amount: u64) -> Result<(), T
     }
     let before = remaining(caller);
     let after = before.saturating_sub(i64::try_from(amount).unwrap_or(i64::MAX));
-    let counter = caller.data().counter.expect("attached before any code runs");
-    counter.set(&mut *caller, Val::I64(after)).expect("the counter is a mutable i64");
+    let counter = caller
+        .data()
+        .counter
+        .expect("attached before any code runs");
+    counter
+        .set(&mut *caller, Val::I64(after))
+        .expect("the counter is a mutable i64");
     if before < 0 || after < 0 {
         return Err(Trap::instruction_limit(caller.data().limits.instructions));
     }
@@ -159,13 +171,23 @@ pub(crate) fn charge(caller: &mut Caller<'_, Host>, amount: u64) -> Result<(), T
 
 /// Returns the instructions left; negative when the last block overran.
 pub(crate) fn remaining(caller: &mut Caller<'_, Host>) -> i64 {
-    let counter = caller.data().counter.expect("attached before any code runs");
-    counter.get(&mut *caller).i64().expect("the counter is an i64")
+    let counter = caller
+        .data()
+        .counter
+        .expect("attached before any code runs");
+    counter
+        .get(&mut *caller)
+        .i64()
+        .expect("the counter is an i64")
 }
 
 /// Returns the instructions used of `limit` when `remaining` are left, at most `limit`.
 pub(crate) fn used(limit: Instructions, remaining: i64) -> Instructions {
-    Instructions(limit.get().saturating_sub(u64::try_from(remaining).unwrap_or(0)))
+    Instructions(
+        limit
+            .get()
+            .saturating_sub(u64::try_from(remaining).unwrap_or(0)),
+    )
 }
 
 /// Lends the heap and the host to a system call.
@@ -184,16 +206,24 @@ pub(crate) fn with_heap<R>(
 
 /// Grows the heap by `delta` Wasm pages and returns its old size, or -1: `memory.grow`.
 pub(crate) fn grow_heap(caller: &mut Caller<'_, Host>, delta: u32) -> Result<i32, Trap> {
-    let Some(memory) = caller.data().heap else { return Ok(-1) };
+    let Some(memory) = caller.data().heap else {
+        return Ok(-1);
+    };
     let old_bytes = memory.data_size(&*caller) as u64;
     let new_bytes = old_bytes + u64::from(delta) * WASM_PAGE_BYTES;
     if new_bytes > caller.data().facts.memory.heap_bytes_max {
         return Ok(-1);
     }
-    let Ok(old_pages) = memory.grow(&mut *caller, u64::from(delta)) else { return Ok(-1) };
+    let Ok(old_pages) = memory.grow(&mut *caller, u64::from(delta)) else {
+        return Ok(-1);
+    };
     let host = caller.data_mut();
     if host.context.enforces_wasm_memory_limit()
-        && let Some(limit) = host.facts.memory.wasm_memory_limit.filter(|limit| *limit != 0)
+        && let Some(limit) = host
+            .facts
+            .memory
+            .wasm_memory_limit
+            .filter(|limit| *limit != 0)
         && new_bytes > limit
     {
         return Err(Trap::wasm_memory_limit(new_bytes, limit));

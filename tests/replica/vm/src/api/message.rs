@@ -27,7 +27,9 @@ fn length(bytes: &[u8]) -> Result<u32, Trap> {
 }
 
 fn link_argument(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, MsgArgDataSize(), 0, |host, _| length(&host.message.payload));
+    system_call!(linker, MsgArgDataSize(), 0, |host, _| length(
+        &host.message.payload
+    ));
     system_call!(linker, MsgArgDataCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         heap.copy("ic0.msg_arg_data_copy", "payload", &host.message.payload, (dst, offset, size))
     });
@@ -38,16 +40,22 @@ fn link_argument(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn link_caller(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, MsgCallerSize(), 0, |host, _| length(host.message.caller.as_slice()));
+    system_call!(linker, MsgCallerSize(), 0, |host, _| length(
+        host.message.caller.as_slice()
+    ));
     system_call!(linker, MsgCallerCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         let caller = host.message.caller;
         heap.copy("ic0.msg_caller_copy", "id", caller.as_slice(), (dst, offset, size))
     });
-    system_call!(linker, MsgCallerInfoDataSize(), 0, |host, _| length(host.caller_info_data()));
+    system_call!(linker, MsgCallerInfoDataSize(), 0, |host, _| length(
+        host.caller_info_data()
+    ));
     system_call!(linker, MsgCallerInfoDataCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         heap.copy("ic0.msg_caller_info_data_copy", "data", host.caller_info_data(), (dst, offset, size))
     });
-    system_call!(linker, MsgCallerInfoSignerSize(), 0, |host, _| length(host.caller_info_signer()));
+    system_call!(linker, MsgCallerInfoSignerSize(), 0, |host, _| length(
+        host.caller_info_signer()
+    ));
     system_call!(linker, MsgCallerInfoSignerCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         heap.copy("ic0.msg_caller_info_signer_copy", "id", host.caller_info_signer(), (dst, offset, size))
     });
@@ -56,9 +64,14 @@ fn link_caller(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 
 fn link_rejection(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     system_call!(linker, MsgRejectCode(), 0, |host, _| Ok::<_, Trap>(
-        host.message.rejection.as_ref().map_or(0, |rejection| rejection.code)
+        host.message
+            .rejection
+            .as_ref()
+            .map_or(0, |rejection| rejection.code)
     ));
-    system_call!(linker, MsgRejectMsgSize(), 0, |host, _| length(host.rejection_text().as_bytes()));
+    system_call!(linker, MsgRejectMsgSize(), 0, |host, _| length(
+        host.rejection_text().as_bytes()
+    ));
     system_call!(linker, MsgRejectMsgCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         heap.copy("ic0.msg_reject_msg_copy", "msg", host.rejection_text().as_bytes(), (dst, offset, size))
     });
@@ -84,7 +97,9 @@ fn link_answer(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     });
     system_call!(linker, MsgReply(), 0, |host, _| {
         if host.answered() {
-            return Err(Trap::toolchain("ic0.msg_reply: the call is already replied"));
+            return Err(Trap::toolchain(
+                "ic0.msg_reply: the call is already replied",
+            ));
         }
         host.response = Some(Response::Reply(std::mem::take(&mut host.reply)));
         Ok(())
@@ -110,34 +125,47 @@ fn link_answer(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 }
 
 fn link_inspect(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, MsgMethodNameSize(), 0, |host, _| length(host.message.method_name.as_bytes()));
+    system_call!(linker, MsgMethodNameSize(), 0, |host, _| length(
+        host.message.method_name.as_bytes()
+    ));
     system_call!(linker, MsgMethodNameCopy(dst: u32, offset: u32, size: u32), size.into(), |host, mut heap| {
         let name = host.message.method_name.as_bytes();
         heap.copy("ic0.msg_method_name_copy", "payload", name, (dst, offset, size))
     });
     system_call!(linker, AcceptMessage(), 0, |host, _| {
         if host.message_accepted {
-            return Err(Trap::toolchain("ic0.accept_message: the function was already called."));
+            return Err(Trap::toolchain(
+                "ic0.accept_message: the function was already called.",
+            ));
         }
         host.message_accepted = true;
         Ok(())
     });
-    system_call!(linker, InReplicatedExecution(), 0, |host, _| Ok::<_, Trap>(u32::from(
-        host.context.is_replicated()
-    )));
+    system_call!(linker, InReplicatedExecution(), 0, |host, _| Ok::<_, Trap>(
+        u32::from(host.context.is_replicated())
+    ));
     Ok(())
 }
 
 impl Host {
     fn caller_info_data(&self) -> &[u8] {
-        self.message.caller_info.as_ref().map_or(&[], |info| &info.data)
+        self.message
+            .caller_info
+            .as_ref()
+            .map_or(&[], |info| &info.data)
     }
 
     fn caller_info_signer(&self) -> &[u8] {
-        self.message.caller_info.as_ref().map_or(&[], |info| info.signer.as_slice())
+        self.message
+            .caller_info
+            .as_ref()
+            .map_or(&[], |info| info.signer.as_slice())
     }
 
     fn rejection_text(&self) -> &str {
-        self.message.rejection.as_ref().map_or("", |rejection| &rejection.message)
+        self.message
+            .rejection
+            .as_ref()
+            .map_or("", |rejection| &rejection.message)
     }
 }

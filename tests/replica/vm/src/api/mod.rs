@@ -15,7 +15,6 @@ pub(crate) mod table;
 
 use wasmtime::Linker;
 
-pub(crate) use context::Context;
 pub(crate) use host::Host;
 
 /// Adds every function of the system interface to `linker`.

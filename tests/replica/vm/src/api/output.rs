@@ -12,12 +12,20 @@ use crate::trap::Trap;
 const TRAP_MESSAGE_BYTES_MAX: u32 = 32 * 1024;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    linker.func_wrap("ic0", Api::DebugPrint.name(), |mut caller: Caller<'_, Host>, src, size| {
-        debug_print(&mut caller, src, size).map_err(wasmtime::Error::new)
-    })?;
-    linker.func_wrap("ic0", Api::Trap.name(), |mut caller: Caller<'_, Host>, src, size| {
-        trap(&mut caller, src, size).map_err(wasmtime::Error::new)
-    })?;
+    linker.func_wrap(
+        "ic0",
+        Api::DebugPrint.name(),
+        |mut caller: Caller<'_, Host>, src, size| {
+            debug_print(&mut caller, src, size).map_err(wasmtime::Error::new)
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        Api::Trap.name(),
+        |mut caller: Caller<'_, Host>, src, size| {
+            trap(&mut caller, src, size).map_err(wasmtime::Error::new)
+        },
+    )?;
     Ok(())
 }
 
@@ -35,7 +43,11 @@ impl Host {
 fn debug_print(caller: &mut Caller<'_, Host>, src: u32, size: u32) -> Result<(), Trap> {
     let host = caller.data();
     // Elsewhere the IC's nodes do not print, only log.
-    let printed = if host.facts.subnet_kind == SubnetKind::System { size } else { 0 };
+    let printed = if host.facts.subnet_kind == SubnetKind::System {
+        size
+    } else {
+        0
+    };
     let instructions = host.logging_instructions(size) + u64::from(printed);
     enter(caller, Api::DebugPrint, instructions)?;
     with_heap(caller, |host, heap| {

@@ -33,23 +33,37 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         "ic0",
         Api::StableRead.name(),
         |mut caller: Caller<'_, Host>, dst: u32, offset: u32, size: u32| {
-            read(&mut caller, Api::StableRead, dst.into(), offset.into(), size.into())
-                .map_err(wasmtime::Error::new)
+            read(
+                &mut caller,
+                Api::StableRead,
+                dst.into(),
+                offset.into(),
+                size.into(),
+            )
+            .map_err(wasmtime::Error::new)
         },
     )?;
     linker.func_wrap(
         "ic0",
         Api::StableWrite.name(),
         |mut caller: Caller<'_, Host>, offset: u32, src: u32, size: u32| {
-            write(&mut caller, Api::StableWrite, offset.into(), src.into(), size.into())
-                .map_err(wasmtime::Error::new)
+            write(
+                &mut caller,
+                Api::StableWrite,
+                offset.into(),
+                src.into(),
+                size.into(),
+            )
+            .map_err(wasmtime::Error::new)
         },
     )?;
     Ok(())
 }
 
 fn link_size(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    system_call!(linker, Stable64Size(), 0, |host, _| Ok::<_, Trap>(host.stable.size_pages()));
+    system_call!(linker, Stable64Size(), 0, |host, _| Ok::<_, Trap>(
+        host.stable.size_pages()
+    ));
     system_call!(linker, StableSize(), 0, |host, _| {
         host.check_32_bit()?;
         u32::try_from(host.stable.size_pages())
@@ -77,7 +91,9 @@ fn link_grow(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 impl Host {
     fn check_32_bit(&self) -> Result<(), Trap> {
         if self.stable.size_pages() > PAGES_MAX_32 {
-            return Err(Trap::trapped("32 bit stable memory api used on a memory larger than 4GB"));
+            return Err(Trap::trapped(
+                "32 bit stable memory api used on a memory larger than 4GB",
+            ));
         }
         Ok(())
     }
@@ -155,7 +171,9 @@ fn write(
     with_heap(caller, |host, mut heap| {
         host.stable.mark_written(offset, size);
         let source = heap.range_mut(src, size)?;
-        host.stable.bytes(offset, source.len())?.copy_from_slice(source);
+        host.stable
+            .bytes(offset, source.len())?
+            .copy_from_slice(source);
         Ok(())
     })
 }

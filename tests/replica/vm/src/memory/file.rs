@@ -25,7 +25,10 @@ impl SparseFile {
     /// Returns a new empty file.
     pub(crate) fn new() -> io::Result<Self> {
         let fd: OwnedFd = memfd_create("millrace", MemfdFlags::CLOEXEC)?;
-        Ok(Self { file: File::from(fd), len: AtomicU64::new(0) })
+        Ok(Self {
+            file: File::from(fd),
+            len: AtomicU64::new(0),
+        })
     }
 
     /// Returns the descriptor, for mapping.
@@ -44,7 +47,8 @@ impl SparseFile {
     /// Writes `bytes` at `offset`, extending the file as needed.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)?;
-        self.len.fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
+        self.len
+            .fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -52,7 +56,10 @@ impl SparseFile {
     pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         let mut done = 0;
         while done < bytes.len() {
-            match self.file.read_at(&mut bytes[done..], offset + done as u64)? {
+            match self
+                .file
+                .read_at(&mut bytes[done..], offset + done as u64)?
+            {
                 0 => break,
                 n => done += n,
             }

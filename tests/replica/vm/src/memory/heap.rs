@@ -47,14 +47,21 @@ unsafe impl MemoryCreator for HeapCreator {
         reserved_size_in_bytes: Option<usize>,
         guard_size_in_bytes: usize,
     ) -> Result<Box<dyn LinearMemory>, String> {
-        let capacity = reserved_size_in_bytes.or(maximum).unwrap_or(minimum).max(minimum);
+        let capacity = reserved_size_in_bytes
+            .or(maximum)
+            .unwrap_or(minimum)
+            .max(minimum);
         let reservation = Reservation::new(capacity + guard_size_in_bytes)
             .and_then(|reservation| {
                 reservation.make_accessible(0, minimum)?;
                 Ok(reservation)
             })
             .map_err(|error| format!("cannot reserve {capacity} bytes of addresses: {error}"))?;
-        Ok(Box::new(Heap { reservation, size: minimum, capacity }))
+        Ok(Box::new(Heap {
+            reservation,
+            size: minimum,
+            capacity,
+        }))
     }
 }
 
@@ -70,9 +77,13 @@ unsafe impl LinearMemory for Heap {
 
     fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
         if new_size > self.capacity {
-            wasmtime::bail!("{new_size} bytes exceed the reservation of {}", self.capacity);
+            wasmtime::bail!(
+                "{new_size} bytes exceed the reservation of {}",
+                self.capacity
+            );
         }
-        self.reservation.make_accessible(self.size, new_size - self.size)?;
+        self.reservation
+            .make_accessible(self.size, new_size - self.size)?;
         self.size = new_size;
         Ok(())
     }

@@ -62,7 +62,11 @@ impl Window {
         if len == 0 {
             return Ok(());
         }
-        let prot = if accessible { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::empty() };
+        let prot = if accessible {
+            ProtFlags::READ | ProtFlags::WRITE
+        } else {
+            ProtFlags::empty()
+        };
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         // SAFETY: the range is inside this window, so nothing else is replaced.
         unsafe {

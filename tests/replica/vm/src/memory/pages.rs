@@ -36,7 +36,10 @@ impl Overlay {
     fn copied(&self) -> io::Result<Self> {
         let file = SparseFile::new()?;
         self.file.copy_to(&file)?;
-        Ok(Self { file, pages: self.pages.clone() })
+        Ok(Self {
+            file,
+            pages: self.pages.clone(),
+        })
     }
 }
 
@@ -50,16 +53,14 @@ pub(crate) struct Pages {
 impl Pages {
     /// Returns an empty memory; everything reads as zeros.
     pub(crate) fn new() -> io::Result<Self> {
-        Ok(Self { base: Arc::new(SparseFile::new()?), overlay: None })
+        Ok(Self {
+            base: Arc::new(SparseFile::new()?),
+            overlay: None,
+        })
     }
 
     /// Maps the first `accessible` bytes into `window`, and up to `len` bytes inaccessible.
-    pub(crate) fn map(
-        &self,
-        window: &Window,
-        accessible: usize,
-        len: usize,
-    ) -> io::Result<()> {
+    pub(crate) fn map(&self, window: &Window, accessible: usize, len: usize) -> io::Result<()> {
         self.base.ensure_len(len as u64)?;
         window.map(&self.base, 0, accessible, true)?;
         window.map(&self.base, accessible, len - accessible, false)?;
@@ -74,12 +75,7 @@ impl Pages {
     }
 
     /// Maps `[offset, offset + len)` of memory that did not exist before: zeros.
-    pub(crate) fn map_growth(
-        &self,
-        window: &Window,
-        offset: usize,
-        len: usize,
-    ) -> io::Result<()> {
+    pub(crate) fn map_growth(&self, window: &Window, offset: usize, len: usize) -> io::Result<()> {
         self.base.ensure_len((offset + len) as u64)?;
         window.map(&self.base, offset, len, true)
     }
@@ -126,13 +122,18 @@ impl Pages {
     /// Reads at `offset`; what was never written reads as zeros.
     pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.base.read_at(offset, bytes)?;
-        let Some(overlay) = &self.overlay else { return Ok(()) };
+        let Some(overlay) = &self.overlay else {
+            return Ok(());
+        };
         let end = offset + bytes.len() as u64;
         let pages = offset / OS_PAGE_BYTES..end.div_ceil(OS_PAGE_BYTES);
         for page in overlay.pages.range(pages) {
             let from = offset.max(page * OS_PAGE_BYTES);
             let to = end.min((page + 1) * OS_PAGE_BYTES);
-            overlay.file.read_at(from, &mut bytes[as_index(from - offset)..as_index(to - offset)])?;
+            overlay.file.read_at(
+                from,
+                &mut bytes[as_index(from - offset)..as_index(to - offset)],
+            )?;
         }
         Ok(())
     }
@@ -147,7 +148,10 @@ impl Pages {
 
     /// Reads what `save` wrote.
     pub(crate) fn load(path: &Path) -> io::Result<Self> {
-        Ok(Self { base: Arc::new(SparseFile::load(path)?), overlay: None })
+        Ok(Self {
+            base: Arc::new(SparseFile::load(path)?),
+            overlay: None,
+        })
     }
 
     /// Leaves either a base of our own without overlay, or an overlay of our own.
@@ -159,7 +163,10 @@ impl Pages {
             return Ok(());
         }
         let owned = match self.overlay.take() {
-            None => Overlay { file: SparseFile::new()?, pages: BTreeSet::new() },
+            None => Overlay {
+                file: SparseFile::new()?,
+                pages: BTreeSet::new(),
+            },
             Some(shared) => match Arc::try_unwrap(shared) {
                 Ok(owned) => owned,
                 Err(shared) => shared.copied()?,
@@ -176,14 +183,18 @@ impl Pages {
             Some(overlay) => {
                 let overlay = Arc::get_mut(overlay).expect("prepare_to_write made it ours");
                 overlay.file.write_at(offset, bytes)?;
-                overlay.pages.extend(first..first + (bytes.len() / PAGE) as u64);
+                overlay
+                    .pages
+                    .extend(first..first + (bytes.len() / PAGE) as u64);
                 Ok(())
             }
         }
     }
 
     fn flatten_if_scattered(&mut self) -> io::Result<()> {
-        let Some(overlay) = &self.overlay else { return Ok(()) };
+        let Some(overlay) = &self.overlay else {
+            return Ok(());
+        };
         if runs(overlay.pages.iter().copied()).count() > OVERLAY_RUNS_MAX {
             self.base = Arc::new(self.flattened()?);
             self.overlay = None;
@@ -204,7 +215,9 @@ impl Pages {
 fn copy_overlay(overlay: &Overlay, target: &SparseFile) -> io::Result<()> {
     let mut page_bytes = vec![0; PAGE];
     for page in &overlay.pages {
-        overlay.file.read_at(page * OS_PAGE_BYTES, &mut page_bytes)?;
+        overlay
+            .file
+            .read_at(page * OS_PAGE_BYTES, &mut page_bytes)?;
         target.write_at(page * OS_PAGE_BYTES, &page_bytes)?;
     }
     Ok(())

@@ -21,7 +21,9 @@ struct PageSet {
 impl PageSet {
     fn contains(&self, page: u64) -> bool {
         let word = usize::try_from(page / 64).expect("addresses are 64 bits wide");
-        self.bits.get(word).is_some_and(|bits| bits >> (page % 64) & 1 == 1)
+        self.bits
+            .get(word)
+            .is_some_and(|bits| bits >> (page % 64) & 1 == 1)
     }
 
     /// Returns whether the page is new.
@@ -114,7 +116,8 @@ impl StableSession {
     pub(crate) fn grow(&mut self, additional: u64) -> io::Result<()> {
         let old = self.size_bytes();
         if let Some(reservation) = &self.reservation {
-            self.pages.map_growth(reservation, old, as_index(additional * WASM_PAGE_BYTES))?;
+            self.pages
+                .map_growth(reservation, old, as_index(additional * WASM_PAGE_BYTES))?;
         }
         self.size_pages += additional;
         Ok(())

@@ -84,7 +84,11 @@ impl<'s, 'a> Rewriter<'s, 'a> {
             out_of_instructions: OUT_OF_INSTRUCTIONS_INDEX,
             charge_amount: INJECTED_IMPORTS + sections.imported_functions() + defined,
         };
-        Self { sections, injected, operators: 2 * u64::from(globals) }
+        Self {
+            sections,
+            injected,
+            operators: 2 * u64::from(globals),
+        }
     }
 
     fn run(mut self) -> Result<Instrumented, Error> {
@@ -100,7 +104,12 @@ impl<'s, 'a> Rewriter<'s, 'a> {
         }
         self.code(&mut module)?;
         let data = self.data(&mut module);
-        Ok(Instrumented { wasm: module.finish(), mutable_globals, data, operators: self.operators })
+        Ok(Instrumented {
+            wasm: module.finish(),
+            mutable_globals,
+            data,
+            operators: self.operators,
+        })
     }
 
     fn types_imports_and_functions(&self, module: &mut Module) -> Result<(), Error> {
@@ -115,7 +124,11 @@ impl<'s, 'a> Rewriter<'s, 'a> {
         module.section(&types);
 
         let mut imports = ImportSection::new();
-        imports.import(HOST_MODULE, OUT_OF_INSTRUCTIONS, EntityType::Function(first));
+        imports.import(
+            HOST_MODULE,
+            OUT_OF_INSTRUCTIONS,
+            EntityType::Function(first),
+        );
         imports.import(HOST_MODULE, GROW_HEAP, EntityType::Function(first + 1));
         for import in &self.sections.import_list {
             if let TypeRef::Func(ty) = import.ty {
@@ -152,7 +165,11 @@ impl<'s, 'a> Rewriter<'s, 'a> {
         if let Some(reader) = &self.sections.globals {
             ShiftFunctions.parse_global_section(&mut globals, reader.clone())?;
         }
-        let counter = GlobalType { val_type: ValType::I64, mutable: true, shared: false };
+        let counter = GlobalType {
+            val_type: ValType::I64,
+            mutable: true,
+            shared: false,
+        };
         globals.global(counter, &ConstExpr::i64_const(0));
         module.section(&globals);
         Ok(())
@@ -175,7 +192,11 @@ impl<'s, 'a> Rewriter<'s, 'a> {
             exports.export(TABLE, ExportKind::Table, table);
         }
         if let Some(start) = self.sections.start {
-            exports.export(START, ExportKind::Func, ShiftFunctions.function_index(start)?);
+            exports.export(
+                START,
+                ExportKind::Func,
+                ShiftFunctions.function_index(start)?,
+            );
         }
         let mutable: Vec<u32> = (0_u32..)
             .zip(&self.sections.global_types)
@@ -208,8 +229,10 @@ impl<'s, 'a> Rewriter<'s, 'a> {
     }
 
     fn body(&mut self, body: &FunctionBody<'_>) -> Result<Function, Error> {
-        let operators: Vec<Operator<'_>> =
-            body.get_operators_reader()?.into_iter().collect::<Result<_, _>>()?;
+        let operators: Vec<Operator<'_>> = body
+            .get_operators_reader()?
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         self.operators += operators.len() as u64;
         let mut function = ShiftFunctions.new_function_with_parsed_locals(body)?;
         let mut points = charge_points(&operators).into_iter().peekable();
@@ -238,7 +261,10 @@ impl<'s, 'a> Rewriter<'s, 'a> {
                 }
                 DataSegment::Active(offset, bytes) => {
                     let offset = offset.expect("validation refuses other offsets");
-                    active.push(ActiveData { offset, bytes: bytes.to_vec() });
+                    active.push(ActiveData {
+                        offset,
+                        bytes: bytes.to_vec(),
+                    });
                     data.passive([]);
                 }
             }

@@ -44,10 +44,16 @@ pub(crate) fn charge_points(operators: &[Operator<'_>]) -> Vec<ChargePoint> {
     for (position, operator) in operators.iter().enumerate() {
         cost += operator_cost(operator);
         if charges_size_operand(operator) {
-            points.push(ChargePoint { position, charge: Charge::SizeOperand });
+            points.push(ChargePoint {
+                position,
+                charge: Charge::SizeOperand,
+            });
         }
         if ends_block(operator) {
-            points.push(ChargePoint { position: start, charge: Charge::Block { cost, repeats } });
+            points.push(ChargePoint {
+                position: start,
+                charge: Charge::Block { cost, repeats },
+            });
             start = position + 1;
             cost = 0;
             repeats = matches!(operator, Operator::Loop { .. });
@@ -55,7 +61,15 @@ pub(crate) fn charge_points(operators: &[Operator<'_>]) -> Vec<ChargePoint> {
     }
     // Stable: at one position a size operand is charged before the block, as on the IC.
     points.sort_by_key(|point| point.position);
-    points.retain(|point| !matches!(point.charge, Charge::Block { cost: 0, repeats: false }));
+    points.retain(|point| {
+        !matches!(
+            point.charge,
+            Charge::Block {
+                cost: 0,
+                repeats: false
+            }
+        )
+    });
     points
 }
 

@@ -3,11 +3,10 @@
 use std::ops::Range;
 
 use wasmparser::{
-    ConstExpr, CompositeInnerType, DataKind, DataSectionReader,
-    ElementSectionReader, Export, ExportSectionReader, ExternalKind, FuncType, FunctionBody,
-    FunctionSectionReader, GlobalSectionReader, GlobalType, Import, ImportSectionReader,
-    MemorySectionReader, MemoryType, Operator, Parser, Payload, Result, TableSectionReader,
-    TypeRef, TypeSectionReader,
+    CompositeInnerType, ConstExpr, DataKind, DataSectionReader, ElementSectionReader, Export,
+    ExportSectionReader, ExternalKind, FuncType, FunctionBody, FunctionSectionReader,
+    GlobalSectionReader, GlobalType, Import, ImportSectionReader, MemorySectionReader, MemoryType,
+    Operator, Parser, Payload, Result, TableSectionReader, TypeRef, TypeSectionReader,
 };
 
 /// An active data segment of the heap: applied when a canister is installed, not by wasmtime.
@@ -137,17 +136,26 @@ impl<'a> Sections<'a> {
 
     /// Returns the number of imported functions.
     pub(crate) fn imported_functions(&self) -> u32 {
-        let count = self.import_list.iter().filter(|i| matches!(i.ty, TypeRef::Func(_))).count();
+        let count = self
+            .import_list
+            .iter()
+            .filter(|i| matches!(i.ty, TypeRef::Func(_)))
+            .count();
         u32::try_from(count).expect("wasmtime bounds the number of imports")
     }
 
     /// Returns the type of a function by its index, imported ones first.
     pub(crate) fn function_type(&self, index: u32) -> Option<&FuncType> {
-        let imported = self.import_list.iter().filter_map(|import| match import.ty {
-            TypeRef::Func(ty) => Some(ty),
-            _ => None,
-        });
-        let type_index = imported.chain(self.function_types.iter().copied()).nth(index as usize)?;
+        let imported = self
+            .import_list
+            .iter()
+            .filter_map(|import| match import.ty {
+                TypeRef::Func(ty) => Some(ty),
+                _ => None,
+            });
+        let type_index = imported
+            .chain(self.function_types.iter().copied())
+            .nth(index as usize)?;
         self.func_types.get(type_index as usize)
     }
 
@@ -161,8 +169,14 @@ impl<'a> Sections<'a> {
 
     /// Returns the table callbacks are looked up in: the exported one, or the first.
     pub(crate) fn callback_table(&self) -> Option<u32> {
-        let exported = self.export_list.iter().rev().find(|e| e.kind == ExternalKind::Table);
-        exported.map(|e| e.index).or((self.table_count > 0).then_some(0))
+        let exported = self
+            .export_list
+            .iter()
+            .rev()
+            .find(|e| e.kind == ExternalKind::Table);
+        exported
+            .map(|e| e.index)
+            .or((self.table_count > 0).then_some(0))
     }
 }
 
@@ -186,4 +200,3 @@ pub(crate) fn code_section(wasm: &[u8]) -> Result<Option<Range<usize>>> {
     }
     Ok(None)
 }
-

@@ -60,7 +60,9 @@ fn invalid(section: &str, detail: impl std::fmt::Display) -> ModuleError {
 /// When it is too large or cannot be found.
 pub(crate) fn check_code_size(wasm: &[u8]) -> Result<(), ModuleError> {
     let range = code_section(wasm).map_err(|error| {
-        ModuleError::Invalid(format!("Failed to decode wasm module: Error finding code section: {error}"))
+        ModuleError::Invalid(format!(
+            "Failed to decode wasm module: Error finding code section: {error}"
+        ))
     })?;
     match range.map(|range| range.len()) {
         Some(size) if size > CODE_SECTION_BYTES_MAX => Err(ModuleError::Invalid(format!(
@@ -81,7 +83,10 @@ pub(crate) fn validate(sections: &Sections<'_>) -> Result<Validated, ModuleError
     check_globals(sections)?;
     check_functions(sections)?;
     let custom_sections = check_custom_sections(sections)?;
-    Ok(Validated { exports, custom_sections })
+    Ok(Validated {
+        exports,
+        custom_sections,
+    })
 }
 
 fn check_imports(sections: &Sections<'_>) -> Result<(), ModuleError> {
@@ -89,14 +94,22 @@ fn check_imports(sections: &Sections<'_>) -> Result<(), ModuleError> {
         let section = "import section";
         let type_index = match import.ty {
             TypeRef::Func(index) => index,
-            TypeRef::Global(_) => return Err(invalid(section, "Importing globals is not allowed.")),
+            TypeRef::Global(_) => {
+                return Err(invalid(section, "Importing globals is not allowed."));
+            }
             TypeRef::Tag(_) => return Err(invalid(section, "Importing tags is not allowed.")),
             // The IC's runtime provides neither, so such a module cannot be instantiated there.
             TypeRef::Table(_) => {
-                return Err(invalid(section, "Only tables imported from env.table are allowed."));
+                return Err(invalid(
+                    section,
+                    "Only tables imported from env.table are allowed.",
+                ));
             }
             TypeRef::Memory(_) => {
-                return Err(invalid(section, "Only memory imported from env.memory is allowed."));
+                return Err(invalid(
+                    section,
+                    "Only memory imported from env.memory is allowed.",
+                ));
             }
             TypeRef::FuncExact(index) => index,
         };
@@ -133,18 +146,27 @@ fn check_signature(
 ) -> Result<(), ModuleError> {
     let section = "function signature";
     if ty.params() != params {
-        let detail = format!("Expected input params {params:?} for '{name}', got {:?}.", ty.params());
+        let detail = format!(
+            "Expected input params {params:?} for '{name}', got {:?}.",
+            ty.params()
+        );
         return Err(invalid(section, detail));
     }
     if ty.results() != results {
-        let detail = format!("Expected return type {results:?} for '{name}', got {:?}.", ty.results());
+        let detail = format!(
+            "Expected return type {results:?} for '{name}', got {:?}.",
+            ty.results()
+        );
         return Err(invalid(section, detail));
     }
     Ok(())
 }
 
 fn check_exports(sections: &Sections<'_>) -> Result<Exports, ModuleError> {
-    let mut exports = Exports { start: sections.start.is_some(), ..Exports::default() };
+    let mut exports = Exports {
+        start: sections.start.is_some(),
+        ..Exports::default()
+    };
     let mut names = BTreeSet::new();
     let mut names_bytes = 0;
     for export in &sections.export_list {
@@ -175,16 +197,22 @@ fn check_exports(sections: &Sections<'_>) -> Result<Exports, ModuleError> {
         return Err(invalid("export section", detail));
     }
     if names_bytes > METHOD_NAMES_BYTES_MAX {
-        let detail = format!("The sum of `<name>` lengths in exported {methods} exceeds {METHOD_NAMES_BYTES_MAX}.");
+        let detail = format!(
+            "The sum of `<name>` lengths in exported {methods} exceeds {METHOD_NAMES_BYTES_MAX}."
+        );
         return Err(invalid("export section", detail));
     }
     Ok(exports)
 }
 
 fn method_name(export: &str) -> Option<&str> {
-    ["canister_update ", "canister_query ", "canister_composite_query "]
-        .iter()
-        .find_map(|prefix| export.strip_prefix(prefix))
+    [
+        "canister_update ",
+        "canister_query ",
+        "canister_composite_query ",
+    ]
+    .iter()
+    .find_map(|prefix| export.strip_prefix(prefix))
 }
 
 fn record_export(exports: &mut Exports, name: &str) -> Result<(), ModuleError> {
@@ -204,7 +232,8 @@ fn record_export(exports: &mut Exports, name: &str) -> Result<(), ModuleError> {
             Some(5) => &mut exports.global_timer,
             Some(6) => &mut exports.low_wasm_memory,
             _ => {
-                let detail = format!("Exporting reserved function '{name}' with \"canister_\" prefix");
+                let detail =
+                    format!("Exporting reserved function '{name}' with \"canister_\" prefix");
                 return Err(invalid("export section", detail));
             }
         };
@@ -219,7 +248,10 @@ fn check_data(sections: &Sections<'_>) -> Result<(), ModuleError> {
         match segment {
             DataSegment::Passive(_) => {}
             DataSegment::Active(None, _) => {
-                return Err(invalid("data section", "Invalid offset expression in data segment."));
+                return Err(invalid(
+                    "data section",
+                    "Invalid offset expression in data segment.",
+                ));
             }
             DataSegment::Active(Some(offset), bytes) => {
                 if u64::from(*offset) + bytes.len() as u64 > heap_bytes {
@@ -258,8 +290,13 @@ fn check_functions(sections: &Sections<'_>) -> Result<(), ModuleError> {
         )));
     }
     for (index, body) in sections.bodies.iter().enumerate() {
-        let decoding = |error| ModuleError::Invalid(format!("Failed to decode wasm module: {error}"));
-        let size = body.get_operators_reader().map_err(decoding)?.into_iter().count();
+        let decoding =
+            |error| ModuleError::Invalid(format!("Failed to decode wasm module: {error}"));
+        let size = body
+            .get_operators_reader()
+            .map_err(decoding)?
+            .into_iter()
+            .count();
         if size > FUNCTION_OPERATORS_MAX {
             return Err(ModuleError::Invalid(format!(
                 "Wasm module contains a function at index {index} of size {size} that exceeds the maximum allowed size of {FUNCTION_OPERATORS_MAX}"
@@ -273,7 +310,9 @@ fn check_custom_sections(sections: &Sections<'_>) -> Result<Vec<CustomSection>, 
     let mut found: Vec<CustomSection> = Vec::new();
     let mut total = 0;
     for (full_name, content) in &sections.custom {
-        let Some((public, name)) = visibility(full_name)? else { continue };
+        let Some((public, name)) = visibility(full_name)? else {
+            continue;
+        };
         if found.iter().any(|section| section.name == name) {
             let detail = format!("Invalid custom section: name {name} already exists");
             return Err(invalid("custom section", detail));
@@ -285,7 +324,11 @@ fn check_custom_sections(sections: &Sections<'_>) -> Result<Vec<CustomSection>, 
             );
             return Err(invalid("custom section", detail));
         }
-        found.push(CustomSection { public, name: name.to_owned(), content: content.to_vec() });
+        found.push(CustomSection {
+            public,
+            name: name.to_owned(),
+            content: content.to_vec(),
+        });
         if found.len() > CUSTOM_SECTIONS_MAX {
             return Err(ModuleError::Invalid(format!(
                 "Wasm module defined {} custom sections which exceeds the maximum number allowed {CUSTOM_SECTIONS_MAX}.",
@@ -310,7 +353,9 @@ fn visibility(name: &str) -> Result<Option<(bool, &str)>, ModuleError> {
     let detail = if name == "icp:public" || name == "icp:private" {
         "'icp:' section names must have a space after the public/private scope".to_owned()
     } else {
-        format!("Invalid custom section: Custom section '{name}' has no public/private scope defined.")
+        format!(
+            "Invalid custom section: Custom section '{name}' has no public/private scope defined."
+        )
     };
     Err(invalid("custom section", detail))
 }

@@ -113,7 +113,7 @@ impl Default for MemoryLimits {
 }
 
 /// What is known about the canister when the message starts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CanisterFacts {
     /// The canister's id.
     pub canister_id: Principal,
@@ -157,7 +157,7 @@ pub struct Rejection {
 }
 
 /// What is known about the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageFacts {
     /// Who sent it; for callbacks, the caller of the call context.
     pub caller: Principal,
@@ -277,7 +277,7 @@ pub enum Fault {
 }
 
 /// Everything one message execution depends on, besides the canister's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     /// The function to run.
     pub entry: EntryPoint,

@@ -1,1 +1,43 @@
-//! Placeholder, replaced by the first commit of this package.
+//! Everything the canister keeps, in stable memory.
+//!
+//! All state lives behind [`Store`], generic over [`ic_stable_structures::Memory`], so that tests
+//! run natively on a vector. The heap holds caches only: dropping a [`Store`] between two messages
+//! and opening it again changes nothing.
+//!
+//! | module | keeps |
+//! |---|---|
+//! | [`layout`] | the table of regions, the header page |
+//! | [`counting`] | how many distinct pages a message touched |
+//! | [`queue`] | delivered blocks nobody has looked at, and what may be admitted |
+//! | [`blobs`] | bytes of blocks and of change logs, in chains of pages |
+//! | [`headers`] | headers of the stable chain |
+//! | [`nodes`] | records of the unstable tree |
+//! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
+//! | [`cells`] | small durable values: counters, rejections, pull state |
+//! | [`audit`] | checks of all invariants |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod audit;
+pub mod blobs;
+pub mod cells;
+pub mod coins;
+pub mod counting;
+mod error;
+pub mod headers;
+pub mod layout;
+pub mod nodes;
+pub mod queue;
+mod record;
+mod store;
+
+pub use error::StoreError;
+pub use layout::OpenError;
+pub use store::Store;

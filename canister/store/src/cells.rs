@@ -1,0 +1,284 @@
+//! Small durable values: configuration, counters, recent rejections, pull state, watchdog.
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use ic_stable_structures::{Cell, Memory};
+use millrace_core::Height;
+use millrace_core::sync::Sync;
+
+use crate::StoreError;
+use crate::record::{join, take};
+
+/// Rejections remembered for adapters to read.
+pub const MAX_REJECTIONS: usize = 16;
+
+/// Longest reason kept with a rejection, in bytes.
+pub const MAX_REASON_BYTES: usize = 300;
+
+/// Declares counters with their metric names, in stored order; new ones go to the end.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $metric:literal,)*) => {
+        /// Numbers that only grow over the life of the canister.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Counter { $($(#[$doc])* $name,)* }
+
+        impl Counter {
+            /// Every counter, in stored order.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Returns the name under which the counter is published.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $metric,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Heartbeats that ended.
+    Heartbeats = "heartbeats",
+    /// Blocks that came whole into the queue by pull.
+    BlocksPulled = "blocks_pulled",
+    /// Blocks that came whole into the queue by push.
+    BlocksPushed = "blocks_pushed",
+    /// Bytes of both.
+    BytesDelivered = "bytes_delivered",
+    /// Deliveries of blocks that were there already.
+    BlocksKnown = "blocks_known",
+    /// Blocks connected.
+    BlocksConnected = "blocks_connected",
+    /// Blocks that became stable.
+    BlocksRetired = "blocks_retired",
+    /// Blocks deleted because another branch became stable or had more work.
+    BlocksDropped = "blocks_dropped",
+    /// Changes of the best tip to another branch.
+    Reorgs = "reorgs",
+    /// Blocks refused because their parent is unknown.
+    RejectedUnknownParent = "rejected_unknown_parent",
+    /// Blocks refused because of their header.
+    RejectedHeader = "rejected_header",
+    /// Blocks refused because the tree is full of better ones.
+    RejectedTreeFull = "rejected_tree_full",
+    /// Blocks refused because of their structure.
+    RejectedStructure = "rejected_structure",
+    /// Blocks refused because of the coins they spend or replace.
+    RejectedCoins = "rejected_coins",
+    /// Blocks refused because they or an ancestor are known to be invalid.
+    RejectedInvalid = "rejected_invalid",
+    /// Blocks refused because processing them never ended.
+    RejectedQuarantined = "rejected_quarantined",
+    /// Pushed parts refused.
+    PartsRejected = "parts_rejected",
+    /// Pushed parts for which there was no room.
+    PartsNoRoom = "parts_no_room",
+    /// Pushes by callers that are no adapters.
+    PushesUnauthorised = "pushes_unauthorised",
+    /// Calls to the blocks source.
+    PullCalls = "pull_calls",
+    /// Calls to the blocks source that brought an error.
+    PullErrors = "pull_errors",
+    /// Pulled blocks beyond what the queue takes, or too small or large to be blocks.
+    PullBlocksIgnored = "pull_blocks_ignored",
+    /// Pulled headers that were refused.
+    PullHeadersRefused = "pull_headers_refused",
+    /// Times the watchdog found that work had not ended.
+    WatchdogStrikes = "watchdog_strikes",
+    /// Errors of the store; none are expected.
+    StoreErrors = "store_errors",
+}
+
+/// Values of all counters, kept on the heap and flushed at the end of each message.
+pub struct Counters<M: Memory> {
+    cell: Cell<Vec<u8>, M>,
+    values: Vec<u64>,
+    is_dirty: bool,
+}
+
+impl<M: Memory> Counters<M> {
+    pub(crate) fn open(memory: M) -> Self {
+        let cell = Cell::init(memory, Vec::new());
+        let mut values = vec![0; Counter::ALL.len()];
+        for (value, bytes) in values.iter_mut().zip(cell.get().as_chunks::<8>().0) {
+            *value = u64::from_le_bytes(*bytes);
+        }
+        Self {
+            cell,
+            values,
+            is_dirty: false,
+        }
+    }
+
+    /// Returns a counter's value.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    /// Adds to a counter; durable once flushed.
+    pub fn add(&mut self, counter: Counter, amount: u64) {
+        if let Some(value) = self.values.get_mut(counter as usize) {
+            *value = value.saturating_add(amount);
+            self.is_dirty = true;
+        }
+    }
+
+    /// Makes all values durable; writes nothing when none changed.
+    pub fn flush(&mut self) {
+        if self.is_dirty {
+            let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+            self.cell.set(bytes.collect());
+            self.is_dirty = false;
+        }
+    }
+}
+
+/// A block that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The block.
+    pub hash: BlockHash,
+    /// Its height, where its parent was known.
+    pub height: Option<Height>,
+    /// Why; at most [`MAX_REASON_BYTES`] bytes.
+    pub reason: String,
+}
+
+/// The last [`MAX_REJECTIONS`] rejections, oldest first.
+///
+/// Stored as a list of: hash 32, height u32 LE (all ones: unknown), length u16 LE, reason.
+pub struct Rejections<M: Memory> {
+    cell: Cell<Vec<u8>, M>,
+    recent: Vec<Rejection>,
+}
+
+impl<M: Memory> Rejections<M> {
+    pub(crate) fn open(memory: M) -> Result<Self, StoreError> {
+        let cell = Cell::init(memory, Vec::new());
+        let recent = decode_rejections(cell.get())
+            .ok_or_else(|| StoreError::damaged("rejections", "cut off"))?;
+        Ok(Self { cell, recent })
+    }
+
+    /// Remembers a rejection; the oldest one leaves when there are too many.
+    pub fn push(&mut self, mut rejection: Rejection) {
+        let mut end = rejection.reason.len().min(MAX_REASON_BYTES);
+        while !rejection.reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        rejection.reason.truncate(end);
+        if self.recent.len() >= MAX_REJECTIONS {
+            self.recent.remove(0);
+        }
+        self.recent.push(rejection);
+        self.cell.set(encode_rejections(&self.recent));
+    }
+
+    /// Returns the rejections, newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Rejection> {
+        self.recent.iter().rev()
+    }
+}
+
+fn encode_rejections(rejections: &[Rejection]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for rejection in rejections {
+        let height = rejection.height.unwrap_or(Height::MAX).get();
+        out.extend_from_slice(rejection.hash.as_byte_array());
+        out.extend_from_slice(&height.to_le_bytes());
+        out.extend_from_slice(&(rejection.reason.len() as u16).to_le_bytes());
+        out.extend_from_slice(rejection.reason.as_bytes());
+    }
+    out
+}
+
+fn decode_rejections(mut bytes: &[u8]) -> Option<Vec<Rejection>> {
+    let mut out = Vec::new();
+    while !bytes.is_empty() {
+        let hash = BlockHash::from_byte_array(take(&mut bytes)?);
+        let height = Height::new(u32::from_le_bytes(take(&mut bytes)?));
+        let length = u16::from_le_bytes(take(&mut bytes)?);
+        let (reason, rest) = bytes.split_at_checked(usize::from(length))?;
+        bytes = rest;
+        out.push(Rejection {
+            hash,
+            height: (height != Height::MAX).then_some(height),
+            reason: String::from_utf8_lossy(reason).into_owned(),
+        });
+    }
+    Some(out)
+}
+
+/// What the watchdog knows: see the canister's `watchdog` module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// How often the watchdog woke since work last ended.
+    pub strikes: u32,
+    /// Heartbeats that still touch one item only.
+    pub cautious: u32,
+    /// Whether retiring is given up until the next upgrade.
+    pub is_retiring_halted: bool,
+}
+
+/// Configuration, pull state and watchdog state.
+pub struct Cells<M: Memory> {
+    config: Cell<Vec<u8>, M>,
+    pull: Cell<Vec<u8>, M>,
+    watch: Cell<[u8; 16], M>,
+}
+
+impl<M: Memory> Cells<M> {
+    pub(crate) fn open(config: M, pull: M, watch: M) -> Self {
+        Self {
+            config: Cell::init(config, Vec::new()),
+            pull: Cell::init(pull, Sync::new().encode().to_vec()),
+            watch: Cell::init(watch, [0; 16]),
+        }
+    }
+
+    /// Returns the configuration as the canister encoded it; empty before the first `set_config`.
+    pub fn config(&self) -> &[u8] {
+        self.config.get()
+    }
+
+    /// Replaces the configuration.
+    pub fn set_config(&mut self, bytes: Vec<u8>) {
+        self.config.set(bytes);
+    }
+
+    /// Returns the pull machine.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn pull(&self) -> Result<Sync, StoreError> {
+        Sync::decode(self.pull.get()).map_err(|error| StoreError::damaged("pull state", error))
+    }
+
+    /// Stores the pull machine; writes nothing when it did not change.
+    pub fn set_pull(&mut self, pull: &Sync) {
+        let bytes = pull.encode();
+        if self.pull.get().as_slice() != bytes {
+            self.pull.set(bytes.to_vec());
+        }
+    }
+
+    /// Returns the watchdog's knowledge.
+    pub fn watch(&self) -> Watch {
+        let mut rest = self.watch.get().as_slice();
+        let mut next = || u32::from_le_bytes(take(&mut rest).unwrap_or_default());
+        Watch {
+            strikes: next(),
+            cautious: next(),
+            is_retiring_halted: next() != 0,
+        }
+    }
+
+    /// Stores the watchdog's knowledge; writes nothing when it did not change.
+    pub fn set_watch(&mut self, watch: Watch) {
+        if watch != self.watch() {
+            self.watch.set(join(&[
+                &watch.strikes.to_le_bytes(),
+                &watch.cautious.to_le_bytes(),
+                &u32::from(watch.is_retiring_halted).to_le_bytes(),
+            ]));
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Where everything is: the header page and the table of regions.
+//!
+//! ```text
+//! bytes 0..65,536 of stable memory: the header page
+//! offset size
+//!      0    8  magic "MILLRACE"
+//!      8    2  layout version, u16 LE
+//!     10    1  network: 0 mainnet, 1 testnet3, 2 testnet4, 3 signet, 4 regtest
+//!     11   53  reserved, zero
+//! bytes 65,536..: the memory manager, which maps the regions below in buckets
+//! ```
+//!
+//! [`check`] reads the header page and the manager's first bytes, nothing else, and nothing here
+//! writes to memory it does not understand.
+
+use std::rc::Rc;
+
+use ic_stable_structures::Memory;
+use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use millrace_core::Network;
+
+use crate::StoreError;
+use crate::counting::CountingMemory;
+use crate::record::{join, take};
+
+/// First bytes of stable memory.
+pub const MAGIC: [u8; 8] = *b"MILLRACE";
+
+/// The layout this code reads and writes.
+pub const LAYOUT_VERSION: u16 = 1;
+
+/// Bytes in a page by which memories grow.
+pub const WASM_PAGE_BYTES: u64 = 65_536;
+
+/// Bytes of the header page that are used.
+const HEADER_BYTES: usize = 64;
+
+/// First bytes of the memory manager: its magic and layout version.
+const MANAGER_MAGIC: [u8; 4] = *b"MGR\x01";
+
+/// Pages of 64 KiB in one bucket of the memory manager: 8 MiB, which lets 32,768 buckets hold
+/// 256 GiB.
+pub const BUCKET_PAGES: u16 = 128;
+
+/// Regions of stable memory. Numbers are never reused: a region that goes keeps its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Region {
+    /// Configuration, encoded by the canister.
+    Config = 0,
+    /// Counters.
+    Counters = 1,
+    /// Ring of recent rejections.
+    Rejections = 2,
+    /// State of the pull machine.
+    Pull = 3,
+    /// What the watchdog knows about work that never ends.
+    Watch = 4,
+    /// Delivered blocks nobody has looked at.
+    Queue = 5,
+    /// Half-received blocks.
+    Assembly = 6,
+    /// Names of blobs.
+    BlobIndex = 7,
+    /// Bytes of blobs.
+    BlobPages = 8,
+    /// Headers of the stable chain by height.
+    Headers = 9,
+    /// Heights of the stable chain by hash.
+    Heights = 10,
+    /// Records of the unstable tree.
+    Nodes = 11,
+    /// Root of the unstable tree.
+    Root = 12,
+    /// Stable coins by outpoint.
+    Coins = 13,
+    /// Stable coins by script.
+    CoinsByScript = 14,
+    /// Stable balances by script.
+    Balances = 15,
+    /// Number of stable coins, next run number.
+    CoinTotals = 16,
+    /// Changes of unstable blocks.
+    Runs = 17,
+    /// Changes of unstable blocks by outpoint.
+    RunCoins = 18,
+    /// Changes of unstable blocks by script.
+    RunScripts = 19,
+    /// Blocks that left the tree and whose data is still to be deleted.
+    Garbage = 20,
+}
+
+/// Raw memory: counted, shared between the regions and whoever asks for counts.
+pub type Raw<M> = Rc<CountingMemory<M>>;
+
+/// One region.
+pub type RegionMemory<M> = VirtualMemory<BelowHeader<Raw<M>>>;
+
+/// The memory after the header page, as if it began there.
+pub struct BelowHeader<M>(M);
+
+impl<M: Memory> Memory for BelowHeader<M> {
+    fn size(&self) -> u64 {
+        self.0.size().saturating_sub(1)
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        let before = self.0.grow(pages);
+        if before > 0 { before - 1 } else { before }
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.0.read(offset + WASM_PAGE_BYTES, dst);
+    }
+
+    unsafe fn read_unsafe(&self, offset: u64, dst: *mut u8, count: usize) {
+        // SAFETY: the caller's promises are passed on unchanged.
+        unsafe { self.0.read_unsafe(offset + WASM_PAGE_BYTES, dst, count) }
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.0.write(offset + WASM_PAGE_BYTES, src);
+    }
+}
+
+/// Why stable memory cannot be used. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// There is nothing to open.
+    #[error("stable memory is empty: install instead of upgrading")]
+    Empty,
+    /// There is something already.
+    #[error("stable memory has {pages} pages of 64 KiB already: reinstall, or upgrade instead")]
+    NotEmpty {
+        /// Its size.
+        pages: u64,
+    },
+    /// Something else wrote this memory.
+    #[error(
+        "stable memory begins with {found:02x?}, not with this canister's magic: reinstall to give up what is there"
+    )]
+    WrongMagic {
+        /// The first bytes.
+        found: [u8; 8],
+    },
+    /// A newer version wrote this memory.
+    #[error("stable memory has layout {found}, this version knows layouts up to {supported}: install a newer one")]
+    NewerLayout {
+        /// Version found.
+        found: u16,
+        /// Highest version known.
+        supported: u16,
+    },
+    /// The header names an unknown network.
+    #[error("stable memory names the unknown network {code}")]
+    UnknownNetwork {
+        /// Code found.
+        code: u8,
+    },
+    /// Memory ends before what its header describes.
+    #[error("stable memory has {pages} pages of 64 KiB, its header describes {needed}")]
+    Truncated {
+        /// Its size.
+        pages: u64,
+        /// Size described.
+        needed: u64,
+    },
+    /// Memory could not grow.
+    #[error("stable memory cannot grow to {pages} pages of 64 KiB")]
+    CannotGrow {
+        /// Size asked for.
+        pages: u64,
+    },
+    /// A structure inside is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Returns the network of an existing store after checking that this code may open it. Reads the
+/// header page and the first bytes of the memory manager.
+///
+/// # Errors
+/// Every [`OpenError`] but [`OpenError::NotEmpty`].
+pub fn check<M: Memory>(memory: &M) -> Result<Network, OpenError> {
+    let pages = memory.size();
+    if pages == 0 {
+        return Err(OpenError::Empty);
+    }
+    let mut header = [0; HEADER_BYTES];
+    memory.read(0, &mut header);
+    let mut rest = header.as_slice();
+    let magic = take(&mut rest).unwrap_or_default();
+    if magic != MAGIC {
+        return Err(OpenError::WrongMagic { found: magic });
+    }
+    let version = u16::from_le_bytes(take(&mut rest).unwrap_or_default());
+    if version != LAYOUT_VERSION {
+        return Err(OpenError::NewerLayout {
+            found: version,
+            supported: LAYOUT_VERSION,
+        });
+    }
+    let [code] = take(&mut rest).unwrap_or_default();
+    let network = network_of(code).ok_or(OpenError::UnknownNetwork { code })?;
+    check_manager(memory, pages)?;
+    Ok(network)
+}
+
+fn check_manager<M: Memory>(memory: &M, pages: u64) -> Result<(), OpenError> {
+    if pages < 2 {
+        return Err(OpenError::Truncated { pages, needed: 2 });
+    }
+    let mut manager = [0; 8];
+    memory.read(WASM_PAGE_BYTES, &mut manager);
+    let mut rest = manager.as_slice();
+    let magic: [u8; 4] = take(&mut rest).unwrap_or_default();
+    if magic != MANAGER_MAGIC {
+        return Err(StoreError::damaged("memory manager", format!("it begins with {magic:02x?}")).into());
+    }
+    let buckets = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));
+    let bucket_pages = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));
+    let needed = 2 + buckets * bucket_pages;
+    if pages < needed {
+        return Err(OpenError::Truncated { pages, needed });
+    }
+    Ok(())
+}
+
+/// Writes the header page of a new store.
+///
+/// # Errors
+/// [`OpenError::NotEmpty`] or [`OpenError::CannotGrow`].
+pub(crate) fn create<M: Memory>(memory: &M, network: Network) -> Result<(), OpenError> {
+    if memory.size() != 0 {
+        return Err(OpenError::NotEmpty {
+            pages: memory.size(),
+        });
+    }
+    if memory.grow(2) < 0 {
+        return Err(OpenError::CannotGrow { pages: 2 });
+    }
+    let version = LAYOUT_VERSION.to_le_bytes();
+    let header: [u8; HEADER_BYTES] = join(&[&MAGIC, &version, &[network_code(network)]]);
+    memory.write(0, &header);
+    Ok(())
+}
+
+/// Maps the regions of checked memory.
+pub(crate) fn manager<M: Memory>(
+    raw: &Raw<M>,
+    bucket_pages: u16,
+) -> MemoryManager<BelowHeader<Raw<M>>> {
+    MemoryManager::init_with_bucket_size(BelowHeader(Rc::clone(raw)), bucket_pages)
+}
+
+impl Region {
+    pub(crate) const fn id(self) -> MemoryId {
+        MemoryId::new(self as u8)
+    }
+}
+
+const fn network_code(network: Network) -> u8 {
+    match network {
+        Network::Mainnet => 0,
+        Network::Testnet3 => 1,
+        Network::Testnet4 => 2,
+        Network::Signet => 3,
+        Network::Regtest => 4,
+    }
+}
+
+fn network_of(code: u8) -> Option<Network> {
+    Network::ALL
+        .into_iter()
+        .find(|network| network_code(*network) == code)
+}

@@ -1,0 +1,162 @@
+//! Delivered blocks that nobody has looked at, and the bounds that make draining them safe.
+//!
+//! A heartbeat drains the queue completely before it looks at any budget. That is safe because of
+//! what is admitted: at most [`MAX_PENDING_BLOCKS`] blocks and [`MAX_PENDING_BYTES`] bytes are
+//! queued or waiting to be connected at any time. Draining one block reads its first 80 bytes,
+//! judges its header (two SHA-256 runs, eleven timestamps, a few ordered-map steps) and writes one
+//! tree record: below 1 M instructions and 12 pages, whatever the block's size, because its bytes
+//! were written once when it was admitted and are not copied. A full queue therefore costs below
+//! 2 G instructions and 25,000 pages (100 MB), a twentieth of one message's limits of 40 G
+//! instructions and 2 GiB of written pages.
+
+use std::collections::BTreeMap;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use ic_stable_structures::{BTreeMap as StableMap, Memory};
+use millrace_core::Bytes;
+
+use crate::StoreError;
+use crate::record::{join, take};
+
+/// Blocks that are queued or wait to be connected, at most.
+pub const MAX_PENDING_BLOCKS: u32 = 2_000;
+
+/// Bytes of those blocks, at most: sixteen of the largest ones.
+pub const MAX_PENDING_BYTES: Bytes = Bytes::new(64 * 1024 * 1024);
+
+/// Who delivered a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The canister asked for it.
+    Pull,
+    /// An adapter pushed it.
+    Push,
+}
+
+/// A delivered block; its bytes are in [`crate::blobs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The block.
+    pub hash: BlockHash,
+    /// Its size in bytes.
+    pub size: u32,
+    /// Who delivered it.
+    pub source: Source,
+}
+
+const RECORD_BYTES: usize = 40;
+
+/// The queue; first in, first out.
+pub struct Queue<M: Memory> {
+    records: StableMap<u64, [u8; RECORD_BYTES], M>,
+    /// Queued blocks by hash; rebuilt when the store is opened.
+    sizes: BTreeMap<BlockHash, u32>,
+    next: u64,
+}
+
+impl<M: Memory> Queue<M> {
+    pub(crate) fn open(memory: M) -> Result<Self, StoreError> {
+        let mut queue = Self {
+            records: StableMap::init(memory),
+            sizes: BTreeMap::new(),
+            next: 0,
+        };
+        for entry in queue.records.iter() {
+            let record = decode(&entry.value())?;
+            queue.sizes.insert(record.hash, record.size);
+            queue.next = entry.key().saturating_add(1);
+        }
+        Ok(queue)
+    }
+
+    /// Returns whether the block is queued.
+    pub fn contains(&self, hash: &BlockHash) -> bool {
+        self.sizes.contains_key(hash)
+    }
+
+    /// Returns how many blocks are queued.
+    pub fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
+    /// Returns whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// Returns the bytes of all queued blocks.
+    pub fn bytes(&self) -> Bytes {
+        let sum = self.sizes.values().map(|size| u64::from(*size)).sum();
+        Bytes::new(sum)
+    }
+
+    /// Appends a block whose bytes are stored; the caller has checked that there is room.
+    pub(crate) fn push(&mut self, block: Delivered) {
+        self.records.insert(self.next, encode(&block));
+        self.sizes.insert(block.hash, block.size);
+        self.next = self.next.saturating_add(1);
+    }
+
+    /// Returns the block delivered first.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn front(&self) -> Result<Option<Delivered>, StoreError> {
+        self.records
+            .first_key_value()
+            .map(|(_, record)| decode(&record))
+            .transpose()
+    }
+
+    /// Removes the block delivered first.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`]; the damaged record is gone then.
+    pub fn pop(&mut self) -> Result<Option<Delivered>, StoreError> {
+        let Some((_, record)) = self.records.pop_first() else {
+            return Ok(None);
+        };
+        let block = decode(&record)?;
+        self.sizes.remove(&block.hash);
+        Ok(Some(block))
+    }
+
+    pub(crate) fn stored_len(&self) -> u64 {
+        self.records.len()
+    }
+
+    /// Returns the queued blocks in order of delivery.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Delivered, StoreError>> + '_ {
+        self.records.iter().map(|entry| decode(&entry.value()))
+    }
+}
+
+fn encode(block: &Delivered) -> [u8; RECORD_BYTES] {
+    let source = match block.source {
+        Source::Pull => 0,
+        Source::Push => 1,
+    };
+    join(&[
+        block.hash.as_byte_array(),
+        &block.size.to_le_bytes(),
+        &[source],
+    ])
+}
+
+fn decode(record: &[u8; RECORD_BYTES]) -> Result<Delivered, StoreError> {
+    let mut rest = record.as_slice();
+    let fields = (take(&mut rest), take(&mut rest), take(&mut rest));
+    let (Some(hash), Some(size), Some([source])) = fields else {
+        return Err(StoreError::damaged("queue record", "too short"));
+    };
+    Ok(Delivered {
+        hash: BlockHash::from_byte_array(hash),
+        size: u32::from_le_bytes(size),
+        source: match source {
+            0 => Source::Pull,
+            1 => Source::Push,
+            other => return Err(StoreError::damaged("queue record", format!("source {other}"))),
+        },
+    })
+}

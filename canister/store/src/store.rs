@@ -1,0 +1,431 @@
+//! Puts the parts together and keeps them consistent with each other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use ic_stable_structures::{BTreeMap as StableMap, BTreeSet as StableSet, Memory};
+use millrace_core::assembly::{ASSEMBLY_RECORD_BYTES, Assembly, AssemblyKey, AssemblyRecord};
+use millrace_core::block::CheckedBlock;
+use millrace_core::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep};
+use millrace_core::header::HeaderContext;
+use millrace_core::tree::{BlockStatus, Tree};
+use millrace_core::{Bytes, Height, Network, OutPoint};
+
+use crate::blobs::{BlobKey, Blobs};
+use crate::cells::{Cells, Counters, Rejections};
+use crate::coins::{CoinRegions, Coins, Progress, View};
+use crate::counting::CountingMemory;
+use crate::headers::Headers;
+use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
+use crate::nodes::{Loaded, Nodes};
+use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
+use crate::StoreError;
+
+const ASSEMBLY_KEY_BYTES: usize = 62;
+
+/// Everything the canister keeps.
+///
+/// Changes of the tree, of counters and of the assembly become durable with [`Store::flush`],
+/// which ends each message; all other changes are durable at once.
+pub struct Store<M: Memory> {
+    raw: Raw<M>,
+    network: Network,
+    /// Delivered blocks.
+    pub queue: Queue<RegionMemory<M>>,
+    /// Bytes of blocks and change logs.
+    pub blobs: Blobs<RegionMemory<M>>,
+    /// Headers of the stable chain.
+    pub headers: Headers<RegionMemory<M>>,
+    /// The UTXO set.
+    pub coins: Coins<RegionMemory<M>>,
+    /// Counters.
+    pub counters: Counters<RegionMemory<M>>,
+    /// Recent rejections.
+    pub rejections: Rejections<RegionMemory<M>>,
+    /// Configuration, pull and watchdog state.
+    pub cells: Cells<RegionMemory<M>>,
+    /// The unstable blocks; a heap form of `nodes`.
+    pub tree: Tree,
+    pub(crate) nodes: Nodes<RegionMemory<M>>,
+    /// Half-received blocks; a heap form of `assembly_records`.
+    pub assembly: Assembly,
+    pub(crate) assembly_records:
+        StableMap<[u8; ASSEMBLY_KEY_BYTES], [u8; ASSEMBLY_RECORD_BYTES], RegionMemory<M>>,
+    pub(crate) garbage_set: StableSet<[u8; 32], RegionMemory<M>>,
+    /// Heap copy of `garbage_set`.
+    garbage: VecDeque<BlockHash>,
+    /// Sizes of blocks that are held but not connected.
+    held: BTreeMap<BlockHash, u32>,
+    held_bytes: Bytes,
+}
+
+/// The UTXO set before the first block.
+struct NoCoins;
+
+impl CoinView for NoCoins {
+    type Error = StoreError;
+
+    fn coin(&self, _: &OutPoint) -> Result<Option<Coin>, StoreError> {
+        Ok(None)
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Creates a store in empty memory. It holds the network's genesis block, stable, its coinbase
+    /// counted as the official canister counts it.
+    ///
+    /// # Errors
+    /// [`OpenError::NotEmpty`], [`OpenError::CannotGrow`] or [`OpenError::Store`].
+    pub fn create(memory: M, network: Network) -> Result<Self, OpenError> {
+        Self::create_with_buckets(memory, network, BUCKET_PAGES)
+    }
+
+    /// Creates a store whose regions grow by `bucket_pages` pages of 64 KiB at a time. Small
+    /// buckets suit tests; they bound the whole store to 32,768 of them.
+    ///
+    /// # Errors
+    /// As [`Store::create`].
+    pub fn create_with_buckets(
+        memory: M,
+        network: Network,
+        bucket_pages: u16,
+    ) -> Result<Self, OpenError> {
+        let raw = Rc::new(CountingMemory::new(memory));
+        layout::create(&raw, network)?;
+        let genesis = network.genesis_block();
+        let context = HeaderContext::genesis(network);
+        let mut tree = Tree::new(context, network);
+        let regions = Regions::map(&raw, bucket_pages);
+        let mut nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
+        nodes.apply(&tree.take_changes());
+        let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
+        headers.push(&context)?;
+        let mut coins = Coins::open(regions.coins())?;
+        coins.seed(&genesis_delta(genesis, network)?);
+        drop((nodes, headers, coins));
+        Ok(Self::load(raw, network, &regions)?)
+    }
+
+    /// Opens an existing store and rebuilds the heap's caches. Costs O(unstable blocks + queue).
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing is written then.
+    pub fn open(memory: M) -> Result<Self, OpenError> {
+        let raw = Rc::new(CountingMemory::new(memory));
+        let network = layout::check(&raw)?;
+        let regions = Regions::map(&raw, BUCKET_PAGES);
+        Ok(Self::load(raw, network, &regions)?)
+    }
+
+    fn load(raw: Raw<M>, network: Network, regions: &Regions<M>) -> Result<Self, StoreError> {
+        let nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
+        let Loaded { tree, dropped } = nodes.load(network)?;
+        let assembly_records: StableMap<_, [u8; ASSEMBLY_RECORD_BYTES], _> =
+            StableMap::init(regions.get(Region::Assembly));
+        let assembly = assembly_records
+            .iter()
+            .map(|entry| AssemblyRecord::decode(&entry.value()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| StoreError::damaged("half-received block", error))?;
+        let garbage_set: StableSet<[u8; 32], _> = StableSet::init(regions.get(Region::Garbage));
+        let garbage = garbage_set.iter().map(BlockHash::from_byte_array).collect();
+        let mut store = Self {
+            network,
+            queue: Queue::open(regions.get(Region::Queue))?,
+            blobs: Blobs::open(
+                regions.get(Region::BlobIndex),
+                regions.get(Region::BlobPages),
+            )?,
+            headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
+            coins: Coins::open(regions.coins())?,
+            counters: Counters::open(regions.get(Region::Counters)),
+            rejections: Rejections::open(regions.get(Region::Rejections))?,
+            cells: Cells::open(
+                regions.get(Region::Config),
+                regions.get(Region::Pull),
+                regions.get(Region::Watch),
+            ),
+            tree,
+            nodes,
+            assembly: Assembly::restore(assembly),
+            assembly_records,
+            garbage_set,
+            garbage,
+            held: BTreeMap::new(),
+            held_bytes: Bytes::ZERO,
+            raw,
+        };
+        let hashes: Vec<BlockHash> = store.tree.hashes().copied().collect();
+        for hash in hashes {
+            store.note_held(hash);
+        }
+        for hash in dropped {
+            store.discard(hash);
+        }
+        Ok(store)
+    }
+
+    /// Returns the network the store was created for.
+    pub const fn network(&self) -> Network {
+        self.network
+    }
+
+    /// Returns the raw memory's counter of touched pages.
+    pub fn pages(&self) -> &CountingMemory<M> {
+        &self.raw
+    }
+
+    /// Returns the size of stable memory in bytes.
+    pub fn stable_bytes(&self) -> Bytes {
+        Bytes::new(self.raw.size().saturating_mul(layout::WASM_PAGE_BYTES))
+    }
+
+    /// Makes changes of tree and counters durable.
+    pub fn flush(&mut self) {
+        self.flush_tree();
+        self.counters.flush();
+    }
+
+    /// Makes changes of the tree durable and schedules the data of blocks that left it for
+    /// deletion.
+    pub fn flush_tree(&mut self) {
+        let changes = self.tree.take_changes();
+        if changes.puts.is_empty() && changes.removes.is_empty() {
+            return;
+        }
+        self.nodes.apply(&changes);
+        for record in &changes.puts {
+            self.note_held(record.hash());
+        }
+        for hash in changes.removes {
+            self.note_held(hash);
+            // An old root is part of the stable chain: it has no run, and its bytes go here.
+            self.discard(hash);
+        }
+    }
+
+    /// Returns the number and bytes of blocks that are held but not connected.
+    pub fn held(&self) -> (u32, Bytes) {
+        (
+            u32::try_from(self.held.len()).unwrap_or(u32::MAX),
+            self.held_bytes,
+        )
+    }
+
+    /// Returns what may still be admitted: blocks and bytes.
+    pub fn free(&self) -> (u32, Bytes) {
+        let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
+        let (held, held_bytes) = self.held();
+        let blocks = MAX_PENDING_BLOCKS.saturating_sub(queued.saturating_add(held));
+        let bytes = MAX_PENDING_BYTES.saturating_sub(self.queue.bytes().saturating_add(held_bytes));
+        (blocks, bytes)
+    }
+
+    /// Puts a block whose bytes are stored under `from` into the queue. The caller has checked
+    /// that there is room and that the block is wanted.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn enqueue(&mut self, from: &BlobKey, block: Delivered) -> Result<(), StoreError> {
+        let key = BlobKey::Block(block.hash);
+        if *from != key {
+            self.blobs.rename(from, &key)?;
+        }
+        self.queue.push(block);
+        Ok(())
+    }
+
+    /// Returns whether the block needs no delivery: queued, held, connected or stable.
+    pub fn is_known(&self, hash: &BlockHash) -> bool {
+        let in_tree = self.tree.get(hash).is_some_and(|node| {
+            matches!(
+                node.status(),
+                BlockStatus::BodyHeld | BlockStatus::Connected
+            )
+        });
+        in_tree || self.queue.contains(hash) || self.headers.height(hash).is_some()
+    }
+
+    /// Returns whether the block's bytes are on their way to deletion, so that it cannot be
+    /// admitted again yet.
+    pub fn is_garbage(&self, hash: &BlockHash) -> bool {
+        self.garbage_set.contains(hash.as_byte_array())
+    }
+
+    /// Makes a half-received block's bookkeeping durable, or deletes it when it is no longer
+    /// tracked.
+    pub fn save_half(&mut self, key: &AssemblyKey) {
+        let id = assembly_id(key);
+        match self.assembly.record(key) {
+            Some(record) => {
+                self.assembly_records.insert(id, record.encode());
+            }
+            None => {
+                self.assembly_records.remove(&id);
+            }
+        }
+    }
+
+    /// Gives up half-received blocks and their bytes; the assembly no longer tracks them.
+    pub fn forget_halves(&mut self, keys: &[AssemblyKey]) {
+        for key in keys {
+            self.blobs.remove(&BlobKey::Half(*key));
+            self.assembly_records.remove(&assembly_id(key));
+        }
+    }
+
+    /// Schedules a block's run and bytes for deletion. Costs the same for every size.
+    pub fn discard(&mut self, hash: BlockHash) {
+        let in_queue = self.queue.contains(&hash);
+        if self.coins.has_run(&hash) {
+            self.coins.begin_drop(&hash);
+            if self.garbage_set.insert(hash.to_byte_array()) {
+                self.garbage.push_back(hash);
+            }
+        }
+        if !in_queue {
+            self.blobs.remove(&BlobKey::Block(hash));
+        }
+    }
+
+    /// Returns whether something is scheduled for deletion.
+    pub fn has_garbage(&self) -> bool {
+        !self.garbage.is_empty()
+    }
+
+    /// Deletes up to `budget` items of what is scheduled for deletion.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the entry goes to the end of the schedule.
+    pub fn collect_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
+        let Some(hash) = self.garbage.front().copied() else {
+            return Ok(Progress::Done);
+        };
+        match self.coins.drop_step(&mut self.blobs, &hash, budget) {
+            Ok(Progress::More) => {}
+            Ok(Progress::Done) => {
+                self.garbage_set.remove(hash.as_byte_array());
+                self.garbage.pop_front();
+            }
+            Err(error) => {
+                self.garbage.rotate_left(1);
+                return Err(error);
+            }
+        }
+        Ok(if self.garbage.is_empty() {
+            Progress::Done
+        } else {
+            Progress::More
+        })
+    }
+
+    /// Makes a connected child of the root the new root and begins to move its coins into the
+    /// stable set. Other branches leave the tree; their data is scheduled for deletion.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the tree or the coins refuse; nothing changed then.
+    pub fn begin_retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
+        let node = self.tree.get(child);
+        let context = *node
+            .ok_or_else(|| StoreError::missing("block", child))?
+            .context();
+        let is_child = context.header().prev_blockhash == self.tree.root_hash();
+        if !is_child || !self.coins.is_complete(child) {
+            return Err(StoreError::missing("connected child of the root", child));
+        }
+        self.coins.begin_retire(child)?;
+        self.headers.push(&context)?;
+        self.tree
+            .reroot(child)
+            .map_err(|error| StoreError::damaged("tree", error))?;
+        self.flush_tree();
+        Ok(())
+    }
+
+    /// Moves up to `budget` coins of the retiring block; its bytes go with the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn retire_step(&mut self, block: &BlockHash, budget: usize) -> Result<Progress, StoreError> {
+        self.coins.retire_step(&mut self.blobs, block, budget)
+    }
+
+    /// Returns the UTXO set at a connected block of the tree, or `None`.
+    pub fn view(&self, tip: &BlockHash) -> Option<View<'_, RegionMemory<M>>> {
+        let is_connected = self
+            .tree
+            .get(tip)
+            .is_some_and(|node| node.status() == BlockStatus::Connected);
+        is_connected.then(|| {
+            self.coins
+                .view(self.tree.path(tip).map(|node| node.hash()))
+        })
+    }
+
+    /// Returns the height of the newest stable block.
+    pub fn anchor_height(&self) -> Height {
+        self.tree
+            .root()
+            .map_or(Height::ZERO, |root| root.context().height())
+    }
+
+    /// Brings the list of held blocks up to date for one block.
+    fn note_held(&mut self, hash: BlockHash) {
+        let node = self.tree.get(&hash);
+        let is_held = node.is_some_and(|node| node.status() == BlockStatus::BodyHeld);
+        let before = if is_held {
+            let length = self.blobs.length(&BlobKey::Block(hash)).unwrap_or(0);
+            self.held_bytes = self.held_bytes.saturating_add(Bytes::new(u64::from(length)));
+            self.held.insert(hash, length)
+        } else {
+            self.held.remove(&hash)
+        };
+        let before = Bytes::new(u64::from(before.unwrap_or(0)));
+        self.held_bytes = self.held_bytes.saturating_sub(before);
+    }
+}
+
+/// Handles of all regions.
+struct Regions<M: Memory>(
+    ic_stable_structures::memory_manager::MemoryManager<layout::BelowHeader<Raw<M>>>,
+);
+
+impl<M: Memory> Regions<M> {
+    fn map(raw: &Raw<M>, bucket_pages: u16) -> Self {
+        Self(layout::manager(raw, bucket_pages))
+    }
+
+    fn get(&self, region: Region) -> RegionMemory<M> {
+        self.0.get(region.id())
+    }
+
+    fn coins(&self) -> CoinRegions<RegionMemory<M>> {
+        CoinRegions {
+            stable: self.get(Region::Coins),
+            by_script: self.get(Region::CoinsByScript),
+            balances: self.get(Region::Balances),
+            totals: self.get(Region::CoinTotals),
+            runs: self.get(Region::Runs),
+            run_coins: self.get(Region::RunCoins),
+            run_scripts: self.get(Region::RunScripts),
+        }
+    }
+}
+
+fn genesis_delta(genesis: bitcoin::Block, network: Network) -> Result<BlockDelta, StoreError> {
+    let block = CheckedBlock::check(genesis).map_err(|e| StoreError::damaged("genesis block", e))?;
+    let builder = DeltaBuilder::new(&block, Height::ZERO, network);
+    match builder.step(&block, &NoCoins, usize::MAX) {
+        Ok(DeltaStep::Done(delta)) => Ok(delta),
+        Ok(DeltaStep::More(_)) => Err(StoreError::damaged("genesis block", "not done")),
+        Err(error) => Err(StoreError::damaged("genesis block", error)),
+    }
+}
+
+fn assembly_id(key: &AssemblyKey) -> [u8; ASSEMBLY_KEY_BYTES] {
+    let pusher = key.pusher.as_bytes();
+    let name: [u8; 29] = crate::record::join(&[pusher]);
+    crate::record::join(&[&[pusher.len() as u8], &name, key.hash.as_byte_array()])
+}

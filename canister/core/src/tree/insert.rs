@@ -214,11 +214,3 @@ impl SkipList for Tree {
         (self.node(skip)?.context.height() == expected).then_some(skip)
     }
 }
-
-/// Hash order is only used where any fixed order does.
-impl Tree {
-    /// Returns the hashes of all nodes in hash order.
-    pub fn hashes(&self) -> impl Iterator<Item = &BlockHash> {
-        self.by_hash.keys()
-    }
-}

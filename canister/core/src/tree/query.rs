@@ -39,6 +39,11 @@ impl Tree {
         self.node(*self.by_hash.get(hash)?)
     }
 
+    /// Returns the hashes of all blocks, root included, in hash order.
+    pub fn hashes(&self) -> impl Iterator<Item = &BlockHash> {
+        self.by_hash.keys()
+    }
+
     /// Returns a node's stable form as it would be written now.
     pub fn record(&self, hash: &BlockHash) -> Option<NodeRecord> {
         self.get(hash).map(NodeRecord::of)

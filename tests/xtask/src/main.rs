@@ -7,6 +7,7 @@ mod bitcoind;
 mod demo;
 mod metadata;
 mod module;
+mod node;
 mod packages;
 mod process;
 mod shrink;

@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::packages::{install_debian, npm_package};
+use crate::node::Node;
+use crate::packages::npm_package;
 use crate::process::{self, in_path};
 
 /// Version of Binaryen, and of the npm package that carries it.
@@ -28,8 +29,8 @@ const OPTIONS: [&str; 8] = [
 /// A way to run the pinned `wasm-opt`.
 pub struct Optimizer {
     program: PathBuf,
-    /// Set where the program is a script for `node`.
-    node: Option<PathBuf>,
+    /// Set where the program is a script.
+    node: Option<Node>,
 }
 
 impl Optimizer {
@@ -47,10 +48,7 @@ impl Optimizer {
                 node: None,
             });
         }
-        if in_path("node").is_none() || in_path("npm").is_none() {
-            install_debian(&["nodejs", "npm"], "run wasm-opt")?;
-        }
-        let node = in_path("node").context("node is not installed")?;
+        let node = Node::find_or_install()?;
         let program = npm_package("binaryen", &format!("{BINARYEN}.0.0"))?.join("bin/wasm-opt");
         let optimizer = Self {
             program,
@@ -89,7 +87,7 @@ impl Optimizer {
         match &self.node {
             None => process::command(&self.program),
             Some(node) => {
-                let mut command = process::command(node);
+                let mut command = process::command(node.program());
                 command.arg(&self.program);
                 command
             }

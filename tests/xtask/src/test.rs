@@ -51,7 +51,7 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         cargo.args(arguments);
         cargo
     };
-    summary.needed("npm packages", || javascript::install(workspace))?;
+    let node = summary.needed("npm packages", || javascript::install(workspace))?;
     summary.needed("wasm", || wasm::run(workspace, &wasm::Options::default()))?;
     if !options.no_lint {
         summary.check("format", || {
@@ -85,6 +85,7 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         tests.env("POCKET_IC_BIN", server);
     }
     tests.env("MILLRACE_WASM_DIR", workspace.wasm_dir());
+    node.put_in_path(&mut tests)?;
     let mut tally = Tally::default();
     summary.check("tests", || count(&mut tests, &mut tally));
     if tally.passed == 0 {
@@ -135,7 +136,7 @@ struct Stage {
 
 impl Summary {
     /// Runs a stage that later ones build on.
-    fn needed(&mut self, name: &'static str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    fn needed<T>(&mut self, name: &'static str, stage: impl FnOnce() -> Result<T>) -> Result<T> {
         eprintln!("\n== {name}");
         let start = Instant::now();
         let outcome = stage();

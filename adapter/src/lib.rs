@@ -1,1 +1,34 @@
-//! Placeholder, replaced by the first commit of this package.
+//! The adapter: a native process that reads Bitcoin blocks and feeds them to a Millrace canister.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`engine`] | decides what to read and what to push: a state machine without I/O or clock |
+//! | [`headers`] | judges headers and knows the best chain |
+//! | [`source`] | where blocks come from: block files |
+//! | [`sink`] | where they go: a canister, through `ic-agent` |
+//! | [`run`] | drives the engine with a source, a sink, a clock and signals |
+//! | [`status`] | one screen about a canister |
+//! | [`cli`], [`config`] | flags, environment and file, merged into settings |
+//! | [`logging`], [`progress`] | what people see |
+//! | [`exit`] | exit codes |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod exit;
+pub mod headers;
+pub mod logging;
+pub mod progress;
+pub mod run;
+pub mod sink;
+pub mod source;
+pub mod status;

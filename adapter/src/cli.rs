@@ -1,0 +1,180 @@
+//! Flags and environment variables.
+//!
+//! Every setting has one name in three spellings: `--replica-url`, `MILLRACE_REPLICA_URL`, and
+//! `replica_url` in the file. Flags win over variables, variables over the file, the file over
+//! defaults.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+use crate::exit::Exit;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "adapter",
+    version,
+    about = "Feeds Bitcoin blocks to a Millrace canister",
+    long_about = "Feeds Bitcoin blocks to a Millrace canister on the Internet Computer, a dfx or \
+                  icp network, PocketIC or the project's local replica.\n\nEvery setting can be a \
+                  flag, an environment variable (MILLRACE_…) or a key of a TOML file; flags win \
+                  over variables, variables over the file, the file over defaults. See \
+                  adapter.example.toml.",
+    after_help = Exit::HELP,
+    arg_required_else_help = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read blocks from the source and push them until stopped, or with --once until in sync
+    #[command(after_help = Exit::HELP)]
+    Run(RunArgs),
+    /// Show the canister's chain, tip, queue and refusals on one screen
+    #[command(after_help = Exit::HELP)]
+    Status(StatusArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Default, Args)]
+pub struct RunArgs {
+    /// Settings shared with other commands.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+    /// Settings of `run` alone.
+    #[command(flatten)]
+    pub run: RunOnlyArgs,
+}
+
+/// Settings of `run` alone.
+#[derive(Debug, Default, Args)]
+pub struct RunOnlyArgs {
+    /// Exit when the canister has connected everything the source has
+    #[arg(long, visible_alias = "until-synced", conflicts_with = "follow")]
+    pub once: bool,
+    /// Keep watching the source for new blocks (the default)
+    #[arg(long)]
+    pub follow: bool,
+    /// Give up after failing to reach the canister for this long; 0 retries for ever [default: 120
+    /// with --once, else 0]
+    #[arg(long, env = "MILLRACE_GIVE_UP_AFTER", value_name = "SECONDS")]
+    pub give_up_after: Option<u64>,
+    /// Pushes in flight at a time, 1 to 16 [default: 4]
+    #[arg(long, env = "MILLRACE_PUSHES_MAX", value_name = "N")]
+    pub pushes_max: Option<u32>,
+    /// Bytes of one push, 65536 to 2093056; the canister's own limit also holds [default: 2093056]
+    #[arg(long, env = "MILLRACE_MESSAGE_BYTES_MAX", value_name = "BYTES")]
+    pub message_bytes_max: Option<u32>,
+    /// Bytes of blocks held in memory before they are pushed, at least 8000000 [default: 67108864]
+    #[arg(long, env = "MILLRACE_READ_AHEAD_BYTES", value_name = "BYTES")]
+    pub read_ahead_bytes: Option<u64>,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Default, Args)]
+pub struct StatusArgs {
+    /// Settings shared with other commands.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Settings of every command.
+#[derive(Debug, Default, Args)]
+pub struct SharedArgs {
+    /// TOML file with settings [default: ./adapter.toml, if it exists]
+    #[arg(long, env = "MILLRACE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Bitcoin network [default: mainnet]
+    #[arg(long, env = "MILLRACE_NETWORK", value_enum)]
+    pub network: Option<NetworkName>,
+    /// Block files: a directory of blk*.dat files or one file of framed blocks
+    #[arg(long, env = "MILLRACE_BLOCKS", value_name = "PATH")]
+    pub blocks: Option<PathBuf>,
+    /// URL of the replica or of the Internet Computer [default: http://127.0.0.1:4943]
+    #[arg(long, env = "MILLRACE_REPLICA_URL", value_name = "URL")]
+    pub replica_url: Option<String>,
+    /// Canister to feed
+    #[arg(long, env = "MILLRACE_CANISTER", value_name = "PRINCIPAL")]
+    pub canister: Option<String>,
+    /// Private key of the adapter: an unencrypted PEM file, Ed25519 or secp256k1 (the variable may
+    /// also hold the PEM text itself) [default: anonymous]
+    #[arg(
+        long,
+        env = "MILLRACE_IDENTITY_PEM",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub identity_pem: Option<String>,
+    /// Take the root key from the replica [default: true, but false and refused for hosts of the
+    /// Internet Computer]
+    #[arg(
+        long,
+        env = "MILLRACE_FETCH_ROOT_KEY",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = ArgAction::Set
+    )]
+    pub fetch_root_key: Option<bool>,
+    /// Form of log lines [default: text]
+    #[arg(long, env = "MILLRACE_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a tracing filter [default: info]
+    #[arg(long, env = "MILLRACE_LOG_LEVEL", value_name = "FILTER")]
+    pub log_level: Option<String>,
+    /// Progress line: auto shows it on a terminal only [default: auto]
+    #[arg(long, env = "MILLRACE_PROGRESS", value_enum)]
+    pub progress: Option<ProgressMode>,
+}
+
+/// Bitcoin networks by the names of settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkName {
+    /// Bitcoin's main network
+    Mainnet,
+    /// The test network of 2024
+    #[value(alias = "testnet")]
+    #[serde(alias = "testnet")]
+    Testnet4,
+    /// The default signet
+    Signet,
+    /// A local chain
+    Regtest,
+}
+
+/// Forms of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// When the progress line is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProgressMode {
+    /// On a terminal with text logs
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}

@@ -1,0 +1,459 @@
+//! Decides what to read from the source and what to push to the canister.
+//!
+//! The engine is a state machine without I/O, clock or randomness: the shell reports events with
+//! the time, and carries out the commands that come back. It keeps nothing that must survive a
+//! restart: where to go on is the canister's answer to a locator.
+//!
+//! ```text
+//!  source headers --> HeaderTree --> best chain
+//!                                        |            +-- answers, receipts --+
+//!                                        v            v                       |
+//!                    locate the last block the canister has (Search)          |
+//!                                        |                                    |
+//!                                        v                                    |
+//!                    read ahead --> pack messages --> pushes in flight --> canister
+//!                         ^                                    |
+//!                         +--- rewind: no room, lost, refused <+
+//! ```
+//!
+//! Bounds: blocks read ahead ([`EngineConfig::read_ahead_bytes`]), pushes in flight
+//! ([`EngineConfig::pushes_max`]), one question and one discovery in flight, 64 locator entries.
+
+mod asking;
+mod backoff;
+mod feed;
+mod feeding;
+mod locator;
+mod pack;
+mod reading;
+mod report;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use bitcoin::BlockHash;
+use bitcoin::block::Header;
+use millrace_core::{Height, Network, UnixSeconds};
+
+use crate::headers::HeaderTree;
+use crate::sink::SinkError;
+use crate::source::{Discovery, SourceError, SourceErrorReach};
+
+use asking::Question;
+use backoff::Backoff;
+use locator::Search;
+use pack::{Position, Sent};
+use reading::ReadAhead;
+
+pub use feed::{BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection};
+pub use locator::{MAX_LOCATOR, thinning};
+pub use pack::{MESSAGE_OVERHEAD_BYTES, PART_OVERHEAD_BYTES};
+pub use report::{Notice, Outcome, Progress, Waiting};
+
+/// How long between questions while the engine waits for the canister.
+pub const WAITING_POLL: Duration = Duration::from_millis(500);
+/// How long between questions while blocks flow; receipts carry the rest.
+pub const FLOWING_POLL: Duration = Duration::from_secs(5);
+/// How long between questions when there is nothing to do, or syncing is disabled.
+pub const IDLE_POLL: Duration = Duration::from_secs(10);
+/// How long between looks at a source that had nothing new.
+pub const DISCOVER_POLL: Duration = Duration::from_secs(2);
+/// How long until a block that could not be read is tried again.
+pub const READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Times a block may be unreadable, or refused other than for its missing parent, before it is
+/// given up.
+pub const FAILURES_MAX: u32 = 3;
+/// Blocks whose failures are counted at a time; more are a sign of something else.
+const FAILURES_TRACKED: usize = 1_000;
+
+/// When the engine's work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When the canister has connected everything the source had at the start.
+    Synced,
+    /// Never: the source is watched for more.
+    Stopped,
+}
+
+/// What the engine must know beforehand.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// The Bitcoin network.
+    pub network: Network,
+    /// When to finish.
+    pub until: Until,
+    /// Pushes in flight, at most; at least 1.
+    pub pushes_max: u32,
+    /// Candid bytes of one push, at most; the canister's own limit also holds.
+    pub message_bytes_max: u32,
+    /// Bytes of blocks read before they can be pushed, at most; but one block always.
+    pub read_ahead_bytes: u64,
+    /// How long the canister may be unreachable before the engine gives up; for ever if absent.
+    pub give_up_after: Option<Duration>,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// The time of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since any fixed moment; never runs backwards.
+    pub elapsed: Duration,
+    /// The calendar time, against which header times are judged.
+    pub unix: UnixSeconds,
+}
+
+/// Names a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PushId(u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Time passed: [`Engine::wake_at`] is reached.
+    Tick,
+    /// The source answered [`Command::Discover`].
+    Discovered(Result<Discovery, SourceError>),
+    /// The source answered one hash of [`Command::Read`].
+    Read(BlockHash, Result<Vec<u8>, SourceError>),
+    /// The canister answered [`Command::Ask`].
+    Answered(Result<FeedView, SinkError>),
+    /// The canister answered [`Command::Push`].
+    Pushed(PushId, Result<Receipt, SinkError>),
+    /// The user wants an end: nothing new is pushed, what is in flight is waited for.
+    Stop,
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Look for new headers.
+    Discover {
+        /// Blocks known, newest first.
+        locator: Vec<BlockHash>,
+    },
+    /// Read blocks, in this order.
+    Read(Vec<BlockHash>),
+    /// Ask for the canister's state.
+    Ask {
+        /// Blocks at hand, newest first.
+        locator: Vec<BlockHash>,
+    },
+    /// Push a message.
+    Push(PushId, Vec<Part>),
+    /// Tell the user.
+    Notify(Notice),
+    /// Everything is done: stop.
+    Finish(Outcome),
+}
+
+/// The state machine; see the module's documentation.
+#[derive(Debug)]
+pub struct Engine {
+    config: EngineConfig,
+    headers: HeaderTree,
+    /// Whether the source's first discovery is complete.
+    is_indexed: bool,
+    is_discovering: bool,
+    discover_at: Duration,
+    question: Option<Question>,
+    ask_at: Duration,
+    view: Option<FeedView>,
+    is_syncing: bool,
+    search: Option<Search>,
+    /// An answer that missed acknowledged blocks; a second one in a row counts.
+    is_suspicious: bool,
+    /// The highest common block seen: beyond it everything counts as progress.
+    best_common: Height,
+    reading: ReadAhead,
+    cursor: Position,
+    in_flight: BTreeMap<PushId, Vec<Sent>>,
+    next_push: PushId,
+    /// Pushes allowed in flight at the moment: halved by each setback, regained slowly.
+    window: u32,
+    good_receipts: u32,
+    /// Where to go on once nothing is in flight any more.
+    rewind: Option<Position>,
+    /// Nothing is pushed before the next answer: the canister said it had no room.
+    is_held: bool,
+    /// Nothing is pushed or asked before this time.
+    resume_at: Duration,
+    free_bytes: u64,
+    free_blocks: u32,
+    retries: Backoff,
+    setbacks: Backoff,
+    failing_since: Option<Duration>,
+    /// Refusals and read failures by block, of blocks not given up yet.
+    failures: HashMap<BlockHash, u32>,
+    /// Blocks given up.
+    refused_blocks: u32,
+    /// Answers in a row that showed the work done.
+    settled_answers: u32,
+    acknowledged_bytes: u64,
+    pushed_bytes: u64,
+    waiting: Option<Waiting>,
+    is_stopping: bool,
+    is_finished: bool,
+    commands: Vec<Command>,
+}
+
+impl Engine {
+    /// Starts; the first event gets the first commands.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            headers: HeaderTree::new(config.network),
+            is_indexed: false,
+            is_discovering: false,
+            discover_at: Duration::ZERO,
+            question: None,
+            ask_at: Duration::ZERO,
+            view: None,
+            is_syncing: true,
+            search: None,
+            is_suspicious: false,
+            best_common: Height::ZERO,
+            reading: ReadAhead::new(config.read_ahead_bytes),
+            cursor: Position::start_of(Height::new(1)),
+            in_flight: BTreeMap::new(),
+            next_push: PushId(0),
+            window: config.pushes_max.max(1),
+            good_receipts: 0,
+            rewind: None,
+            is_held: false,
+            resume_at: Duration::ZERO,
+            free_bytes: 0,
+            free_blocks: 0,
+            retries: Backoff::new(config.seed),
+            setbacks: Backoff::new(config.seed.rotate_left(32) ^ 0x5eed),
+            failing_since: None,
+            failures: HashMap::new(),
+            refused_blocks: 0,
+            settled_answers: 0,
+            acknowledged_bytes: 0,
+            pushed_bytes: 0,
+            waiting: None,
+            is_stopping: false,
+            is_finished: false,
+            commands: Vec::new(),
+            config,
+        }
+    }
+
+    /// Takes in an event and returns what to do, in order. After [`Command::Finish`] there is
+    /// nothing more.
+    pub fn on(&mut self, now: Now, event: Event) -> Vec<Command> {
+        match event {
+            Event::Tick => {}
+            Event::Discovered(result) => self.on_discovered(now, result),
+            Event::Read(hash, result) => self.on_read(now, hash, result),
+            Event::Answered(result) => self.on_answered(now, result),
+            Event::Pushed(id, result) => self.on_pushed(now, id, result),
+            Event::Stop => self.is_stopping = true,
+        }
+        self.advance(now);
+        std::mem::take(&mut self.commands)
+    }
+
+    /// Returns when the next [`Event::Tick`] is due, if nothing else happens before.
+    pub fn wake_at(&self) -> Duration {
+        if self.is_stopping || self.is_finished {
+            return Duration::MAX;
+        }
+        let discover_at = if self.may_discover() {
+            self.discover_at
+        } else {
+            Duration::MAX
+        };
+        let resume_at = match self.resume_at.is_zero() {
+            true => Duration::MAX,
+            false => self.resume_at,
+        };
+        self.ask_due().min(discover_at).min(resume_at)
+    }
+
+    fn advance(&mut self, now: Now) {
+        if self.is_finished {
+            return;
+        }
+        if self.resume_at <= now.elapsed {
+            self.resume_at = Duration::ZERO;
+        }
+        if self.in_flight.is_empty() {
+            self.apply_rewind();
+        }
+        if self.is_stopping {
+            if self.in_flight.is_empty() {
+                self.finish(Outcome::Stopped);
+            }
+            return;
+        }
+        self.discover(now);
+        self.feed(now);
+        self.ask(now);
+        self.report_waiting();
+    }
+
+    fn may_discover(&self) -> bool {
+        !self.is_discovering && (!self.is_indexed || self.config.until == Until::Stopped)
+    }
+
+    fn discover(&mut self, now: Now) {
+        if !self.may_discover() || now.elapsed < self.discover_at {
+            return;
+        }
+        self.is_discovering = true;
+        let locator = self.hashes_of(&thinning(self.headers.tip_height()));
+        self.commands.push(Command::Discover { locator });
+    }
+
+    fn on_discovered(&mut self, now: Now, result: Result<Discovery, SourceError>) {
+        self.is_discovering = false;
+        let discovery = match result {
+            Ok(discovery) => discovery,
+            Err(error) => return self.finish(Outcome::SourceFailed(error)),
+        };
+        for remark in discovery.remarks {
+            self.notify(Notice::SourceRemark(remark));
+        }
+        self.take_headers(now, &discovery.headers);
+        if discovery.has_more {
+            self.discover_at = now.elapsed;
+            return;
+        }
+        self.discover_at = now.elapsed.saturating_add(DISCOVER_POLL);
+        if self.is_indexed {
+            return;
+        }
+        self.is_indexed = true;
+        if self.headers.is_empty() && self.headers.orphans() > 0 {
+            return self.finish(Outcome::Unlinked {
+                network: self.config.network,
+                headers: self.headers.orphans(),
+            });
+        }
+        self.notify(Notice::Indexed {
+            tip: self.best_tip(),
+            headers: self.headers.len(),
+            orphans: self.headers.orphans(),
+        });
+        if let Some(anchor) = self.view.as_ref().map(|view| view.anchor) {
+            self.headers.require(anchor.hash);
+        }
+        self.locate(now);
+    }
+
+    fn take_headers(&mut self, now: Now, headers: &[Header]) {
+        let accepted = self.headers.accept(headers, now.unix);
+        for error in accepted.refused.iter().take(report::REFUSED_HEADERS_NAMED) {
+            self.notify(Notice::HeaderRefused(error.clone()));
+        }
+        if accepted.dropped > 0 {
+            self.notify(Notice::OrphansDropped(accepted.dropped));
+        }
+        self.best_chain_changed(accepted.changed_from);
+    }
+
+    fn on_read(&mut self, now: Now, hash: BlockHash, result: Result<Vec<u8>, SourceError>) {
+        if !self.reading.end_request(hash) {
+            // The chain changed since it was asked for.
+            return;
+        }
+        match result {
+            Ok(bytes) => self.reading.keep(hash, bytes),
+            Err(error) if error.reach() == SourceErrorReach::Block => {
+                self.read_failed(now, hash, &error);
+            }
+            Err(error) => self.finish(Outcome::SourceFailed(error)),
+        }
+    }
+
+    /// Tries a block again a few times: a growing file may show it before its last byte.
+    fn read_failed(&mut self, now: Now, hash: BlockHash, error: &SourceError) {
+        if self.count_failure(hash) {
+            return self.give_up_block(hash, error.to_string());
+        }
+        if let Some(height) = self.headers.height_of(hash) {
+            self.reading.retry_from(height);
+            self.pause_until(now.elapsed.saturating_add(READ_RETRY_PAUSE));
+        }
+    }
+
+    /// Counts a refusal or read failure of a block; returns whether that was one too many.
+    fn count_failure(&mut self, hash: BlockHash) -> bool {
+        if self.failures.len() >= FAILURES_TRACKED {
+            self.failures.clear();
+        }
+        let count = self.failures.entry(hash).or_default();
+        *count += 1;
+        *count >= FAILURES_MAX
+    }
+
+    /// Takes note that the best chain is another one from a height on.
+    fn best_chain_changed(&mut self, from: Option<Height>) {
+        let Some(from) = from else { return };
+        self.settled_answers = 0;
+        let headers = &self.headers;
+        self.reading
+            .retain(from, |hash| headers.is_on_best_chain(hash));
+        if !self.is_indexed {
+            return;
+        }
+        if Position::start_of(from) < self.cursor {
+            self.rewind_to(Position::start_of(from));
+            self.notify(Notice::Reorganised { from });
+        }
+    }
+
+    /// Treats a block as one the canister will never take: other branches are tried.
+    fn give_up_block(&mut self, hash: BlockHash, reason: String) {
+        let height = self.headers.height_of(hash).unwrap_or_default();
+        self.refused_blocks = self.refused_blocks.saturating_add(1);
+        self.failures.remove(&hash);
+        self.notify(Notice::BlockGivenUp {
+            block: BlockRef { hash, height },
+            reason,
+        });
+        let changed = self.headers.refuse(hash);
+        self.best_chain_changed(changed);
+    }
+
+    fn rewind_to(&mut self, position: Position) {
+        self.rewind = Some(self.rewind.map_or(position, |other| other.min(position)));
+    }
+
+    fn apply_rewind(&mut self) {
+        let Some(position) = self.rewind.take() else {
+            return;
+        };
+        self.cursor = position;
+        self.reading.restart_at(position.height);
+    }
+
+    fn best_tip(&self) -> BlockRef {
+        BlockRef {
+            hash: self.headers.tip_hash(),
+            height: self.headers.tip_height(),
+        }
+    }
+
+    fn hashes_of(&self, heights: &[Height]) -> Vec<BlockHash> {
+        heights
+            .iter()
+            .filter_map(|height| self.headers.hash_at(*height))
+            .collect()
+    }
+
+    fn notify(&mut self, notice: Notice) {
+        self.commands.push(Command::Notify(notice));
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        if !self.is_finished {
+            self.is_finished = true;
+            self.commands.push(Command::Finish(outcome));
+        }
+    }
+}

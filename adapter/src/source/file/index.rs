@@ -1,0 +1,300 @@
+//! Where every block of the files is, found in one pass and continued as the files grow.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bitcoin::BlockHash;
+use millrace_core::Network;
+use millrace_core::block::CheckedBlock;
+
+use super::super::{Discovery, MAX_HEADERS, SourceError};
+use super::files::{key_for, list, unreadable};
+use super::scan::{Found, MAX_GARBAGE_BYTES, Step, next_record};
+use super::window::{Window, XorKey};
+
+/// Places remembered of one block. A block is written twice when a crash made the node forget
+/// that it had it.
+const COPIES_MAX: usize = 4;
+
+/// Where a block is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    file: usize,
+    offset: u64,
+    size: u32,
+}
+
+/// A file and how far it has been looked through.
+#[derive(Debug)]
+struct BlockFile {
+    path: PathBuf,
+    next: u64,
+    /// Length and time of change when its end was reached.
+    seen: Option<(u64, Option<SystemTime>)>,
+    /// Whether its odd end was remarked on.
+    is_cut_reported: bool,
+    /// Garbage remarked on, in bytes.
+    reported_garbage: u64,
+}
+
+/// The index of a directory or file; see the module's documentation.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    network: Network,
+    key: XorKey,
+    files: Vec<BlockFile>,
+    /// The file being looked through.
+    current: usize,
+    places: HashMap<BlockHash, Place>,
+    /// Further copies of some blocks.
+    copies: HashMap<BlockHash, Vec<Place>>,
+    /// The file read last, kept open because neighbours are read one after another.
+    open: Option<(usize, File)>,
+    scanned_bytes: u64,
+}
+
+impl Index {
+    /// Starts; nothing is read yet.
+    pub fn new(path: &Path, network: Network) -> Self {
+        Self {
+            path: path.to_owned(),
+            network,
+            key: XorKey::default(),
+            files: Vec::new(),
+            current: 0,
+            places: HashMap::new(),
+            copies: HashMap::new(),
+            open: None,
+            scanned_bytes: 0,
+        }
+    }
+
+    /// Looks for blocks not reported before; see [`crate::source::BlockSource::discover`]. Reads
+    /// only record heads and headers, and skips bodies.
+    ///
+    /// # Errors
+    /// [`SourceError`], always about the whole source.
+    pub fn discover(&mut self) -> Result<Discovery, SourceError> {
+        if self.current == 0 {
+            self.refresh()?;
+        }
+        let mut discovery = Discovery::default();
+        while self.current < self.files.len() {
+            self.look_through(self.current, &mut discovery)?;
+            if discovery.headers.len() >= MAX_HEADERS {
+                discovery.has_more = true;
+                return Ok(discovery);
+            }
+            self.current += 1;
+        }
+        self.current = 0;
+        if self.places.is_empty() {
+            return Err(SourceError::NoBlocks {
+                path: self.path.display().to_string(),
+                expected: self.network.to_string(),
+                magic: self.network.magic().to_string(),
+                scanned_bytes: self.scanned_bytes,
+            });
+        }
+        Ok(discovery)
+    }
+
+    /// Takes note of new files.
+    fn refresh(&mut self) -> Result<(), SourceError> {
+        let listed = list(&self.path)?;
+        if self.files.is_empty() {
+            self.key = key_for(&self.path)?;
+        }
+        for path in listed {
+            if self.files.iter().all(|file| file.path != path) {
+                self.files.push(BlockFile {
+                    path,
+                    next: 0,
+                    seen: None,
+                    is_cut_reported: false,
+                    reported_garbage: 0,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with one file until its end, or until the discovery is full.
+    fn look_through(
+        &mut self,
+        number: usize,
+        discovery: &mut Discovery,
+    ) -> Result<(), SourceError> {
+        let Some(file) = self.files.get_mut(number) else {
+            return Ok(());
+        };
+        let handle =
+            File::open(&file.path).map_err(|error| unreadable("open", &file.path, &error))?;
+        let metadata = handle
+            .metadata()
+            .map_err(|error| unreadable("look at", &file.path, &error))?;
+        let length = metadata.len();
+        let seen = (length, metadata.modified().ok());
+        if file.seen == Some(seen) {
+            return Ok(());
+        }
+        let mut window = Window::new(handle, self.key);
+        while discovery.headers.len() < MAX_HEADERS {
+            let step = next_record(&mut window, self.network, file.next, length)
+                .map_err(|error| unreadable("read", &file.path, &error))?;
+            self.scanned_bytes = self
+                .scanned_bytes
+                .saturating_add(step.next.saturating_sub(file.next).max(step.garbage));
+            file.next = step.next;
+            file.remark(&step, discovery);
+            match step.found {
+                Found::Block {
+                    header,
+                    offset,
+                    size,
+                } => {
+                    let place = Place {
+                        file: number,
+                        offset,
+                        size,
+                    };
+                    let hash = header.block_hash();
+                    if let Some(earlier) = self.places.insert(hash, place) {
+                        keep_copy(&mut self.copies, hash, earlier);
+                    } else {
+                        discovery.headers.push(header);
+                    }
+                }
+                Found::OtherNetwork(found) => {
+                    return Err(SourceError::WrongNetwork {
+                        path: file.path.display().to_string(),
+                        found: found.to_string(),
+                        expected: self.network.to_string(),
+                    });
+                }
+                Found::End | Found::Cut { .. } | Found::TooMuchGarbage => {
+                    file.seen = Some(seen);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a block and checks its structure; of several copies the last good one.
+    ///
+    /// # Errors
+    /// [`SourceError::Unknown`], [`SourceError::Damaged`] if no copy is good, or
+    /// [`SourceError::Unreadable`].
+    pub fn read(&mut self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
+        let place = *self
+            .places
+            .get(&hash)
+            .ok_or(SourceError::Unknown { hash })?;
+        let mut result = self.read_at(hash, place);
+        for copy in self.copies.get(&hash).cloned().unwrap_or_default() {
+            if !matches!(result, Err(SourceError::Damaged { .. })) {
+                break;
+            }
+            result = self.read_at(hash, copy);
+        }
+        result
+    }
+
+    fn read_at(&mut self, hash: BlockHash, place: Place) -> Result<Vec<u8>, SourceError> {
+        let Some(file) = self.files.get(place.file) else {
+            return Err(SourceError::Unknown { hash });
+        };
+        let mut handle = match self.open.take() {
+            Some((number, handle)) if number == place.file => handle,
+            _ => File::open(&file.path).map_err(|error| unreadable("open", &file.path, &error))?,
+        };
+        let mut bytes = Vec::with_capacity(place.size as usize);
+        handle
+            .seek(SeekFrom::Start(place.offset))
+            .and_then(|_| {
+                Read::by_ref(&mut handle)
+                    .take(u64::from(place.size))
+                    .read_to_end(&mut bytes)
+            })
+            .map_err(|error| unreadable("read", &file.path, &error))?;
+        self.open = Some((place.file, handle));
+        self.key.apply(place.offset, &mut bytes);
+        let damaged = |reason: String| SourceError::Damaged {
+            hash,
+            path: file.path.display().to_string(),
+            offset: place.offset,
+            reason,
+        };
+        let block = CheckedBlock::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if block.hash() != hash {
+            return Err(damaged(format!(
+                "another block, {}, is there now",
+                block.hash()
+            )));
+        }
+        Ok(bytes)
+    }
+}
+
+impl BlockFile {
+    /// Reports oddities of a step, each once.
+    fn remark(&mut self, step: &Step, discovery: &mut Discovery) {
+        let path = self.path.display();
+        if step.garbage > self.reported_garbage {
+            discovery.remarks.push(format!(
+                "{path}: skipped {} bytes that belong to no block, before byte {}",
+                step.garbage, step.next
+            ));
+            self.reported_garbage = step.garbage;
+        }
+        match step.found {
+            Found::Cut {
+                available,
+                expected,
+            } if !self.is_cut_reported => {
+                self.is_cut_reported = true;
+                discovery.remarks.push(format!(
+                    "{path}: the last block is cut off at byte {}: {available} of {expected} bytes \
+                     are there; it is read when the rest comes",
+                    step.next
+                ));
+            }
+            Found::TooMuchGarbage => discovery.remarks.push(format!(
+                "{path}: gave up the rest of the file after {MAX_GARBAGE_BYTES} bytes without a \
+                 block"
+            )),
+            _ => {}
+        }
+    }
+}
+
+fn keep_copy(copies: &mut HashMap<BlockHash, Vec<Place>>, hash: BlockHash, place: Place) {
+    let known = copies.entry(hash).or_default();
+    if known.len() < COPIES_MAX {
+        known.push(place);
+    }
+}
+
+#[cfg(test)]
+impl Index {
+    /// Returns the headers of a source read to its end, and all remarks.
+    pub fn discover_all(
+        &mut self,
+    ) -> Result<(Vec<bitcoin::block::Header>, Vec<String>), SourceError> {
+        let mut headers = Vec::new();
+        let mut remarks = Vec::new();
+        loop {
+            let discovery = self.discover()?;
+            headers.extend(discovery.headers);
+            remarks.extend(discovery.remarks);
+            if !discovery.has_more {
+                return Ok((headers, remarks));
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Blocks from Bitcoin Core's block files, or from any one file of framed blocks.
+//!
+//! One pass builds an index of all blocks from their headers alone; blocks may stand in any
+//! order, with stale branches between. Bodies are read again when they are wanted. The index
+//! takes about 100 bytes of memory per block.
+
+mod files;
+mod index;
+mod scan;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bitcoin::BlockHash;
+use millrace_core::Network;
+
+use super::{BlockSource, Discovery, SourceError};
+use index::Index;
+
+/// The file source. File access blocks, so it runs on the runtime's threads for that.
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    index: Arc<Mutex<Index>>,
+}
+
+impl FileSource {
+    /// Starts with a directory of `blk*.dat` files or one file; nothing is read yet.
+    pub fn new(path: &Path, network: Network) -> Self {
+        Self {
+            index: Arc::new(Mutex::new(Index::new(path, network))),
+        }
+    }
+
+    async fn with_index<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Index) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let index = Arc::clone(&self.index);
+        let task = tokio::task::spawn_blocking(move || {
+            // The index is changed record by record, so it stays sound if a thread dies with it.
+            let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut index)
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(SourceError::Stopped {
+                reason: error.to_string(),
+            })
+        })
+    }
+}
+
+impl BlockSource for FileSource {
+    async fn discover(&mut self, _locator: Vec<BlockHash>) -> Result<Discovery, SourceError> {
+        self.with_index(Index::discover).await
+    }
+
+    async fn read(&mut self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
+        self.with_index(move |index| index.read(hash)).await
+    }
+}

@@ -268,6 +268,8 @@ fn config() -> Config {
         .wasm_multi_memory(false)
         .wasm_extended_const(false)
         .wasm_tail_call(true)
+        // Not used, but wasmtime wants it to be at least the next.
+        .async_stack_size(WASM_STACK_BYTES)
         .max_wasm_stack(WASM_STACK_BYTES)
         .memory_reservation(HEAP_RESERVATION_BYTES)
         .memory_guard_size(HEAP_GUARD_BYTES)

@@ -167,7 +167,8 @@ fn simd_bulk_memory_tail_calls_and_multi_value_are_accepted() {
     let module = prepare(
         r#"(module
             (memory 1)
-            (table 1 externref)
+            (table 1 funcref)
+            (table 2 funcref)
             (func $two (result i32 i64) i32.const 1 i64.const 2)
             (func $tail (result i32 i64) return_call $two)
             (func v128.const i64x2 0 0 drop i32.const 0 i32.const 0 i32.const 1 memory.fill))"#,

@@ -159,14 +159,6 @@ impl<'a> Sections<'a> {
         self.func_types.get(type_index as usize)
     }
 
-    /// Returns the index of the exported function `name`.
-    pub(crate) fn exported_function(&self, name: &str) -> Option<u32> {
-        self.export_list
-            .iter()
-            .find(|export| export.kind == ExternalKind::Func && export.name == name)
-            .map(|export| export.index)
-    }
-
     /// Returns the table callbacks are looked up in: the exported one, or the first.
     pub(crate) fn callback_table(&self) -> Option<u32> {
         let exported = self

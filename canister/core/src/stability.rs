@@ -62,7 +62,8 @@ pub fn stable_child(tree: &Tree, threshold: u32, network: Network) -> Option<Blo
             .is_none_or(|second| best.difficulty.saturating_sub(second.difficulty) >= required);
     let by_depth = depth_limit(network, threshold, tree.connected_count()).is_some_and(|limit| {
         let second = runner_up.map_or(0, |second| second.depth);
-        best.depth >= limit && best.depth.saturating_sub(second) >= limit
+        // A lead of the limit implies a depth of the limit.
+        best.depth.saturating_sub(second) >= limit
     });
     (by_difficulty || by_depth).then_some(child)
 }

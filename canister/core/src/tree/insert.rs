@@ -1,6 +1,5 @@
 //! Takes in headers, and sheds the branch with least work when the tree is full.
 
-use bitcoin::BlockHash;
 use bitcoin::block::Header;
 
 use super::{BlockStatus, Node, NodeId, Tree, TreeError};

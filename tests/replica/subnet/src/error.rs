@@ -213,6 +213,14 @@ pub enum NetworkError {
         /// Largest size.
         limit: u64,
     },
+    /// The host could not provide or read memory.
+    #[error("memory of canister {canister}: {source}")]
+    Host {
+        /// Canister in question.
+        canister: candid::Principal,
+        /// What went wrong.
+        source: millrace_vm::StateError,
+    },
     /// The message was not answered within the given number of rounds.
     #[error("failed to answer to ingress {message} after {rounds} rounds")]
     NotAnswered {

@@ -4,22 +4,36 @@
 //! [`Network::submit_ingress`] and [`Network::query`]; [`Network::tick`] executes one round on every
 //! subnet in the IC's order. It is a test and development tool, not a node.
 
+mod admission;
+mod canister;
+mod contexts;
 mod error;
+mod execute;
+mod fees;
+mod history;
 mod ingress;
 mod limits;
+mod log;
+mod management;
+mod message;
 mod network;
+mod persist;
+mod query;
+mod queues;
+mod round;
+mod routing;
+mod subnet;
 mod topology;
 mod usage;
+mod view;
 
 pub use error::{ErrorCode, NetworkError, RejectCode, UserError};
 pub use ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 pub use limits::{LimitsConfig, SubnetLimits};
-pub use network::{
-    CanisterStatus, CanisterView, Certifier, ConsensusCall, MetadataVisibility, Network,
-    NetworkConfig, SubnetMetrics,
-};
+pub use network::{Certifier, Network, NetworkConfig};
 pub use topology::{
     CanisterId, CanisterRange, CostSchedule, InstructionConfig, SubnetId, SubnetKind, SubnetSpec,
     SubnetType, Topology, canister_id_from_number, canister_number, mainnet_home,
 };
 pub use usage::{MessageKind, UsageRecord, UsageRing};
+pub use view::{CanisterStatus, CanisterView, ConsensusCall, MetadataVisibility, SubnetMetrics};

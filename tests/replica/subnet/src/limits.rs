@@ -126,6 +126,12 @@ pub struct SubnetLimits {
     pub ingress_history_ttl_ns: u64,
     /// Ingress messages waiting for one canister.
     pub ingress_queue: u64,
+    /// Ingress messages inducted per round.
+    pub ingress_round_messages: u64,
+    /// Bytes of ingress payloads inducted per round.
+    pub ingress_round_bytes: u64,
+    /// Messages whose status is kept.
+    pub ingress_history_entries: u64,
     /// Largest request payload to another subnet, and largest replicated reply.
     pub inter_canister_bytes: u64,
     /// Largest request payload on the same subnet.
@@ -134,6 +140,8 @@ pub struct SubnetLimits {
     pub query_reply_bytes: u64,
     /// Outstanding calls of one canister to one other.
     pub queue_capacity: u64,
+    /// Outstanding calls of one canister.
+    pub callbacks: u64,
     /// How long a guaranteed-response request may wait before it is delivered.
     pub request_lifetime_ns: u64,
     /// How long a best-effort call may wait at most.
@@ -211,10 +219,14 @@ impl SubnetLimits {
             ingress_drift_ns: 30 * SECOND_NS,
             ingress_history_ttl_ns: 300 * SECOND_NS,
             ingress_queue: 10_000,
+            ingress_round_messages: 1_000,
+            ingress_round_bytes: 4 * MIB,
+            ingress_history_entries: 100_000,
             inter_canister_bytes: 2 * MIB,
             local_call_bytes: 10 * MIB,
             query_reply_bytes: 3 * MIB,
             queue_capacity: 500,
+            callbacks: 1_000_000,
             request_lifetime_ns: 300 * SECOND_NS,
             best_effort_timeout_ns: 300 * SECOND_NS,
             stop_timeout_ns: 300 * SECOND_NS,

@@ -1,12 +1,20 @@
 //! All subnets of one instance: one clock, one routing table.
 
-use crate::error::{NetworkError, UserError};
-use crate::ingress::{EffectivePrincipal, Ingress, IngressStatus, MessageId, Query};
+use crate::error::{ErrorCode, NetworkError, UserError};
+use crate::execute::Env;
+use crate::ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 use crate::limits::LimitsConfig;
-use crate::topology::{CanisterId, CanisterRange, SubnetId, SubnetKind, SubnetSpec, Topology};
-use crate::usage::UsageRing;
+use crate::management::query_management;
+use crate::message::CanisterMessage;
+use crate::routing::{Routing, specified_id};
+use crate::subnet::Subnet;
+use crate::topology::{
+    CanisterId, CanisterRange, SubnetId, SubnetKind, SubnetSpec, Topology, mainnet_home,
+};
+use crate::view::{CanisterView, ConsensusCall, SubnetMetrics};
 use candid::Principal;
-use std::path::Path;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Signs what canisters certify.
@@ -41,38 +49,108 @@ pub struct NetworkConfig {
 }
 
 /// The subnets of one instance.
-pub struct Network {}
+pub struct Network {
+    pub(crate) env: Env,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) subnets: BTreeMap<SubnetId, Subnet>,
+    /// Time of the latest round; rounds never share a time.
+    pub(crate) last_round_ns: u64,
+    /// Messages submitted without an id so far, which tells them apart.
+    pub(crate) unnamed_messages: u64,
+}
 
 impl Network {
     /// Returns a network without canisters.
     ///
     /// # Errors
     /// [`NetworkError::InvalidSubnet`] when there is no subnet, or ids or ranges overlap.
-    pub fn new(_config: NetworkConfig) -> Result<Self, NetworkError> {
-        todo!()
+    pub fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
+        if config.subnets.is_empty() {
+            return Err(NetworkError::InvalidSubnet(
+                "a network needs at least one subnet".into(),
+            ));
+        }
+        let root_key = Arc::from(config.certifier.root_key());
+        let mut network = Self {
+            env: Env {
+                engine: config.engine,
+                certifier: config.certifier,
+                root_key,
+                time_ns: config.time_ns,
+                routing: Routing::default(),
+            },
+            limits: config.limits,
+            subnets: BTreeMap::new(),
+            last_round_ns: 0,
+            unnamed_messages: 0,
+        };
+        for spec in config.subnets {
+            network.add_subnet(spec)?;
+        }
+        Ok(network)
     }
 
     /// Adds a subnet.
     ///
     /// # Errors
     /// [`NetworkError::InvalidSubnet`] when its id or a range is taken.
-    pub fn add_subnet(&mut self, _spec: SubnetSpec) -> Result<(), NetworkError> {
-        todo!()
+    pub fn add_subnet(&mut self, spec: SubnetSpec) -> Result<(), NetworkError> {
+        let invalid = |reason: String| Err(NetworkError::InvalidSubnet(reason));
+        if spec.ranges.is_empty() {
+            return invalid(format!("subnet {} owns no canister ids", spec.id));
+        }
+        if self.env.routing.has_subnet(&spec.id) {
+            return invalid(format!("subnet {} exists already", spec.id));
+        }
+        for other in &self.env.routing.subnets {
+            for range in &spec.ranges {
+                if let Some(taken) = other.ranges.iter().find(|taken| taken.overlaps(range)) {
+                    return invalid(format!(
+                        "range {} to {} belongs to subnet {}",
+                        taken.first(),
+                        taken.last(),
+                        other.id
+                    ));
+                }
+            }
+        }
+        let subnet = Subnet::new(spec.clone(), &self.limits, self.env.time_ns);
+        self.subnets.insert(spec.id, subnet);
+        self.env.routing.subnets.push(spec);
+        Ok(())
     }
 
     /// Removes a subnet with all its canisters.
     ///
     /// # Errors
     /// [`NetworkError::SubnetNotFound`].
-    pub fn delete_subnet(&mut self, _id: &SubnetId) -> Result<(), NetworkError> {
-        todo!()
+    pub fn delete_subnet(&mut self, id: &SubnetId) -> Result<(), NetworkError> {
+        self.subnets
+            .remove(id)
+            .ok_or(NetworkError::SubnetNotFound(*id))?;
+        self.env.routing.subnets.retain(|spec| spec.id != *id);
+        Ok(())
     }
 
     /// Returns the kind and ranges of the subnet that must be added before this message can be routed:
     /// the creation of a canister with a mainnet id that no subnet owns.
     #[must_use]
-    pub fn subnet_wanted(&self, _ingress: &Ingress) -> Option<(SubnetKind, Vec<CanisterRange>)> {
-        todo!()
+    pub fn subnet_wanted(&self, ingress: &Ingress) -> Option<(SubnetKind, Vec<CanisterRange>)> {
+        let creates = ingress.canister_id == Principal::management_canister()
+            && ingress.method == "provisional_create_canister_with_cycles";
+        let id = match ingress.effective {
+            EffectivePrincipal::CanisterId(id) if id != Principal::management_canister() => id,
+            _ => specified_id(&ingress.payload)?,
+        };
+        if !creates || self.subnet_of(&id).is_some() {
+            return None;
+        }
+        let (kind, ranges) = mainnet_home(&id)?;
+        let free = |range: &CanisterRange| {
+            let owns = |spec: &SubnetSpec| spec.ranges.iter().any(|taken| taken.overlaps(range));
+            !self.env.routing.subnets.iter().any(owns)
+        };
+        ranges.iter().all(free).then_some((kind, ranges))
     }
 
     /// Returns the subnet that answers a message.
@@ -81,12 +159,14 @@ impl Network {
     /// `CanisterNotFound` ("does not belong to any subnet") or `SubnetNotFound`.
     pub fn route(
         &self,
-        _canister_id: &CanisterId,
-        _method: &str,
-        _payload: &[u8],
-        _effective: EffectivePrincipal,
+        canister_id: &CanisterId,
+        method: &str,
+        payload: &[u8],
+        effective: EffectivePrincipal,
     ) -> Result<SubnetId, UserError> {
-        todo!()
+        self.env
+            .routing
+            .route(canister_id, method, payload, effective)
     }
 
     /// Accepts an update call, or refuses it as the IC's ingress filter and `canister_inspect_message` would.
@@ -94,14 +174,64 @@ impl Network {
     ///
     /// # Errors
     /// The reason of the refusal; nothing was stored.
-    pub fn submit_ingress(&mut self, _ingress: Ingress) -> Result<MessageId, UserError> {
-        todo!()
+    pub fn submit_ingress(&mut self, mut ingress: Ingress) -> Result<MessageId, UserError> {
+        let subnet_id = self.route(
+            &ingress.canister_id,
+            &ingress.method,
+            &ingress.payload,
+            ingress.effective,
+        )?;
+        let id = ingress
+            .message_id
+            .unwrap_or_else(|| self.fresh_message_id(&ingress));
+        if self.ingress_status(&id).is_some() {
+            return Ok(id);
+        }
+        let now_ns = self.env.time_ns;
+        let subnet = self.subnets.get_mut(&subnet_id).ok_or_else(|| {
+            UserError::new(
+                ErrorCode::SubnetNotFound,
+                format!("Subnet {subnet_id} does not exist."),
+            )
+        })?;
+        let limits = subnet.limits();
+        let latest_ns = now_ns.saturating_add(limits.ingress_ttl_ns);
+        let allowed_ns = latest_ns.saturating_add(limits.ingress_drift_ns);
+        let expiry_ns = ingress.expiry_ns.unwrap_or(latest_ns);
+        if expiry_ns < now_ns || expiry_ns > allowed_ns {
+            return Err(UserError::new(
+                ErrorCode::IngressMessageTimeout,
+                format!(
+                    "Invalid request expiry: Specified ingress_expiry not within expected range: \
+                     Minimum allowed expiry: {now_ns}, Maximum allowed expiry: {allowed_ns}, \
+                     Provided expiry: {expiry_ns}"
+                ),
+            ));
+        }
+        ingress.expiry_ns = Some(expiry_ns);
+        ingress.message_id = Some(id);
+        subnet.admit(&self.env, id, ingress)?;
+        Ok(id)
+    }
+
+    fn fresh_message_id(&mut self, ingress: &Ingress) -> MessageId {
+        self.unnamed_messages += 1;
+        let mut hash = Sha256::new();
+        hash.update(b"millrace unnamed ingress");
+        hash.update(self.unnamed_messages.to_be_bytes());
+        hash.update(self.env.time_ns.to_be_bytes());
+        hash.update(ingress.sender.as_slice());
+        hash.update(ingress.canister_id.as_slice());
+        hash.update(ingress.method.as_bytes());
+        MessageId(hash.finalize().into())
     }
 
     /// Returns the status of a message; `None` when it is unknown or forgotten.
     #[must_use]
-    pub fn ingress_status(&self, _id: &MessageId) -> Option<&IngressStatus> {
-        todo!()
+    pub fn ingress_status(&self, id: &MessageId) -> Option<&IngressStatus> {
+        self.subnets
+            .values()
+            .find_map(|subnet| Some(&subnet.state.history.get(id)?.status))
     }
 
     /// Executes rounds until the message is answered, and returns the answer.
@@ -110,10 +240,26 @@ impl Network {
     /// [`NetworkError::NotAnswered`] after `rounds_max` rounds, [`NetworkError::UnknownIngress`].
     pub fn await_ingress(
         &mut self,
-        _id: &MessageId,
-        _rounds_max: u32,
+        id: &MessageId,
+        rounds_max: u32,
     ) -> Result<Result<Vec<u8>, UserError>, NetworkError> {
-        todo!()
+        for round in 0..=rounds_max {
+            let status = self
+                .ingress_status(id)
+                .ok_or_else(|| NetworkError::UnknownIngress(id.to_string()))?;
+            match &status.state {
+                IngressState::Replied(bytes) => return Ok(Ok(bytes.clone())),
+                IngressState::Rejected(error) => return Ok(Err(error.clone())),
+                IngressState::Received | IngressState::Processing if round < rounds_max => {
+                    self.tick();
+                }
+                _ => {}
+            }
+        }
+        Err(NetworkError::NotAnswered {
+            message: id.to_string(),
+            rounds: rounds_max,
+        })
     }
 
     /// Executes a query (or composite query) without replication.
@@ -122,70 +268,191 @@ impl Network {
     ///
     /// # Errors
     /// The rejection.
-    pub fn query(&mut self, _query: Query) -> Result<Vec<u8>, UserError> {
-        todo!()
+    pub fn query(&mut self, query: Query) -> Result<Vec<u8>, UserError> {
+        let Query {
+            sender,
+            canister_id,
+            method,
+            payload,
+            effective,
+        } = query;
+        let subnet_id = self.route(&canister_id, &method, &payload, effective)?;
+        let subnet = self.subnets.get_mut(&subnet_id).ok_or_else(|| {
+            UserError::new(
+                ErrorCode::SubnetNotFound,
+                format!("Subnet {subnet_id} does not exist."),
+            )
+        })?;
+        if canister_id == Principal::management_canister() {
+            query_management(subnet, &sender, &method, &payload)
+        } else {
+            subnet.query(&self.env, sender, canister_id, &method, &payload)
+        }
     }
 
     /// Executes one round on every subnet. Time advances by 1 ns when nobody advanced it since the last round.
     pub fn tick(&mut self) {
-        todo!()
+        if self.env.time_ns <= self.last_round_ns {
+            self.env.time_ns = self.last_round_ns + 1;
+        }
+        self.last_round_ns = self.env.time_ns;
+        self.deliver_streams();
+        for subnet in self.subnets.values_mut() {
+            subnet.execute_round(&self.env);
+        }
+    }
+
+    /// Carries what the subnets sent in the last round to where it goes.
+    fn deliver_streams(&mut self) {
+        let mut messages = Vec::new();
+        for (id, subnet) in &mut self.subnets {
+            messages.extend(subnet.state.outbox.drain(..).map(|message| (*id, message)));
+        }
+        for (from, message) in messages {
+            match message {
+                CanisterMessage::Response(response) => {
+                    let home = self.env.routing.subnet_of(&response.originator);
+                    if let Some(subnet) = home.and_then(|home| self.subnets.get_mut(&home)) {
+                        subnet.receive(CanisterMessage::Response(response));
+                    }
+                }
+                CanisterMessage::Request(request) => {
+                    let routed = self.env.routing.route_request(&from, &request);
+                    let limit = self
+                        .subnets
+                        .get(&from)
+                        .map_or(u64::MAX, |s| s.limits().inter_canister_bytes);
+                    let bytes = request.payload.len() as u64;
+                    let rejection = match routed {
+                        Ok(to) if to != from && bytes > limit => Some(request.reject(
+                            crate::error::RejectCode::CanisterError,
+                            format!("Inter-canister message exceeds its byte limit: {bytes} bytes, {limit} allowed between subnets"),
+                        )),
+                        Ok(to) => match self.subnets.get_mut(&to) {
+                            Some(subnet) => {
+                                subnet.receive(CanisterMessage::Request(request));
+                                None
+                            }
+                            None => None,
+                        },
+                        Err((code, text)) => Some(request.reject(code, text)),
+                    };
+                    if let (Some(rejection), Some(subnet)) =
+                        (rejection, self.subnets.get_mut(&from))
+                    {
+                        subnet.receive(rejection);
+                    }
+                }
+            }
+        }
     }
 
     /// Returns whether a round would do any work besides time: a message waits, a timer is due, or a
     /// running canister has a heartbeat.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        todo!()
+        self.subnets.values().any(|subnet| {
+            let state = &subnet.state;
+            !state.pool.is_empty()
+                || !state.outbox.is_empty()
+                || !state.management_queue.is_empty()
+                || !state.random_calls.is_empty()
+                || !state.consensus_queue.is_empty()
+                || subnet.canisters.values().any(|canister| {
+                    canister.has_work(self.env.time_ns)
+                        || matches!(canister.status, crate::canister::Status::Stopping(_))
+                })
+        })
     }
 
     /// Returns the time, in ns since 1970.
     #[must_use]
-    pub fn time_ns(&self) -> u64 {
-        todo!()
+    pub const fn time_ns(&self) -> u64 {
+        self.env.time_ns
     }
 
     /// Moves the time forward; setting the current time is allowed.
     ///
     /// # Errors
     /// [`NetworkError::TimeInPast`].
-    pub fn set_time_ns(&mut self, _time_ns: u64) -> Result<(), NetworkError> {
-        todo!()
+    pub const fn set_time_ns(&mut self, time_ns: u64) -> Result<(), NetworkError> {
+        if time_ns < self.env.time_ns {
+            return Err(NetworkError::TimeInPast {
+                requested_ns: time_ns,
+                current_ns: self.env.time_ns,
+            });
+        }
+        self.env.time_ns = time_ns;
+        Ok(())
     }
 
     /// Returns the subnets and the default effective canister id.
     #[must_use]
     pub fn topology(&self) -> Topology {
-        todo!()
+        Topology {
+            subnets: self.env.routing.subnets.clone(),
+            default_effective_canister_id: self.env.routing.default_effective_canister_id(),
+        }
     }
 
     /// Returns the subnet whose ranges contain the id, whether or not the canister exists.
     #[must_use]
-    pub fn subnet_of(&self, _id: &CanisterId) -> Option<SubnetId> {
-        todo!()
+    pub fn subnet_of(&self, id: &CanisterId) -> Option<SubnetId> {
+        self.env.routing.subnet_of(id)
+    }
+
+    fn home(&self, id: &CanisterId) -> Result<&Subnet, NetworkError> {
+        self.subnet_of(id)
+            .and_then(|subnet| self.subnets.get(&subnet))
+            .filter(|subnet| subnet.canisters.contains_key(id))
+            .ok_or(NetworkError::CanisterNotFound(*id))
+    }
+
+    fn canister_mut(
+        &mut self,
+        id: &CanisterId,
+    ) -> Result<&mut crate::canister::Canister, NetworkError> {
+        self.subnet_of(id)
+            .and_then(|subnet| self.subnets.get_mut(&subnet))
+            .and_then(|subnet| subnet.canisters.get_mut(id))
+            .ok_or(NetworkError::CanisterNotFound(*id))
+    }
+
+    fn subnet(&self, id: &SubnetId) -> Result<&Subnet, NetworkError> {
+        self.subnets
+            .get(id)
+            .ok_or(NetworkError::SubnetNotFound(*id))
     }
 
     /// Returns a canister's readable state.
     ///
     /// # Errors
     /// [`NetworkError::CanisterNotFound`].
-    pub fn canister(&self, _id: &CanisterId) -> Result<CanisterView<'_>, NetworkError> {
-        todo!()
+    pub fn canister(&self, id: &CanisterId) -> Result<CanisterView<'_>, NetworkError> {
+        let subnet = self.home(id)?;
+        let canister = subnet
+            .canisters
+            .get(id)
+            .ok_or(NetworkError::CanisterNotFound(*id))?;
+        Ok(CanisterView { subnet, canister })
     }
 
     /// Returns the canisters of a subnet in ascending order.
     ///
     /// # Errors
     /// [`NetworkError::SubnetNotFound`].
-    pub fn canisters(&self, _subnet: &SubnetId) -> Result<Vec<CanisterId>, NetworkError> {
-        todo!()
+    pub fn canisters(&self, subnet: &SubnetId) -> Result<Vec<CanisterId>, NetworkError> {
+        Ok(self.subnet(subnet)?.canisters.keys().copied().collect())
     }
 
     /// Adds cycles to a canister and returns its new balance.
     ///
     /// # Errors
     /// [`NetworkError::CanisterNotFound`].
-    pub fn add_cycles(&mut self, _id: &CanisterId, _cycles: u128) -> Result<u128, NetworkError> {
-        todo!()
+    pub fn add_cycles(&mut self, id: &CanisterId, cycles: u128) -> Result<u128, NetworkError> {
+        let canister = self.canister_mut(id)?;
+        canister.balance = canister.balance.saturating_add(cycles);
+        Ok(canister.balance)
     }
 
     /// Replaces the stable memory of a canister.
@@ -194,26 +461,68 @@ impl Network {
     /// [`NetworkError::CanisterNotFound`], [`NetworkError::CanisterIsEmpty`], [`NetworkError::StableMemoryTooLarge`].
     pub fn set_stable_memory(
         &mut self,
-        _id: &CanisterId,
-        _contents: &[u8],
+        id: &CanisterId,
+        contents: &[u8],
     ) -> Result<(), NetworkError> {
-        todo!()
+        let limit = self.home(id)?.limits().stable_memory_bytes;
+        let bytes = contents.len() as u64;
+        if bytes > limit {
+            return Err(NetworkError::StableMemoryTooLarge { bytes, limit });
+        }
+        let canister = self.canister_mut(id)?;
+        let code = canister
+            .code
+            .as_mut()
+            .ok_or(NetworkError::CanisterIsEmpty(*id))?;
+        code.state
+            .set_stable(contents)
+            .map_err(|source| NetworkError::Host {
+                canister: *id,
+                source,
+            })
     }
 
     /// Returns the figures of the state tree's `/subnet/<id>/metrics`.
     ///
     /// # Errors
     /// [`NetworkError::SubnetNotFound`].
-    pub fn subnet_metrics(&self, _id: &SubnetId) -> Result<SubnetMetrics, NetworkError> {
-        todo!()
+    pub fn subnet_metrics(&self, id: &SubnetId) -> Result<SubnetMetrics, NetworkError> {
+        let subnet = self.subnet(id)?;
+        let consumed: u128 = subnet
+            .canisters
+            .values()
+            .map(|canister| canister.consumed)
+            .sum();
+        Ok(SubnetMetrics {
+            num_canisters: subnet.canisters.len() as u64,
+            canister_state_bytes: subnet
+                .canisters
+                .values()
+                .map(|canister| canister.memory(subnet.limits()).total())
+                .sum(),
+            consumed_cycles_total: consumed + subnet.state.consumed_by_deleted,
+            update_transactions_total: subnet.state.updates_executed,
+            rounds: subnet.state.round,
+            rounds_skipped_by_heap_delta: subnet.state.rounds_skipped_by_heap_delta,
+            heap_delta_bytes: subnet.state.heap_delta,
+        })
     }
 
     /// Returns the management calls of a subnet that wait for a response from outside.
     ///
     /// # Errors
     /// [`NetworkError::SubnetNotFound`].
-    pub fn consensus_calls(&self, _subnet: &SubnetId) -> Result<Vec<ConsensusCall>, NetworkError> {
-        todo!()
+    pub fn consensus_calls(&self, subnet: &SubnetId) -> Result<Vec<ConsensusCall>, NetworkError> {
+        let calls = &self.subnet(subnet)?.state.consensus_calls;
+        Ok(calls
+            .iter()
+            .map(|(&callback, call)| ConsensusCall {
+                callback,
+                sender: call.origin.caller(),
+                method: call.method.clone(),
+                payload: call.payload.clone(),
+            })
+            .collect())
     }
 
     /// Puts a response into the subnet's consensus queue, which the next round drains.
@@ -222,157 +531,18 @@ impl Network {
     /// [`NetworkError::SubnetNotFound`], [`NetworkError::UnknownConsensusCall`].
     pub fn answer_consensus_call(
         &mut self,
-        _subnet: &SubnetId,
-        _callback: u64,
-        _response: Result<Vec<u8>, UserError>,
+        subnet: &SubnetId,
+        callback: u64,
+        response: Result<Vec<u8>, UserError>,
     ) -> Result<(), NetworkError> {
-        todo!()
+        let subnet = self
+            .subnets
+            .get_mut(subnet)
+            .ok_or(NetworkError::SubnetNotFound(*subnet))?;
+        if !subnet.state.consensus_calls.contains_key(&callback) {
+            return Err(NetworkError::UnknownConsensusCall(callback));
+        }
+        subnet.push_consensus_response(callback, response);
+        Ok(())
     }
-
-    /// Writes the complete durable state into a new or empty folder.
-    ///
-    /// # Errors
-    /// [`NetworkError::SavedState`].
-    pub fn save(&self, _dir: &Path) -> Result<(), NetworkError> {
-        todo!()
-    }
-
-    /// Returns the network that [`Network::save`] wrote. Limits are the saved ones.
-    ///
-    /// # Errors
-    /// [`NetworkError::SavedState`] when the folder is incomplete, corrupt or of another version.
-    pub fn load(
-        _dir: &Path,
-        _engine: millrace_vm::Engine,
-        _certifier: Arc<dyn Certifier>,
-    ) -> Result<Self, NetworkError> {
-        todo!()
-    }
-}
-
-/// Who may read a metadata section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetadataVisibility {
-    /// Everybody.
-    Public,
-    /// Controllers.
-    Private,
-}
-
-/// Whether a canister accepts calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CanisterStatus {
-    /// It does.
-    Running,
-    /// It finishes what it began.
-    Stopping,
-    /// It does not.
-    Stopped,
-}
-
-/// Read access to one canister.
-pub struct CanisterView<'a> {
-    _p: std::marker::PhantomData<&'a ()>,
-}
-
-impl CanisterView<'_> {
-    /// Returns the subnet that hosts the canister.
-    #[must_use]
-    pub fn subnet(&self) -> SubnetId {
-        todo!()
-    }
-    /// Returns the controllers in ascending order.
-    #[must_use]
-    pub fn controllers(&self) -> Vec<Principal> {
-        todo!()
-    }
-    /// Returns SHA-256 of the module as it was installed, or `None` for an empty canister.
-    #[must_use]
-    pub fn module_hash(&self) -> Option<[u8; 32]> {
-        todo!()
-    }
-    /// Returns the names of the metadata sections.
-    #[must_use]
-    pub fn metadata_names(&self) -> Vec<String> {
-        todo!()
-    }
-    /// Returns a metadata section.
-    #[must_use]
-    pub fn metadata(&self, _name: &str) -> Option<(MetadataVisibility, &[u8])> {
-        todo!()
-    }
-    /// Returns the certified data, at most 32 bytes.
-    #[must_use]
-    pub fn certified_data(&self) -> &[u8] {
-        todo!()
-    }
-    /// Returns the balance.
-    #[must_use]
-    pub fn cycles(&self) -> u128 {
-        todo!()
-    }
-    /// Returns whether it accepts calls.
-    #[must_use]
-    pub fn status(&self) -> CanisterStatus {
-        todo!()
-    }
-    /// Returns the canister version.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        todo!()
-    }
-    /// Returns a copy of the stable memory; its size is a multiple of 64 KiB.
-    ///
-    /// # Errors
-    /// [`NetworkError::CanisterIsEmpty`].
-    pub fn stable_memory(&self) -> Result<Vec<u8>, NetworkError> {
-        todo!()
-    }
-    /// Returns whether the module exports the method as an update.
-    #[must_use]
-    pub fn has_update(&self, _method: &str) -> bool {
-        todo!()
-    }
-    /// Returns whether the module exports the method as a query or composite query.
-    #[must_use]
-    pub fn has_query(&self, _method: &str) -> bool {
-        todo!()
-    }
-    /// Returns what its latest messages consumed.
-    #[must_use]
-    pub fn usage(&self) -> &UsageRing {
-        todo!()
-    }
-}
-
-/// Figures of one subnet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SubnetMetrics {
-    /// Canisters.
-    pub num_canisters: u64,
-    /// Bytes of their state.
-    pub canister_state_bytes: u64,
-    /// Cycles consumed since the subnet exists.
-    pub consumed_cycles_total: u128,
-    /// Update messages executed since the subnet exists.
-    pub update_transactions_total: u64,
-    /// Rounds executed.
-    pub rounds: u64,
-    /// Rounds that executed nothing because the heap delta was above its limit.
-    pub rounds_skipped_by_heap_delta: u64,
-    /// Bytes dirtied since the last checkpoint.
-    pub heap_delta_bytes: u64,
-}
-
-/// A management call that waits for a response from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsensusCall {
-    /// Identifies the call in [`Network::answer_consensus_call`].
-    pub callback: u64,
-    /// Calling canister.
-    pub sender: CanisterId,
-    /// Management method.
-    pub method: String,
-    /// Argument.
-    pub payload: Vec<u8>,
 }

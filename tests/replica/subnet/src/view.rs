@@ -1,0 +1,173 @@
+//! Read access to canisters and subnets.
+
+use crate::canister::{Canister, Status};
+use crate::error::NetworkError;
+use crate::subnet::Subnet;
+use crate::topology::{CanisterId, SubnetId};
+use crate::usage::UsageRing;
+use candid::Principal;
+
+/// Who may read a metadata section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataVisibility {
+    /// Everybody.
+    Public,
+    /// Controllers.
+    Private,
+}
+
+/// Whether a canister accepts calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanisterStatus {
+    /// It does.
+    Running,
+    /// It finishes what it began.
+    Stopping,
+    /// It does not.
+    Stopped,
+}
+
+/// Read access to one canister.
+pub struct CanisterView<'a> {
+    pub(crate) subnet: &'a Subnet,
+    pub(crate) canister: &'a Canister,
+}
+
+impl<'a> CanisterView<'a> {
+    /// Returns the subnet that hosts the canister.
+    #[must_use]
+    pub fn subnet(&self) -> SubnetId {
+        self.subnet.id()
+    }
+    /// Returns the controllers in ascending order.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<Principal> {
+        self.canister.settings.controllers.iter().copied().collect()
+    }
+    /// Returns SHA-256 of the module as it was installed, or `None` for an empty canister.
+    #[must_use]
+    pub fn module_hash(&self) -> Option<[u8; 32]> {
+        Some(self.canister.code.as_ref()?.module_hash)
+    }
+    /// Returns the names of the metadata sections.
+    #[must_use]
+    pub fn metadata_names(&self) -> Vec<String> {
+        let sections = self
+            .canister
+            .code
+            .iter()
+            .flat_map(|code| code.module().custom_sections());
+        sections.map(|section| section.name.clone()).collect()
+    }
+    /// Returns a metadata section.
+    #[must_use]
+    pub fn metadata(&self, name: &str) -> Option<(MetadataVisibility, &'a [u8])> {
+        let code = self.canister.code.as_ref()?;
+        let section = code
+            .module()
+            .custom_sections()
+            .iter()
+            .find(|section| section.name == name)?;
+        let visibility = if section.public {
+            MetadataVisibility::Public
+        } else {
+            MetadataVisibility::Private
+        };
+        Some((visibility, &section.content))
+    }
+    /// Returns the certified data, at most 32 bytes.
+    #[must_use]
+    pub fn certified_data(&self) -> &'a [u8] {
+        &self.canister.certified_data
+    }
+    /// Returns the balance.
+    #[must_use]
+    pub fn cycles(&self) -> u128 {
+        self.canister.balance
+    }
+    /// Returns whether it accepts calls.
+    #[must_use]
+    pub fn status(&self) -> CanisterStatus {
+        match self.canister.status {
+            Status::Running => CanisterStatus::Running,
+            Status::Stopping(_) => CanisterStatus::Stopping,
+            Status::Stopped => CanisterStatus::Stopped,
+        }
+    }
+    /// Returns the canister version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.canister.version
+    }
+    /// Returns a copy of the stable memory; its size is a multiple of 64 KiB.
+    ///
+    /// # Errors
+    /// [`NetworkError::CanisterIsEmpty`].
+    pub fn stable_memory(&self) -> Result<Vec<u8>, NetworkError> {
+        let id = self.canister.id;
+        let code = self
+            .canister
+            .code
+            .as_ref()
+            .ok_or(NetworkError::CanisterIsEmpty(id))?;
+        code.state
+            .read_stable(0, code.state.stable_bytes())
+            .map_err(|source| NetworkError::Host {
+                canister: id,
+                source,
+            })
+    }
+    /// Returns whether the module exports the method as an update.
+    #[must_use]
+    pub fn has_update(&self, method: &str) -> bool {
+        self.canister
+            .code
+            .as_ref()
+            .is_some_and(|code| code.module().exports().updates.contains(method))
+    }
+    /// Returns whether the module exports the method as a query or composite query.
+    #[must_use]
+    pub fn has_query(&self, method: &str) -> bool {
+        self.canister.code.as_ref().is_some_and(|code| {
+            let exports = code.module().exports();
+            exports.queries.contains(method) || exports.composite_queries.contains(method)
+        })
+    }
+    /// Returns what its latest messages consumed.
+    #[must_use]
+    pub fn usage(&self) -> &'a UsageRing {
+        &self.canister.usage
+    }
+}
+
+/// Figures of one subnet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubnetMetrics {
+    /// Canisters.
+    pub num_canisters: u64,
+    /// Bytes of their state.
+    pub canister_state_bytes: u64,
+    /// Cycles consumed since the subnet exists.
+    pub consumed_cycles_total: u128,
+    /// Update messages executed since the subnet exists.
+    pub update_transactions_total: u64,
+    /// Rounds executed.
+    pub rounds: u64,
+    /// Rounds that executed nothing because the heap delta was above its limit.
+    pub rounds_skipped_by_heap_delta: u64,
+    /// Bytes dirtied since the last checkpoint.
+    pub heap_delta_bytes: u64,
+}
+
+/// A management call that waits for a response from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsensusCall {
+    /// Identifies the call in [`Network::answer_consensus_call`].
+    pub callback: u64,
+    /// Calling canister.
+    pub sender: CanisterId,
+    /// Management method.
+    pub method: String,
+    /// Argument.
+    pub payload: Vec<u8>,
+}

@@ -18,16 +18,16 @@ static APT_REFRESHED: AtomicBool = AtomicBool::new(false);
 /// message names the packages to install by hand.
 pub fn install_debian(packages: &[&str], purpose: &str) -> Result<()> {
     let wanted = packages.join(" ");
-    let help = format!("{wanted} needed to {purpose}");
+    let help = format!("packages needed to {purpose}: {wanted}");
     if in_path("apt-get").is_none() {
-        bail!("{help}: this system has no apt-get, install them (or what it calls them) by hand");
+        bail!("{help}\nThis system has no apt-get: install them, or what it calls them, by hand");
     }
     let sudo = if is_root() {
         None
     } else if process::output(process::command("sudo").args(["-n", "true"])).is_ok() {
         Some("sudo")
     } else {
-        bail!("{help}: run `sudo apt-get install {wanted}`, then start this again");
+        bail!("{help}\nRun `sudo apt-get install {wanted}`, then start this again");
     };
     let apt = |arguments: &[&str]| {
         let mut command = process::command(sudo.unwrap_or("apt-get"));

@@ -110,7 +110,6 @@ pub struct SetConfigRequest {
 
 /// The argument of `init` and of `post_upgrade`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "decoded once per installation")]
 pub enum CanisterArg {
     /// For installing and reinstalling.
     #[serde(rename = "init")]

@@ -1,0 +1,22 @@
+//! Tests across boundaries: the real Wasm through the unmodified `pocket-ic` crate, real clients, and
+//! the real programs as processes. One behaviour per module.
+
+mod adapter_process;
+mod bad_blocks;
+mod bad_feeding;
+mod bad_reads;
+mod budgets;
+mod chains;
+mod confirmations;
+mod contract;
+mod ic_agent_client;
+mod ingest;
+mod javascript_client;
+mod large_blocks;
+mod lifecycle;
+mod local_replica;
+mod many_forks;
+mod paging;
+//PULL mod pull;
+mod reorg;
+mod upgrade;

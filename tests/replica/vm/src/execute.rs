@@ -29,6 +29,9 @@ const HEAP_WINDOW_BYTES: usize = HEAP_RESERVATION_BYTES as usize;
 
 /// Runs one message and commits heap, globals and stable memory when it succeeds.
 ///
+/// Queries change the state they run on, too: the caller runs them on a [`CanisterState::fork`]
+/// and keeps it as long as the query's callbacks need it.
+///
 /// After a trap the state is exactly as before. Costs what the message does, whatever the size of
 /// the state: pages it wrote are copied, nothing else is.
 ///

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{MemfdFlags, SeekFrom, ftruncate, memfd_create, seek};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ const COPY_BYTES: usize = 1 << 20;
 pub(crate) struct SparseFile {
     file: File,
     /// Never shrinks, so that a mapping stays valid whatever happens to other users of the file.
-    len: AtomicU64,
+    len: Mutex<u64>,
 }
 
 impl SparseFile {
@@ -27,7 +27,7 @@ impl SparseFile {
         let fd: OwnedFd = memfd_create("millrace", MemfdFlags::CLOEXEC)?;
         Ok(Self {
             file: File::from(fd),
-            len: AtomicU64::new(0),
+            len: Mutex::new(0),
         })
     }
 
@@ -38,18 +38,18 @@ impl SparseFile {
 
     /// Makes the file at least `len` bytes long; new bytes are holes.
     pub(crate) fn ensure_len(&self, len: u64) -> io::Result<()> {
-        if self.len.fetch_max(len, Ordering::Relaxed) < len {
+        let mut current = self.len();
+        if *current < len {
             ftruncate(&self.file, len)?;
+            *current = len;
         }
         Ok(())
     }
 
     /// Writes `bytes` at `offset`, extending the file as needed.
     pub(crate) fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)?;
-        self.len
-            .fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
+        self.ensure_len(offset + bytes.len() as u64)?;
+        self.file.write_all_at(bytes, offset)
     }
 
     /// Reads at `offset`; what lies beyond the end reads as zeros.
@@ -70,14 +70,14 @@ impl SparseFile {
 
     /// Copies everything that is not a hole into `target`.
     pub(crate) fn copy_to(&self, target: &Self) -> io::Result<()> {
-        target.ensure_len(self.len.load(Ordering::Relaxed))?;
+        target.ensure_len(*self.len())?;
         copy_data(&self.file, &target.file)
     }
 
     /// Writes the file to `path`, holes as holes.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         let target = File::create(path)?;
-        target.set_len(self.len.load(Ordering::Relaxed))?;
+        target.set_len(*self.len())?;
         copy_data(&self.file, &target)?;
         target.sync_all()
     }
@@ -89,6 +89,10 @@ impl SparseFile {
         file.ensure_len(source.metadata()?.len())?;
         copy_data(&source, &file.file)?;
         Ok(file)
+    }
+
+    fn len(&self) -> MutexGuard<'_, u64> {
+        self.len.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

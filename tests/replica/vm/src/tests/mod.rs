@@ -7,6 +7,7 @@ mod memory;
 mod messages;
 mod metering;
 mod modules;
+mod pages;
 mod rollback;
 
 use std::collections::BTreeMap;

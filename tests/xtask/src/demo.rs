@@ -1,8 +1,9 @@
 //! `cargo xtask demo` and `cargo xtask replica`: build what they run, then run it.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::binaries::{self, ADAPTER, DEMO, REPLICA};
@@ -41,7 +42,7 @@ pub struct ReplicaOptions {
 /// Builds canister, replica, adapter and demo, and runs the demo on the recorded blocks.
 ///
 /// # Errors
-/// When something does not build, or the demo fails.
+/// When something does not build, or the demo cannot be started.
 pub fn demo(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
     wasm::run(workspace, &wasm::Options::canister())?;
     let [demo, replica, adapter] = binaries::build(workspace, [DEMO, REPLICA, ADAPTER])?;
@@ -60,19 +61,22 @@ pub fn demo(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
         .arg(workspace.path(BLOCKS))
         .arg("--state")
         .arg(&state);
-    run_in_foreground(command.args(&options.rest))
+    become_program(command.args(&options.rest))
 }
 
 /// Builds the replica and runs it with the options given.
 ///
 /// # Errors
-/// When it does not build, or ends with a failure.
+/// When it does not build or cannot be started.
 pub fn replica(workspace: &Workspace, options: &ReplicaOptions) -> Result<()> {
     let [replica] = binaries::build(workspace, [REPLICA])?;
-    run_in_foreground(process::command(replica).args(&options.rest))
+    become_program(process::command(replica).args(&options.rest))
 }
 
-/// Runs a program a person talks to: it reads this terminal and gets its Ctrl-C.
-fn run_in_foreground(command: &mut Command) -> Result<()> {
-    process::run(command.stdin(Stdio::inherit()))
+/// Becomes the program, so that it has this terminal, its Ctrl-C and its exit code to itself.
+fn become_program(command: &mut Command) -> Result<()> {
+    let shown = process::shown(command);
+    eprintln!("$ {shown}");
+    let error = command.stdin(Stdio::inherit()).exec();
+    Err(error).with_context(|| format!("cannot start `{shown}`"))
 }

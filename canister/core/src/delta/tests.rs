@@ -289,6 +289,27 @@ fn a_repeated_coinbase_is_refused_but_in_the_two_exempt_blocks() {
 }
 
 #[test]
+fn only_the_coinbase_of_an_exempt_block_may_repeat() {
+    let base = coinbase(1, vec![pay(b"a", 50)]);
+    let paid = spending(&[outpoint(&base, 0)], vec![pay(b"b", 50)]);
+    let mut coins = Coins::default();
+    for (height, txdata) in [
+        (1, vec![base.clone()]),
+        (2, vec![coinbase(2, vec![]), paid.clone()]),
+    ] {
+        coins.apply(&delta_of(&block(txdata), &coins, height).unwrap());
+    }
+    // The spent coinbase may come again, and then its spend would repeat too.
+    let again = block(vec![base, paid.clone()]);
+    assert_eq!(
+        delta_in_steps(&again, &coins, 91_842, Network::Mainnet, 1),
+        Err(DeltaError::OverwritesUnspent {
+            outpoint: outpoint(&paid, 0)
+        })
+    );
+}
+
+#[test]
 fn overwrites_are_looked_for_unless_the_coinbase_holds_its_height() {
     let with = |script_sig: ScriptBuf| {
         block(vec![transaction(

@@ -257,7 +257,7 @@ impl HeaderContext {
         )
     }
 
-    fn child(&self, header: &Header, hash: BlockHash, network: Network) -> Self {
+    pub(super) fn child(&self, header: &Header, hash: BlockHash, network: Network) -> Self {
         let height = self.height.next();
         let period = if starts_period(height) {
             PeriodStart {

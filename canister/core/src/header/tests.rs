@@ -517,6 +517,31 @@ fn minimum_difficulty_needs_more_than_twenty_minutes() {
     }
 }
 
+/// Bitcoin Core's walk for the last regular bits ends at the period's first header, whatever bits
+/// that has.
+#[test]
+fn regular_bits_do_not_reach_into_the_period_before() {
+    let end = testnet4_period_end();
+    let mut first = *end.header();
+    first.prev_blockhash = end.hash();
+    first.time += 1;
+    let start = end.child(&first, first.block_hash(), Network::Testnet3);
+    assert_eq!(start.header().bits, Network::Testnet3.pow_limit_bits());
+    assert_eq!(
+        start.required_bits(first.time + 1, Network::Testnet3),
+        Network::Testnet3.pow_limit_bits()
+    );
+    let inside = HeaderContext {
+        height: Height::new(2000),
+        ..end
+    }
+    .child(&first, first.block_hash(), Network::Testnet3);
+    assert_eq!(
+        inside.required_bits(first.time + 1, Network::Testnet3),
+        CompactTarget::from_consensus(0x1b01_0000)
+    );
+}
+
 #[test]
 fn own_work_is_judged_without_a_parent() {
     let real = headers_of(&framed_blocks("blocktools/1M.dat"))[7];

@@ -217,6 +217,26 @@ fn a_page_that_keeps_failing_is_given_up_with_its_block() {
 }
 
 #[test]
+fn a_good_page_forgives_the_failures_before_it() {
+    let mut sync = Sync::new();
+    let (id, _) = ask(&mut sync, 0);
+    reply(&mut sync, 0, id, partial(b"abc", 2));
+    let mut now = 0;
+    for page in [0, 1] {
+        for _ in 1..MAX_PAGE_ATTEMPTS {
+            let (id, _) = ask(&mut sync, now);
+            assert_eq!(refuse(&mut sync, now, id).commands, []);
+            now += 60;
+        }
+        let (id, request) = ask(&mut sync, now);
+        assert_eq!(request, Request::FollowUp { page });
+        let step = reply(&mut sync, now, id, Reply::FollowUp(b"d".to_vec()));
+        assert_eq!(step.error, None);
+    }
+    assert_eq!(sync.staged_bytes(), None);
+}
+
+#[test]
 fn failures_back_off_twice_as_long_up_to_a_limit() {
     let mut sync = Sync::new();
     let mut now = 0;

@@ -273,6 +273,24 @@ fn a_full_tree_sheds_the_branch_with_least_work() {
 }
 
 #[test]
+fn a_header_of_no_more_work_sheds_nothing() {
+    let mut tree = tree_with_capacity(4);
+    let root = tree.root_hash();
+    let best = add(&mut tree, root, 1);
+    let best = add(&mut tree, best, 1);
+    let side = add(&mut tree, root, 2);
+    let equal = mine_child(tree.root().unwrap().context(), 3);
+    assert_eq!(
+        tree.insert_header(&equal, NOW),
+        Err(TreeError::Full {
+            hash: equal.block_hash(),
+            capacity: 4
+        })
+    );
+    assert!(tree.get(&side).is_some() && tree.get(&best).is_some());
+}
+
+#[test]
 fn invalid_leaves_are_shed_before_valid_ones() {
     let mut tree = tree_with_capacity(4);
     let root = tree.root_hash();

@@ -1,1 +1,48 @@
-//! Placeholder, replaced by the first commit of this package.
+//! The canister's logic without its Wasm entry points, so that tests run it natively.
+//!
+//! [`App`] owns all state and decides everything; `main.rs` only decodes, calls it and encodes.
+//! Time, the instruction counter and the log come through [`Env`].
+//!
+//! | module | does |
+//! |---|---|
+//! | [`app`] | owns store, configuration and the block in hand |
+//! | [`config`] | checks and stores the configuration |
+//! | [`lifecycle`] | decodes the arguments of `init` and `post_upgrade` |
+//! | [`tick`] | one heartbeat: drain, work within budgets, ask for more |
+//! | [`drain`] | takes delivered blocks into the tree |
+//! | [`connect`] | connects one block, step by step |
+//! | [`watchdog`] | finds work that traps again and again, and gives it up |
+//! | [`feed`] | pushed blocks in |
+//! | [`pull`] | asked-for blocks in |
+//! | [`api`] | reads |
+//! | [`convert`] | domain types to Candid types |
+//! | [`http`] | `/metrics` and `/health` |
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+pub mod api;
+pub mod app;
+pub mod config;
+pub mod connect;
+pub mod convert;
+pub mod drain;
+pub mod env;
+pub mod feed;
+pub mod http;
+pub mod lifecycle;
+pub mod pull;
+pub mod tick;
+pub mod watchdog;
+
+#[cfg(test)]
+mod tests;
+
+pub use app::App;
+pub use env::Env;

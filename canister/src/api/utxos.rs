@@ -1,0 +1,76 @@
+//! `get_utxos`.
+
+use ic_stable_structures::Memory;
+use millrace_candid::{GetUtxosArgs, GetUtxosResult, ReadError, UtxosFilter, UtxosPage};
+use millrace_core::page::Page;
+use serde_bytes::ByteBuf;
+
+use super::{ReadTip, script_hash};
+use crate::{App, convert};
+
+/// Coins in one response, at most.
+pub const MAX_UTXOS: u32 = 1_000;
+
+impl<M: Memory> App<M> {
+    /// Returns one page of an owner's coins, newest first. Costs the same for every page.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn get_utxos(&self, args: &GetUtxosArgs) -> GetUtxosResult {
+        let limit = args.limit.unwrap_or(MAX_UTXOS);
+        if !(1..=MAX_UTXOS).contains(&limit) {
+            return Err(ReadError::LimitOutOfRange {
+                given: limit,
+                max: MAX_UTXOS,
+            });
+        }
+        let script = script_hash(&args.owner, self.store.network())?;
+        let (tip, from) = self.utxos_start(args)?;
+        let from = from.map(|page| (page.height, page.outpoint));
+        let view = self.view(tip)?;
+        let mut coins = view
+            .coins_of(&script, from, limit as usize + 1)
+            .map_err(convert::store_error)?;
+        let next = coins.get(limit as usize).copied();
+        coins.truncate(limit as usize);
+        Ok(UtxosPage {
+            utxos: coins.iter().map(convert::utxo).collect(),
+            tip: tip.to_wire(),
+            next_page: next.map(|coin| {
+                let page = Page {
+                    tip: tip.hash,
+                    height: coin.height,
+                    outpoint: coin.outpoint,
+                };
+                ByteBuf::from(page.encode())
+            }),
+        })
+    }
+
+    /// Returns the block to read at and where in the list to start.
+    fn utxos_start(&self, args: &GetUtxosArgs) -> Result<(ReadTip, Option<Page>), ReadError> {
+        let at_tip = args.at_tip.as_ref().map(|bytes| bytes.as_slice());
+        match &args.filter {
+            None => Ok((self.read_tip(at_tip)?, None)),
+            Some(UtxosFilter::MinConfirmations(min)) => {
+                let tip = self.read_tip(at_tip)?;
+                Ok((self.confirmed(tip, *min)?, None))
+            }
+            Some(UtxosFilter::Page(bytes)) => {
+                let page = Page::decode(bytes).map_err(|error| ReadError::MalformedPage {
+                    reason: error.to_string(),
+                })?;
+                let page_tip = convert::hash(page.tip);
+                if let Some(at_tip) = at_tip
+                    && convert::block_hash(at_tip).map_err(convert::malformed_hash)? != page.tip
+                {
+                    return Err(ReadError::PageForOtherTip {
+                        page_tip,
+                        at_tip: ByteBuf::from(at_tip),
+                    });
+                }
+                Ok((self.read_tip(Some(&page_tip))?, Some(page)))
+            }
+        }
+    }
+}

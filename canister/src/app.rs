@@ -1,0 +1,211 @@
+//! Owns all state.
+
+use bitcoin::BlockHash;
+use candid::Principal;
+use ic_stable_structures::Memory;
+use millrace_candid::{Config as WireConfig, InitConfig, SetConfigRequest};
+use millrace_core::Height;
+use millrace_core::sync::{Event, Sync, SyncPolicy};
+use millrace_core::tree::BlockStatus;
+use millrace_core::{Pages, UnixSeconds};
+use millrace_store::cells::{Counter, Rejection, Watch};
+use millrace_store::{OpenError, Store, StoreError};
+
+use crate::Env;
+use crate::config::{Config, ConfigError};
+use crate::connect::InHand;
+
+/// Why the canister cannot be installed or opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppError {
+    /// Stable memory cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The configuration is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+/// The canister.
+///
+/// Between messages everything that matters is in the store; the other fields are caches and may
+/// be lost at any time.
+pub struct App<M: Memory> {
+    pub(crate) store: Store<M>,
+    pub(crate) config: Config,
+    pub(crate) pull: Sync,
+    pub(crate) policy: SyncPolicy,
+    /// The block whose change is being computed or stored.
+    pub(crate) in_hand: Option<InHand>,
+    /// The stable child of the root, once it was looked for since the tree changed.
+    pub(crate) stable_child: Option<Option<BlockHash>>,
+    /// What the last heartbeat spent, for the metrics.
+    pub(crate) last_beat: Spent,
+}
+
+/// What a heartbeat spent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Instructions when the heartbeat's work ended.
+    pub instructions: u64,
+    /// Distinct stable pages written.
+    pub pages_written: Pages,
+    /// Distinct stable pages read.
+    pub pages_read: Pages,
+}
+
+impl<M: Memory> App<M> {
+    /// Creates the state of a new canister.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub fn install(memory: M, config: InitConfig) -> Result<Self, AppError> {
+        let (config, network) = Config::initial(config)?;
+        Self::with_store(Store::create(memory, network)?, config)
+    }
+
+    /// As [`App::install`], with regions of stable memory that grow by `bucket_pages` pages of
+    /// 64 KiB; small ones suit tests.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub fn install_with_buckets(
+        memory: M,
+        config: InitConfig,
+        bucket_pages: u16,
+    ) -> Result<Self, AppError> {
+        let (config, network) = Config::initial(config)?;
+        let store = Store::create_with_buckets(memory, network, bucket_pages)?;
+        Self::with_store(store, config)
+    }
+
+    fn with_store(mut store: Store<M>, config: Config) -> Result<Self, AppError> {
+        let encoded = config.encode(store.network())?;
+        store.cells.set_config(encoded);
+        Ok(Self::assemble(store, config, Sync::new()))
+    }
+
+    /// Opens the state after an upgrade. A call that was in flight is given up: its answer no
+    /// longer arrives. Quarantine and watchdog start afresh, because this may be the version that
+    /// cures what they found.
+    ///
+    /// # Errors
+    /// [`AppError`]; nothing is written then.
+    pub fn open(memory: M) -> Result<Self, AppError> {
+        let mut store = Store::open(memory)?;
+        let config = Config::decode(store.cells.config())?;
+        let mut pull = store.cells.pull().map_err(OpenError::from)?;
+        pull.on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
+        store.cells.set_watch(Watch::default());
+        Ok(Self::assemble(store, config, pull))
+    }
+
+    fn assemble(store: Store<M>, config: Config, pull: Sync) -> Self {
+        Self {
+            store,
+            config,
+            pull,
+            policy: SyncPolicy::default(),
+            in_hand: None,
+            stable_child: None,
+            last_beat: Spent::default(),
+        }
+    }
+
+    /// Returns the configuration.
+    pub fn get_config(&self) -> WireConfig {
+        self.config.to_wire(self.store.network())
+    }
+
+    /// Changes the configuration; absent fields stay.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing changes then.
+    pub fn set_config(&mut self, change: SetConfigRequest) -> Result<(), ConfigError> {
+        let config = self.config.changed(change)?;
+        let encoded = config.encode(self.store.network())?;
+        self.store.cells.set_config(encoded);
+        let pushers: Vec<Vec<u8>> = config
+            .adapters
+            .iter()
+            .map(|adapter| adapter.as_slice().to_vec())
+            .collect();
+        let gone = self.store.assembly.discard(|key| {
+            let name = key.pusher.as_bytes();
+            !pushers.iter().any(|pusher| pusher == name)
+        });
+        self.store.forget_halves(&gone);
+        self.config = config;
+        self.stable_child = None;
+        Ok(())
+    }
+
+    /// Returns whether `caller` may push blocks.
+    pub fn is_adapter(&self, caller: &Principal) -> bool {
+        self.config.is_adapter(caller)
+    }
+
+    /// Returns the store, for tests and audits.
+    pub const fn store(&self) -> &Store<M> {
+        &self.store
+    }
+
+    /// Returns the best connected block.
+    pub(crate) fn tip(&self) -> (BlockHash, Height) {
+        let hash = self.store.tree.best_tip();
+        (hash, self.height(&hash))
+    }
+
+    /// Returns the height of a block of the tree; that of the root for any other.
+    pub(crate) fn height(&self, hash: &BlockHash) -> Height {
+        let node = self.store.tree.get(hash);
+        node.map_or_else(|| self.store.anchor_height(), |node| node.context().height())
+    }
+
+    /// Remembers and counts a refused block.
+    pub(crate) fn reject(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        counter: Counter,
+        reason: impl ToString,
+    ) {
+        let reason = reason.to_string();
+        let node = self.store.tree.get(&hash);
+        let height = node.map(|node| node.context().height());
+        env.log(&format!("refused block {hash}: {reason}"));
+        self.store.counters.add(counter, 1);
+        self.store.rejections.push(Rejection {
+            hash,
+            height,
+            reason,
+        });
+    }
+
+    /// Counts and logs a fault of the store.
+    pub(crate) fn note_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
+        env.log(&format!("fault while {during}: {error}"));
+        self.store.counters.add(Counter::StoreErrors, 1);
+    }
+
+    /// Takes the bodies away from held blocks above one that lost its own, so that every held
+    /// block has a held or connected parent. They are wanted again. Bounded by held blocks.
+    pub(crate) fn drop_bodies_above(&mut self, hash: &BlockHash) {
+        let mut pending = vec![*hash];
+        while let Some(parent) = pending.pop() {
+            let children: Vec<BlockHash> = self
+                .store
+                .tree
+                .children(&parent)
+                .filter(|node| node.status() == BlockStatus::BodyHeld)
+                .map(|node| node.hash())
+                .collect();
+            for child in children {
+                if self.store.tree.drop_body(&child).is_ok() {
+                    self.store.discard(child);
+                }
+                pending.push(child);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The configuration: defaults, checks, stable form.
+
+use candid::{Nat, Principal};
+use millrace_candid::{
+    Budgets, Config as WireConfig, Flag, InitConfig, InitNetwork, SetConfigRequest,
+};
+use millrace_core::{Instructions, Network, Pages};
+
+use crate::convert;
+
+/// Depth at which a block is stable unless configured otherwise.
+pub const DEFAULT_STABILITY_THRESHOLD: u32 = 144;
+
+/// Largest threshold: the unstable tree, which holds 10,000 blocks, must have room for forks.
+pub const MAX_STABILITY_THRESHOLD: u32 = 5_000;
+
+/// Adapters, at most: each may hold half-received blocks.
+pub const MAX_ADAPTERS: usize = 64;
+
+/// Instructions a heartbeat may spend on work unless configured otherwise: below one slice of
+/// deterministic time slicing (2 G), so that neighbours on the subnet do not starve.
+pub const DEFAULT_INSTRUCTIONS: Instructions = Instructions::new(1_500_000_000);
+
+/// Largest instruction budget: a step that begins just below it still ends below the system's
+/// 40 G per message.
+pub const MAX_INSTRUCTIONS: Instructions = Instructions::new(30_000_000_000);
+
+/// Distinct 4 KiB stable pages a heartbeat may write unless configured otherwise: 80 MiB.
+pub const DEFAULT_PAGES: Pages = Pages::new(20_480);
+
+/// Largest page budget: 1.5 GiB of the system's 2 GiB per message.
+pub const MAX_PAGES: Pages = Pages::new(393_216);
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Difficulty-weighted depth at which a block is stable.
+    pub stability_threshold: u32,
+    /// Who is asked for blocks.
+    pub blocks_source: Principal,
+    /// Whether `blocks_source` is asked.
+    pub is_pulling: bool,
+    /// Who may push blocks.
+    pub adapters: Vec<Principal>,
+    /// Whether new blocks are taken in.
+    pub is_syncing: bool,
+    /// Instructions for work in one heartbeat.
+    pub instructions: Instructions,
+    /// Distinct stable pages written in one heartbeat.
+    pub pages: Pages,
+}
+
+/// Why a configuration is refused. Nothing changes then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The threshold is too large.
+    #[error("stability threshold too large: {given}, at most {MAX_STABILITY_THRESHOLD} is allowed")]
+    StabilityThreshold {
+        /// Given value.
+        given: Nat,
+    },
+    /// Too many adapters.
+    #[error("{given} adapters given, at most {MAX_ADAPTERS} are allowed")]
+    TooManyAdapters {
+        /// Given number.
+        given: usize,
+    },
+    /// Anybody could push.
+    #[error("the anonymous principal cannot be an adapter: anybody could push blocks; name the adapter's own principal")]
+    AnonymousAdapter,
+    /// The instruction budget is out of range.
+    #[error("instructions_per_heartbeat is {given}, allowed are 1 to {max}", max = MAX_INSTRUCTIONS.get())]
+    Instructions {
+        /// Given value.
+        given: u64,
+    },
+    /// The page budget is out of range.
+    #[error("stable_pages_per_heartbeat is {given}, allowed are 1 to {max}", max = MAX_PAGES.get())]
+    Pages {
+        /// Given value.
+        given: u32,
+    },
+    /// The stored configuration cannot be read.
+    #[error("the stored configuration is damaged: {reason}")]
+    Stored {
+        /// What the decoder found.
+        reason: String,
+    },
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            stability_threshold: DEFAULT_STABILITY_THRESHOLD,
+            blocks_source: Principal::management_canister(),
+            is_pulling: true,
+            adapters: Vec::new(),
+            is_syncing: true,
+            instructions: DEFAULT_INSTRUCTIONS,
+            pages: DEFAULT_PAGES,
+        }
+    }
+}
+
+impl Config {
+    /// Returns the configuration of a new canister, and its network (regtest by default).
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn initial(given: InitConfig) -> Result<(Self, Network), ConfigError> {
+        let network = match given.network {
+            Some(InitNetwork::Mainnet) => Network::Mainnet,
+            Some(InitNetwork::Testnet | InitNetwork::Testnet4) => Network::Testnet4,
+            Some(InitNetwork::Signet) => Network::Signet,
+            Some(InitNetwork::Regtest) | None => Network::Regtest,
+        };
+        let has_adapters = given.adapters.as_ref().is_some_and(|list| !list.is_empty());
+        let defaults = Self {
+            is_pulling: !has_adapters,
+            ..Self::default()
+        };
+        let config = Self {
+            blocks_source: given.blocks_source.unwrap_or(defaults.blocks_source),
+            ..defaults
+        };
+        let config = config.changed(SetConfigRequest {
+            stability_threshold: given.stability_threshold,
+            pull: given.pull,
+            adapters: given.adapters,
+            syncing: given.syncing,
+            budgets: given.budgets,
+        })?;
+        Ok((config, network))
+    }
+
+    /// Returns the configuration after a change; absent fields stay.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn changed(&self, change: SetConfigRequest) -> Result<Self, ConfigError> {
+        let mut config = self.clone();
+        if let Some(given) = change.stability_threshold {
+            let value = u32::try_from(given.0.clone()).ok();
+            config.stability_threshold = value
+                .filter(|value| *value <= MAX_STABILITY_THRESHOLD)
+                .ok_or(ConfigError::StabilityThreshold { given })?;
+        }
+        if let Some(pull) = change.pull {
+            config.is_pulling = pull == Flag::Enabled;
+        }
+        if let Some(adapters) = change.adapters {
+            config.adapters = checked_adapters(adapters)?;
+        }
+        if let Some(syncing) = change.syncing {
+            config.is_syncing = syncing == Flag::Enabled;
+        }
+        if let Some(budgets) = change.budgets {
+            (config.instructions, config.pages) = checked_budgets(&budgets)?;
+        }
+        Ok(config)
+    }
+
+    /// Returns whether `caller` may push blocks.
+    pub fn is_adapter(&self, caller: &Principal) -> bool {
+        self.adapters.contains(caller)
+    }
+
+    /// Returns the Candid form.
+    pub fn to_wire(&self, network: Network) -> WireConfig {
+        WireConfig {
+            stability_threshold: Nat::from(self.stability_threshold),
+            network: convert::network(network),
+            chain: convert::chain(network),
+            blocks_source: self.blocks_source,
+            pull: convert::flag(self.is_pulling),
+            adapters: self.adapters.clone(),
+            syncing: convert::flag(self.is_syncing),
+            budgets: Budgets {
+                instructions_per_heartbeat: self.instructions.get(),
+                stable_pages_per_heartbeat: u32::try_from(self.pages.get()).unwrap_or(u32::MAX),
+            },
+        }
+    }
+
+    /// Returns the stable form: the Candid form, encoded, so that fields can be added.
+    ///
+    /// # Errors
+    /// [`ConfigError::Stored`]; not expected.
+    pub fn encode(&self, network: Network) -> Result<Vec<u8>, ConfigError> {
+        candid::encode_one(self.to_wire(network)).map_err(stored)
+    }
+
+    /// Reads the stable form.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let wire: WireConfig = candid::decode_one(bytes).map_err(stored)?;
+        let config = Self {
+            blocks_source: wire.blocks_source,
+            ..Self::default()
+        };
+        config.changed(SetConfigRequest {
+            stability_threshold: Some(wire.stability_threshold),
+            pull: Some(wire.pull),
+            adapters: Some(wire.adapters),
+            syncing: Some(wire.syncing),
+            budgets: Some(wire.budgets),
+        })
+    }
+}
+
+fn stored(error: candid::Error) -> ConfigError {
+    ConfigError::Stored {
+        reason: error.to_string(),
+    }
+}
+
+fn checked_adapters(mut adapters: Vec<Principal>) -> Result<Vec<Principal>, ConfigError> {
+    adapters.sort();
+    adapters.dedup();
+    let given = adapters.len();
+    if given > MAX_ADAPTERS {
+        return Err(ConfigError::TooManyAdapters { given });
+    }
+    if adapters.contains(&Principal::anonymous()) {
+        return Err(ConfigError::AnonymousAdapter);
+    }
+    Ok(adapters)
+}
+
+fn checked_budgets(budgets: &Budgets) -> Result<(Instructions, Pages), ConfigError> {
+    let instructions = Instructions::new(budgets.instructions_per_heartbeat);
+    if instructions == Instructions::ZERO || instructions > MAX_INSTRUCTIONS {
+        let given = budgets.instructions_per_heartbeat;
+        return Err(ConfigError::Instructions { given });
+    }
+    let pages = Pages::new(u64::from(budgets.stable_pages_per_heartbeat));
+    if pages == Pages::ZERO || pages > MAX_PAGES {
+        let given = budgets.stable_pages_per_heartbeat;
+        return Err(ConfigError::Pages { given });
+    }
+    Ok((instructions, pages))
+}

@@ -1,0 +1,140 @@
+//! The only bridge between domain types and Candid types.
+
+use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, OutPoint};
+use millrace_candid as wire;
+use millrace_core::assembly::AssemblyError;
+use millrace_core::script::AddressError;
+use millrace_core::{Height, Network};
+use millrace_store::StoreError;
+use millrace_store::coins::ListedCoin;
+use serde_bytes::ByteBuf;
+
+/// Bytes in a hash.
+pub const HASH_BYTES: usize = 32;
+
+/// Returns the official interface's name of a network. Test networks share one.
+pub const fn network(network: Network) -> wire::Network {
+    match network {
+        Network::Mainnet => wire::Network::Mainnet,
+        Network::Testnet3 | Network::Testnet4 | Network::Signet => wire::Network::Testnet,
+        Network::Regtest => wire::Network::Regtest,
+    }
+}
+
+/// Returns a network's own name. Testnet3 cannot be configured.
+pub const fn chain(network: Network) -> wire::Chain {
+    match network {
+        Network::Mainnet => wire::Chain::Mainnet,
+        Network::Testnet3 | Network::Testnet4 => wire::Chain::Testnet4,
+        Network::Signet => wire::Chain::Signet,
+        Network::Regtest => wire::Chain::Regtest,
+    }
+}
+
+/// Returns the setting's Candid form.
+pub const fn flag(is_on: bool) -> wire::Flag {
+    if is_on {
+        wire::Flag::Enabled
+    } else {
+        wire::Flag::Disabled
+    }
+}
+
+/// Returns the hash's bytes in internal order.
+pub fn hash(hash: BlockHash) -> ByteBuf {
+    ByteBuf::from(hash.to_byte_array())
+}
+
+/// Reads a hash; the error is the number of bytes given.
+pub fn block_hash(bytes: &[u8]) -> Result<BlockHash, u32> {
+    BlockHash::from_slice(bytes).map_err(|_| length(bytes.len()))
+}
+
+/// Returns a block's Candid form.
+pub fn block_id(block: BlockHash, height: Height) -> wire::BlockId {
+    wire::BlockId {
+        hash: hash(block),
+        height: height.get(),
+    }
+}
+
+/// Returns a coin's Candid form.
+pub fn utxo(coin: &ListedCoin) -> wire::Utxo {
+    wire::Utxo {
+        outpoint: outpoint(&coin.outpoint),
+        value: coin.value.to_sat(),
+        height: coin.height.get(),
+        coinbase: coin.coinbase,
+    }
+}
+
+fn outpoint(outpoint: &OutPoint) -> wire::OutPoint {
+    wire::OutPoint {
+        txid: ByteBuf::from(outpoint.txid.to_byte_array()),
+        vout: outpoint.vout,
+    }
+}
+
+/// Returns a length for an error message.
+pub fn length(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// Returns the error for a hash of the wrong length.
+pub fn malformed_hash(given_bytes: u32) -> wire::ReadError {
+    wire::ReadError::MalformedHash {
+        given_bytes,
+        expected_bytes: HASH_BYTES as u32,
+    }
+}
+
+/// Returns the error for an address that names no script here.
+pub fn address_error(error: AddressError) -> wire::ReadError {
+    match error {
+        AddressError::Malformed { address, reason } => {
+            wire::ReadError::MalformedAddress { address, reason }
+        }
+        AddressError::WrongNetwork { address, expected } => {
+            wire::ReadError::AddressForWrongNetwork {
+                address,
+                expected: chain(expected),
+            }
+        }
+    }
+}
+
+/// Returns the error for a fault of the store.
+pub fn store_error(error: StoreError) -> wire::ReadError {
+    wire::ReadError::Internal(error.to_string())
+}
+
+/// Returns the error for a part that cannot be accepted; none when it only has to wait.
+pub fn part_error(error: AssemblyError) -> Option<wire::PartError> {
+    Some(match error {
+        AssemblyError::EmptyPart { .. } => wire::PartError::EmptyPart,
+        AssemblyError::BlockTooLarge { size, max, .. } => {
+            wire::PartError::BlockTooLarge { size, max }
+        }
+        AssemblyError::BlockTooSmall { size, min, .. } => {
+            wire::PartError::BlockTooSmall { size, min }
+        }
+        AssemblyError::BeyondEnd {
+            offset,
+            length,
+            size,
+            ..
+        } => wire::PartError::BeyondEnd {
+            offset,
+            length,
+            size,
+        },
+        AssemblyError::UnexpectedOffset {
+            expected, given, ..
+        } => wire::PartError::UnexpectedOffset { expected, given },
+        AssemblyError::SizeChanged { first, given, .. } => {
+            wire::PartError::SizeChanged { first, given }
+        }
+        AssemblyError::NoRoom { .. } => return None,
+    })
+}

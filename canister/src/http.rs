@@ -1,0 +1,117 @@
+//! `http_request`: `/metrics` in Prometheus' text format and `/health`.
+
+use std::fmt::Write;
+
+use ic_stable_structures::Memory;
+use millrace_candid::{HttpRequest, HttpResponse};
+use millrace_store::cells::Counter;
+use serde_bytes::ByteBuf;
+
+use crate::{App, Env};
+
+/// Begins the name of every metric.
+const PREFIX: &str = "millrace_";
+
+impl<M: Memory> App<M> {
+    /// Answers a request; the query string is ignored.
+    pub fn http_request(&self, env: &impl Env, request: &HttpRequest) -> HttpResponse {
+        let path = request.url.split(['?', '#']).next().unwrap_or_default();
+        match path {
+            "/metrics" => text(200, "text/plain; version=0.0.4", self.metrics(env)),
+            "/health" => text(200, "application/json", self.health()),
+            _ => text(404, "text/plain", "Not found.".to_owned()),
+        }
+    }
+
+    fn health(&self) -> String {
+        let (tip, height) = self.tip();
+        format!(
+            "{{\"status\":\"ok\",\"network\":\"{}\",\"height\":{height},\"tip\":\"{tip}\",\"pending_blocks\":{}}}\n",
+            self.store.network(),
+            self.store.held().0,
+        )
+    }
+
+    fn metrics(&self, env: &impl Env) -> String {
+        let mut out = String::new();
+        self.chain_metrics(&mut out);
+        self.queue_metrics(&mut out);
+        self.resource_metrics(env, &mut out);
+        for counter in Counter::ALL {
+            let name = format!("{}_total", counter.name());
+            let value = self.store.counters.get(*counter);
+            metric(&mut out, &name, "counter", "Since installation", value);
+        }
+        out
+    }
+
+    fn chain_metrics(&self, out: &mut String) {
+        let store = &self.store;
+        let best_header = self.height(&store.tree.best_header_tip()).get();
+        let (tip, height) = self.tip();
+        let utxos = store.view(&tip).map_or(0, |view| view.utxo_count());
+        let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
+        gauge("main_chain_height", "Height of the best connected block", height.get().into());
+        gauge("best_header_height", "Height of the best known header", best_header.into());
+        gauge("anchor_height", "Height of the newest stable block", store.anchor_height().get().into());
+        gauge("utxos_length", "Unspent outputs at the best connected block", utxos);
+        gauge("stable_utxos_length", "Unspent outputs at the newest stable block", store.coins.stable_count());
+        gauge("tree_nodes", "Unstable headers and blocks", store.tree.len() as u64);
+        gauge("tree_nodes_max", "Unstable headers and blocks that fit", store.tree.capacity() as u64);
+        gauge("tree_invalid_nodes", "Invalid blocks remembered", store.tree.invalid_count() as u64);
+        gauge("connected_blocks", "Unstable blocks connected", store.tree.connected_count() as u64);
+    }
+
+    fn queue_metrics(&self, out: &mut String) {
+        let store = &self.store;
+        let (held, held_bytes) = store.held();
+        let (free_blocks, free_bytes) = store.free();
+        let watch = store.cells.watch();
+        let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
+        gauge("queue_blocks", "Delivered blocks nobody looked at", store.queue.len() as u64);
+        gauge("queue_bytes", "Their bytes", store.queue.bytes().get());
+        gauge("queue_free_blocks", "Blocks that may still be delivered", free_blocks.into());
+        gauge("queue_free_bytes", "Bytes that may still be delivered", free_bytes.get());
+        gauge("pending_blocks", "Blocks waiting to be connected", held.into());
+        gauge("pending_bytes", "Their bytes", held_bytes.get());
+        gauge("half_received_blocks", "Blocks of which a beginning was pushed", store.assembly.len() as u64);
+        gauge("pull_in_flight", "Whether blocks_source is being asked", self.pull.is_asking().into());
+        gauge("pull_failures", "Failures since the last good reply", self.pull.failures().into());
+        gauge("watchdog_cautious", "Heartbeats that still touch one item", watch.cautious.into());
+        gauge("retiring_halted", "Whether retiring was given up", watch.is_retiring_halted.into());
+    }
+
+    fn resource_metrics(&self, env: &impl Env, out: &mut String) {
+        let (blob_pages, free_pages) = self.store.blobs.usage();
+        let beat = &self.last_beat;
+        let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
+        gauge("stable_bytes", "Size of stable memory", self.store.stable_bytes().get());
+        gauge("heap_bytes", "Size of the Wasm heap", env.heap_bytes().get());
+        gauge("blob_pages", "4 KiB pages of blocks and change logs", blob_pages.into());
+        gauge("blob_free_pages", "4 KiB pages free for those", free_pages.into());
+        gauge("budget_instructions", "Instructions for work in one heartbeat", self.config.instructions.get());
+        gauge("budget_stable_pages", "Stable pages written in one heartbeat", self.config.pages.get());
+        gauge("heartbeat_instructions", "Instructions of the last heartbeat", beat.instructions);
+        gauge("heartbeat_stable_pages_written", "Stable pages the last heartbeat wrote", beat.pages_written.get());
+        gauge("heartbeat_stable_pages_read", "Stable pages the last heartbeat read", beat.pages_read.get());
+    }
+}
+
+fn metric(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        out,
+        "# HELP {PREFIX}{name} {help}.\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}"
+    );
+}
+
+fn text(status_code: u16, content_type: &str, body: String) -> HttpResponse {
+    HttpResponse {
+        headers: vec![
+            ("Content-Type".to_owned(), content_type.to_owned()),
+            ("Content-Length".to_owned(), body.len().to_string()),
+        ],
+        body: ByteBuf::from(body.into_bytes()),
+        status_code,
+    }
+}

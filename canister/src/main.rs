@@ -1,0 +1,209 @@
+//! The Wasm entry points: decode, call [`App`], encode. No decisions.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+use std::cell::RefCell;
+
+use ic_cdk::call::Call;
+use ic_stable_structures::DefaultMemoryImpl;
+use millrace_candid::{
+    BlockPart, BlockchainInfo, CanisterArg, Config, FeedStateArgs, FeedStateResult, GetBalanceArgs,
+    GetBalanceResult, GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult,
+    HttpRequest, HttpResponse, PushBlocksResult, SetConfigRequest,
+};
+use millrace_canister::env::{Env, System};
+use millrace_canister::pull::{Ask, GET_SUCCESSORS};
+use millrace_canister::watchdog::WATCH_SECONDS;
+use millrace_canister::{App, lifecycle};
+use millrace_store::layout;
+
+thread_local! {
+    /// The only state. Absent until the first message after an upgrade opens it.
+    static APP: RefCell<Option<App<DefaultMemoryImpl>>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` on the state, opening it first if need be.
+fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
+    APP.with_borrow_mut(|app| {
+        let app = match app {
+            Some(app) => app,
+            None => app.insert(or_trap(App::open(DefaultMemoryImpl::default()))),
+        };
+        f(app)
+    })
+}
+
+/// Refuses an installation or a controller's call, or reports damaged memory: there is nobody to
+/// return a typed error to.
+fn or_trap<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| ic_cdk::trap(error.to_string()))
+}
+
+fn watch() {
+    ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000);
+}
+
+// The macro wants a decoded argument for the exported interface; the bytes are decoded here with
+// this canister's leniency and texts.
+fn raw_argument(bytes: Vec<u8>) -> RawArgument {
+    RawArgument(bytes)
+}
+
+/// An argument of `init` or `post_upgrade` as it came; in the interface, a `canister_arg`.
+struct RawArgument(Vec<u8>);
+
+impl candid::CandidType for RawArgument {
+    fn _ty() -> candid::types::Type {
+        CanisterArg::ty()
+    }
+
+    fn idl_serialize<S: candid::types::Serializer>(&self, serializer: S) -> Result<(), S::Error> {
+        serializer.serialize_blob(&self.0)
+    }
+}
+
+#[ic_cdk::init(decode_with = "raw_argument")]
+fn init(argument: RawArgument) {
+    let config = or_trap(lifecycle::init_config(&argument.0));
+    let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
+    APP.set(Some(app));
+    watch();
+}
+
+#[ic_cdk::post_upgrade(decode_with = "raw_argument")]
+fn post_upgrade(argument: RawArgument) {
+    let change = or_trap(lifecycle::upgrade_config(&argument.0));
+    or_trap(layout::check(&DefaultMemoryImpl::default()));
+    if let Some(change) = change {
+        with(|app| or_trap(app.set_config(change)));
+    }
+    watch();
+}
+
+#[ic_cdk::heartbeat]
+async fn heartbeat() {
+    let ask = with(|app| app.heartbeat(&System));
+    watch();
+    if let Some(Ask {
+        id,
+        source,
+        request,
+    }) = ask
+    {
+        let call = Call::unbounded_wait(source, GET_SUCCESSORS).with_arg(request);
+        let outcome = match call.await {
+            Ok(response) => Ok(response.into_bytes()),
+            Err(error) => Err(error.to_string()),
+        };
+        with(|app| app.on_reply(&System, id, outcome));
+    }
+}
+
+/// The system's timer; it has no macro.
+#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "canister_global_timer"))]
+extern "C" fn global_timer() {
+    ic_cdk::futures::internals::in_executor_context(|| {
+        with(|app| app.watchdog(&System));
+        watch();
+    });
+}
+
+#[ic_cdk::inspect_message]
+fn inspect_message() {
+    let is_wanted = ic_cdk::api::msg_method_name() != "push_blocks"
+        || with(|app| app.is_adapter(&ic_cdk::api::msg_caller()));
+    if is_wanted {
+        ic_cdk::api::accept_message();
+    }
+}
+
+#[ic_cdk::update]
+fn get_utxos(args: GetUtxosArgs) -> GetUtxosResult {
+    with(|app| app.get_utxos(&args))
+}
+
+#[ic_cdk::query]
+fn get_utxos_query(args: GetUtxosArgs) -> GetUtxosResult {
+    with(|app| app.get_utxos(&args))
+}
+
+#[ic_cdk::update]
+fn get_balance(args: GetBalanceArgs) -> GetBalanceResult {
+    with(|app| app.get_balance(&args))
+}
+
+#[ic_cdk::query]
+fn get_balance_query(args: GetBalanceArgs) -> GetBalanceResult {
+    with(|app| app.get_balance(&args))
+}
+
+#[ic_cdk::update]
+fn get_block_headers(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
+    with(|app| app.get_block_headers(&args))
+}
+
+#[ic_cdk::query]
+fn get_block_headers_query(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
+    with(|app| app.get_block_headers(&args))
+}
+
+#[ic_cdk::query]
+fn get_blockchain_info() -> BlockchainInfo {
+    with(|app| app.get_blockchain_info())
+}
+
+#[ic_cdk::query]
+fn get_config() -> Config {
+    with(|app| app.get_config())
+}
+
+#[ic_cdk::update]
+fn set_config(change: SetConfigRequest) {
+    if !ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
+        ic_cdk::trap("Only controllers can call set_config");
+    }
+    with(|app| or_trap(app.set_config(change)));
+}
+
+#[ic_cdk::query]
+fn feed_state(args: FeedStateArgs) -> FeedStateResult {
+    with(|app| app.feed_state(ic_cdk::api::msg_caller(), &args))
+}
+
+#[ic_cdk::update]
+fn push_blocks(parts: Vec<BlockPart>) -> PushBlocksResult {
+    with(|app| app.push_blocks(&System, ic_cdk::api::msg_caller(), &parts))
+}
+
+#[ic_cdk::query]
+fn http_request(request: HttpRequest) -> HttpResponse {
+    with(|app| app.http_request(&System, &request))
+}
+
+fn main() {}
+
+#[cfg(test)]
+mod tests {
+    use candid_parser::utils::{CandidSource, service_equal};
+
+    use super::*;
+
+    candid::export_service!();
+
+    #[test]
+    fn the_exported_interface_equals_the_contract() {
+        let exported = __export_service();
+        service_equal(
+            CandidSource::Text(&exported),
+            CandidSource::Text(millrace_candid::BTC_DID),
+        )
+        .unwrap();
+    }
+}

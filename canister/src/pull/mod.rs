@@ -1,0 +1,230 @@
+//! Asks `blocks_source` for blocks and takes in its replies. What to ask when, and what a reply
+//! means, is `millrace_core::sync`'s to decide; its commands are carried out here.
+
+mod wire;
+
+use bitcoin::block::Header;
+use candid::Principal;
+use ic_stable_structures::Memory;
+use millrace_core::Bytes;
+use millrace_core::block::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, decode_header};
+use millrace_core::sync::{CallId, Command, Event, MAX_REPLY_BYTES, Reply, Request};
+use millrace_store::StoreError;
+use millrace_store::blobs::BlobKey;
+use millrace_store::cells::Counter;
+use millrace_store::queue::{Delivered, Source};
+use serde_bytes::ByteBuf;
+
+use crate::{App, Env, convert};
+
+pub use wire::{
+    GetSuccessorsComplete, GetSuccessorsInitial, GetSuccessorsPartial, GetSuccessorsRequest,
+    GetSuccessorsResponse,
+};
+
+/// The method asked.
+pub const GET_SUCCESSORS: &str = "bitcoin_get_successors";
+
+/// Blocks that must find room before a call starts. A reply with more is taken as far as there is
+/// room; the source sends the others again.
+pub const ROOM_BLOCKS: u32 = 256;
+
+/// Headers of one reply that are looked at: sources send up to 100.
+pub const MAX_REPLY_HEADERS: usize = 1_000;
+
+/// A call to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Names the call in the report of its outcome.
+    pub id: CallId,
+    /// Whom to ask.
+    pub source: Principal,
+    /// The argument.
+    pub request: GetSuccessorsRequest,
+}
+
+impl<M: Memory> App<M> {
+    /// Returns the call to make now, if there is one.
+    pub(crate) fn next_ask(&mut self, env: &impl Env) -> Option<Ask> {
+        if !(self.config.is_pulling && self.config.is_syncing) {
+            return None;
+        }
+        let (blocks, bytes) = self.store.free();
+        let has_room = blocks >= ROOM_BLOCKS && bytes >= Bytes::new(MAX_REPLY_BYTES as u64);
+        let event = Event::Tick { has_room };
+        let step = self.pull.on(env.now(), event, &self.policy);
+        let mut ask = None;
+        for command in step.commands {
+            if let Command::Ask { id, request } = command {
+                self.store.counters.add(Counter::PullCalls, 1);
+                ask = Some(Ask {
+                    id,
+                    source: self.config.blocks_source,
+                    request: self.request(request),
+                });
+            } else {
+                self.carry_out(env, command);
+            }
+        }
+        if let Some(error) = step.error {
+            self.note_pull_error(env, &error.to_string());
+        }
+        self.store.cells.set_pull(&self.pull);
+        ask
+    }
+
+    /// Takes in the outcome of a call: the raw reply, or why there is none.
+    pub fn on_reply(&mut self, env: &impl Env, id: CallId, outcome: Result<Vec<u8>, String>) {
+        let event = match outcome.and_then(|bytes| decode_reply(&bytes)) {
+            Ok(reply) => Event::Replied { id, reply },
+            Err(reason) => Event::Refused { id, reason },
+        };
+        let step = self.pull.on(env.now(), event, &self.policy);
+        for command in step.commands {
+            if self.config.is_syncing || command == Command::DropStaged {
+                self.carry_out(env, command);
+            }
+        }
+        if let Some(error) = step.error {
+            self.note_pull_error(env, &error.to_string());
+        }
+        self.store.cells.set_pull(&self.pull);
+        self.store.flush();
+    }
+
+    fn note_pull_error(&mut self, env: &impl Env, error: &str) {
+        self.store.counters.add(Counter::PullErrors, 1);
+        env.log(&format!("pull: {error}"));
+    }
+
+    fn request(&self, request: Request) -> GetSuccessorsRequest {
+        match request {
+            Request::FollowUp { page } => GetSuccessorsRequest::FollowUp(page),
+            Request::Initial => GetSuccessorsRequest::Initial(GetSuccessorsInitial {
+                network: convert::network(self.store.network()),
+                anchor: convert::hash(self.store.tree.root_hash()),
+                processed_block_hashes: self
+                    .store
+                    .tree
+                    .processed_blocks()
+                    .into_iter()
+                    .map(convert::hash)
+                    .collect(),
+            }),
+        }
+    }
+
+    fn carry_out(&mut self, env: &impl Env, command: Command) {
+        let done = match command {
+            // The next tick asks; a command to ask only comes from a tick.
+            Command::Ask { .. } => Ok(()),
+            Command::TakeHeaders(headers) => {
+                self.take_headers(env, &headers);
+                Ok(())
+            }
+            Command::TakeBlocks(blocks) => blocks
+                .iter()
+                .try_for_each(|bytes| self.take_block(bytes)),
+            Command::Stage { offset, bytes } => {
+                if offset == 0 {
+                    self.store.blobs.remove(&BlobKey::Staged);
+                }
+                self.store.blobs.append(&BlobKey::Staged, &bytes)
+            }
+            Command::TakeStaged { length } => self.take_staged(length),
+            Command::DropStaged => {
+                self.store.blobs.remove(&BlobKey::Staged);
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            self.note_fault(env, "taking in a reply", &error);
+        }
+    }
+
+    fn take_headers(&mut self, env: &impl Env, headers: &[Header]) {
+        let mut refused = headers.len().saturating_sub(MAX_REPLY_HEADERS) as u64;
+        for header in headers.iter().take(MAX_REPLY_HEADERS) {
+            let is_stable = self.store.headers.height(&header.block_hash()).is_some();
+            if !is_stable && self.store.tree.insert_header(header, env.now()).is_err() {
+                refused += 1;
+            }
+        }
+        self.store.counters.add(Counter::PullHeadersRefused, refused);
+        self.store.flush_tree();
+    }
+
+    /// Puts a block into the queue, unless it is known or there is no room.
+    fn take_block(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let is_sized = (MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&bytes.len());
+        let header = decode_header(bytes).filter(|_| is_sized);
+        let Some(header) = header else {
+            self.store.counters.add(Counter::PullBlocksIgnored, 1);
+            return Ok(());
+        };
+        let Some(block) = self.admit(&header, bytes.len()) else {
+            return Ok(());
+        };
+        let key = BlobKey::Block(block.hash);
+        self.store.blobs.append(&key, bytes)?;
+        self.store.enqueue(&key, block)
+    }
+
+    fn take_staged(&mut self, length: u32) -> Result<(), StoreError> {
+        let mut bytes = [0; millrace_core::block::HEADER_BYTES];
+        let stored = self.store.blobs.length(&BlobKey::Staged);
+        let is_whole = stored == Some(length) && length as usize >= MIN_BLOCK_BYTES;
+        if is_whole {
+            self.store.blobs.read(&BlobKey::Staged, 0, &mut bytes)?;
+        }
+        let header = decode_header(&bytes).filter(|_| is_whole);
+        let block = header.and_then(|header| self.admit(&header, length as usize));
+        match block {
+            Some(block) => self.store.enqueue(&BlobKey::Staged, block),
+            None => {
+                self.store.blobs.remove(&BlobKey::Staged);
+                Ok(())
+            }
+        }
+    }
+
+    /// Judges whether a pulled block is wanted and finds room, and counts it.
+    fn admit(&mut self, header: &Header, length: usize) -> Option<Delivered> {
+        let hash = header.block_hash();
+        if self.store.is_known(&hash) {
+            self.store.counters.add(Counter::BlocksKnown, 1);
+            return None;
+        }
+        let (blocks, bytes) = self.store.free();
+        let size = u32::try_from(length).ok()?;
+        if blocks == 0 || bytes < Bytes::new(u64::from(size)) {
+            self.store.counters.add(Counter::PullBlocksIgnored, 1);
+            return None;
+        }
+        self.store.counters.add(Counter::BlocksPulled, 1);
+        self.store.counters.add(Counter::BytesDelivered, u64::from(size));
+        Some(Delivered {
+            hash,
+            size,
+            source: Source::Pull,
+        })
+    }
+}
+
+fn decode_reply(bytes: &[u8]) -> Result<Reply, String> {
+    let response: GetSuccessorsResponse = candid::decode_one(bytes)
+        .map_err(|error| format!("the reply is no get_successors response: {error}"))?;
+    let plain = |list: Vec<ByteBuf>| list.into_iter().map(ByteBuf::into_vec).collect();
+    Ok(match response {
+        GetSuccessorsResponse::Complete(complete) => Reply::Complete {
+            blocks: plain(complete.blocks),
+            next: plain(complete.next),
+        },
+        GetSuccessorsResponse::Partial(partial) => Reply::Partial {
+            partial_block: partial.partial_block.into_vec(),
+            next: plain(partial.next),
+            remaining_follow_ups: partial.remaining_follow_ups,
+        },
+        GetSuccessorsResponse::FollowUp(bytes) => Reply::FollowUp(bytes.into_vec()),
+    })
+}

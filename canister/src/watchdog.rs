@@ -1,0 +1,119 @@
+//! Finds work that never ends, and gives it up.
+//!
+//! A trap undoes everything its message did, so a heartbeat that traps on some block would trap on
+//! it again for ever, and leave no trace. The global timer is another entry point: each heartbeat
+//! that ends pushes the timer [`WATCH_SECONDS`] ahead, so it only fires when none ended for that
+//! long. Each time it fires while there is something to do counts one strike. Then:
+//!
+//! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
+//!    step of work, chosen from durable state alone;
+//! 2. at [`BLAME_STRIKES`] that item is given up: a queued block is refused, a block being
+//!    connected is quarantined with its descendants, retiring and deleting stop until the next
+//!    upgrade.
+//!
+//! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
+//! a clock that jumps ahead costs it one strike, which has no effect.
+
+use ic_stable_structures::Memory;
+use millrace_core::tree::InvalidReason;
+use millrace_store::blobs::BlobKey;
+use millrace_store::cells::{Counter, Watch};
+
+use crate::tick::Work;
+use crate::{App, Env};
+
+/// How long after the last good heartbeat the watchdog wakes, in seconds.
+pub const WATCH_SECONDS: u64 = 10;
+
+/// Strikes from which heartbeats touch one item each.
+pub const CAUTIOUS_STRIKES: u32 = 2;
+
+/// Strikes at which the next item is given up.
+pub const BLAME_STRIKES: u32 = 5;
+
+/// Heartbeats that stay cautious afterwards: the cause may come in numbers.
+pub const CAUTIOUS_BEATS: u32 = 64;
+
+/// How a heartbeat goes about its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Everything the budgets allow.
+    Normal,
+    /// One item.
+    Cautious,
+}
+
+impl<M: Memory> App<M> {
+    /// Runs when no heartbeat ended for [`WATCH_SECONDS`].
+    pub fn watchdog(&mut self, env: &impl Env) {
+        let has_work = !self.store.queue.is_empty() || self.plan().is_some();
+        if !has_work {
+            return;
+        }
+        let mut watch = self.store.cells.watch();
+        watch.strikes = watch.strikes.saturating_add(1);
+        self.store.counters.add(Counter::WatchdogStrikes, 1);
+        if watch.strikes >= CAUTIOUS_STRIKES {
+            watch.cautious = CAUTIOUS_BEATS;
+        }
+        if watch.strikes >= BLAME_STRIKES {
+            watch.strikes = 0;
+            self.store.cells.set_watch(watch);
+            self.give_up_next(env);
+        } else {
+            self.store.cells.set_watch(watch);
+        }
+        // What a heartbeat that trapped had in hand is not to be trusted.
+        self.in_hand = None;
+        self.store.flush();
+    }
+
+    fn give_up_next(&mut self, env: &impl Env) {
+        const REASON: &str = "processing it never ended; a newer version of the canister may";
+        if !self.store.queue.is_empty() {
+            match self.store.queue.pop() {
+                Ok(Some(block)) => {
+                    self.reject(env, block.hash, Counter::RejectedQuarantined, REASON);
+                    if self.store.tree.get(&block.hash).is_none() {
+                        self.store.blobs.remove(&BlobKey::Block(block.hash));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => self.note_fault(env, "giving up a queued block", &error),
+            }
+            return;
+        }
+        match self.plan() {
+            Some(Work::Connect(hash)) => {
+                self.condemn(env, hash, InvalidReason::Quarantined, REASON);
+            }
+            Some(Work::Retire(_) | Work::BeginRetire(_) | Work::Collect) => {
+                env.log("retiring blocks never ends; it is halted until the next upgrade");
+                let watch = self.store.cells.watch();
+                self.store.cells.set_watch(Watch {
+                    is_retiring_halted: true,
+                    ..watch
+                });
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        if self.store.cells.watch().cautious > 0 {
+            Mode::Cautious
+        } else {
+            Mode::Normal
+        }
+    }
+
+    /// Notes that a heartbeat got to its end.
+    pub(crate) fn note_success(&mut self) {
+        let watch = self.store.cells.watch();
+        self.store.cells.set_watch(Watch {
+            strikes: 0,
+            cautious: watch.cautious.saturating_sub(1),
+            ..watch
+        });
+    }
+}

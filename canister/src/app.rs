@@ -82,7 +82,7 @@ impl<M: Memory> App<M> {
     fn with_store(mut store: Store<M>, config: Config) -> Result<Self, AppError> {
         let encoded = config.encode(store.network())?;
         store.cells.set_config(encoded);
-        Ok(Self::assemble(store, config, Sync::new()))
+        Ok(Self::around(store, config, Sync::new()))
     }
 
     /// Opens the state after an upgrade. A call that was in flight is given up: its answer no
@@ -97,10 +97,10 @@ impl<M: Memory> App<M> {
         let mut pull = store.cells.pull().map_err(OpenError::from)?;
         pull.on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
         store.cells.set_watch(Watch::default());
-        Ok(Self::assemble(store, config, pull))
+        Ok(Self::around(store, config, pull))
     }
 
-    fn assemble(store: Store<M>, config: Config, pull: Sync) -> Self {
+    fn around(store: Store<M>, config: Config, pull: Sync) -> Self {
         Self {
             store,
             config,
@@ -159,7 +159,10 @@ impl<M: Memory> App<M> {
     /// Returns the height of a block of the tree; that of the root for any other.
     pub(crate) fn height(&self, hash: &BlockHash) -> Height {
         let node = self.store.tree.get(hash);
-        node.map_or_else(|| self.store.anchor_height(), |node| node.context().height())
+        node.map_or_else(
+            || self.store.anchor_height(),
+            |node| node.context().height(),
+        )
     }
 
     /// Remembers and counts a refused block.

@@ -66,7 +66,9 @@ pub enum ConfigError {
         given: usize,
     },
     /// Anybody could push.
-    #[error("the anonymous principal cannot be an adapter: anybody could push blocks; name the adapter's own principal")]
+    #[error(
+        "the anonymous principal cannot be an adapter: anybody could push blocks; name the adapter's own principal"
+    )]
     AnonymousAdapter,
     /// The instruction budget is out of range.
     #[error("instructions_per_heartbeat is {given}, allowed are 1 to {max}", max = MAX_INSTRUCTIONS.get())]

@@ -186,5 +186,7 @@ impl<M: Memory> App<M> {
 }
 
 fn log_reorg(env: &impl Env, old_tip: BlockHash, tip: BlockHash, height: Height) {
-    env.log(&format!("reorg: {tip} at height {height} replaces {old_tip}"));
+    env.log(&format!(
+        "reorg: {tip} at height {height} replaces {old_tip}"
+    ));
 }

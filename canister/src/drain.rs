@@ -50,9 +50,15 @@ impl<M: Memory> App<M> {
         }
         let mut bytes = [0; HEADER_BYTES];
         let key = BlobKey::Block(hash);
-        self.store.blobs.read(&key, 0, &mut bytes).map_err(Refusal::Fault)?;
+        self.store
+            .blobs
+            .read(&key, 0, &mut bytes)
+            .map_err(Refusal::Fault)?;
         let Some(header) = decode_header(&bytes) else {
-            return Err(Refusal::Rule(Counter::RejectedHeader, "no header".to_owned()));
+            return Err(Refusal::Rule(
+                Counter::RejectedHeader,
+                "no header".to_owned(),
+            ));
         };
         match self.store.tree.insert_header(&header, env.now()) {
             Ok(Inserted::New | Inserted::Known(BlockStatus::HeaderOnly)) => {}

@@ -55,7 +55,9 @@ impl<M: Memory> App<M> {
         })?;
         let queued = self.queued_heights().map_err(internal)?;
         let common = locator.iter().find_map(|hash| {
-            let height = self.known_height(hash).or_else(|| queued.get(hash).copied());
+            let height = self
+                .known_height(hash)
+                .or_else(|| queued.get(hash).copied());
             height.map(|height| convert::block_id(*hash, height))
         });
         let tree = &self.store.tree;
@@ -158,7 +160,7 @@ impl<M: Memory> App<M> {
             Ok(()) => {}
             Err(error) => return PartOutcome::Rejected(error),
         }
-        match self.assemble(env, &key, part) {
+        match self.take_part(env, &key, part) {
             Ok(outcome) => outcome,
             Err(error) => {
                 self.note_fault(env, "storing a part", &error);
@@ -199,7 +201,7 @@ impl<M: Memory> App<M> {
             })
     }
 
-    fn assemble(
+    fn take_part(
         &mut self,
         env: &impl Env,
         key: &AssemblyKey,
@@ -219,8 +221,9 @@ impl<M: Memory> App<M> {
         let accepted = match judged.offer(env.now(), key.pusher, &core_part) {
             Ok(accepted) => accepted,
             Err(error) => {
-                return Ok(convert::part_error(error)
-                    .map_or(PartOutcome::NoRoom, PartOutcome::Rejected));
+                return Ok(
+                    convert::part_error(error).map_or(PartOutcome::NoRoom, PartOutcome::Rejected)
+                );
             }
         };
         if let Progress::Repeated { received } = accepted.progress {
@@ -257,7 +260,9 @@ impl<M: Memory> App<M> {
         };
         self.store.enqueue(&half, block)?;
         self.store.counters.add(Counter::BlocksPushed, 1);
-        self.store.counters.add(Counter::BytesDelivered, u64::from(size));
+        self.store
+            .counters
+            .add(Counter::BytesDelivered, u64::from(size));
         Ok(PartOutcome::Queued)
     }
 
@@ -307,12 +312,16 @@ impl<M: Memory> App<M> {
         for delivered in self.store.queue.iter() {
             let hash = delivered?.hash;
             let mut bytes = [0; HEADER_BYTES];
-            self.store.blobs.read(&BlobKey::Block(hash), 0, &mut bytes)?;
+            self.store
+                .blobs
+                .read(&BlobKey::Block(hash), 0, &mut bytes)?;
             let Some(header) = decode_header(&bytes) else {
                 continue;
             };
             let parent = header.prev_blockhash;
-            let parent = self.known_height(&parent).or_else(|| heights.get(&parent).copied());
+            let parent = self
+                .known_height(&parent)
+                .or_else(|| heights.get(&parent).copied());
             if let Some(parent) = parent {
                 heights.insert(hash, parent.next());
             }

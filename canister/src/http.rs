@@ -51,15 +51,51 @@ impl<M: Memory> App<M> {
         let (tip, height) = self.tip();
         let utxos = store.view(&tip).map_or(0, |view| view.utxo_count());
         let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
-        gauge("main_chain_height", "Height of the best connected block", height.get().into());
-        gauge("best_header_height", "Height of the best known header", best_header.into());
-        gauge("anchor_height", "Height of the newest stable block", store.anchor_height().get().into());
-        gauge("utxos_length", "Unspent outputs at the best connected block", utxos);
-        gauge("stable_utxos_length", "Unspent outputs at the newest stable block", store.coins.stable_count());
-        gauge("tree_nodes", "Unstable headers and blocks", store.tree.len() as u64);
-        gauge("tree_nodes_max", "Unstable headers and blocks that fit", store.tree.capacity() as u64);
-        gauge("tree_invalid_nodes", "Invalid blocks remembered", store.tree.invalid_count() as u64);
-        gauge("connected_blocks", "Unstable blocks connected", store.tree.connected_count() as u64);
+        gauge(
+            "main_chain_height",
+            "Height of the best connected block",
+            height.get().into(),
+        );
+        gauge(
+            "best_header_height",
+            "Height of the best known header",
+            best_header.into(),
+        );
+        gauge(
+            "anchor_height",
+            "Height of the newest stable block",
+            store.anchor_height().get().into(),
+        );
+        gauge(
+            "utxos_length",
+            "Unspent outputs at the best connected block",
+            utxos,
+        );
+        gauge(
+            "stable_utxos_length",
+            "Unspent outputs at the newest stable block",
+            store.coins.stable_count(),
+        );
+        gauge(
+            "tree_nodes",
+            "Unstable headers and blocks",
+            store.tree.len() as u64,
+        );
+        gauge(
+            "tree_nodes_max",
+            "Unstable headers and blocks that fit",
+            store.tree.capacity() as u64,
+        );
+        gauge(
+            "tree_invalid_nodes",
+            "Invalid blocks remembered",
+            store.tree.invalid_count() as u64,
+        );
+        gauge(
+            "connected_blocks",
+            "Unstable blocks connected",
+            store.tree.connected_count() as u64,
+        );
     }
 
     fn queue_metrics(&self, out: &mut String) {
@@ -68,32 +104,104 @@ impl<M: Memory> App<M> {
         let (free_blocks, free_bytes) = store.free();
         let watch = store.cells.watch();
         let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
-        gauge("queue_blocks", "Delivered blocks nobody looked at", store.queue.len() as u64);
+        gauge(
+            "queue_blocks",
+            "Delivered blocks nobody looked at",
+            store.queue.len() as u64,
+        );
         gauge("queue_bytes", "Their bytes", store.queue.bytes().get());
-        gauge("queue_free_blocks", "Blocks that may still be delivered", free_blocks.into());
-        gauge("queue_free_bytes", "Bytes that may still be delivered", free_bytes.get());
-        gauge("pending_blocks", "Blocks waiting to be connected", held.into());
+        gauge(
+            "queue_free_blocks",
+            "Blocks that may still be delivered",
+            free_blocks.into(),
+        );
+        gauge(
+            "queue_free_bytes",
+            "Bytes that may still be delivered",
+            free_bytes.get(),
+        );
+        gauge(
+            "pending_blocks",
+            "Blocks waiting to be connected",
+            held.into(),
+        );
         gauge("pending_bytes", "Their bytes", held_bytes.get());
-        gauge("half_received_blocks", "Blocks of which a beginning was pushed", store.assembly.len() as u64);
-        gauge("pull_in_flight", "Whether blocks_source is being asked", self.pull.is_asking().into());
-        gauge("pull_failures", "Failures since the last good reply", self.pull.failures().into());
-        gauge("watchdog_cautious", "Heartbeats that still touch one item", watch.cautious.into());
-        gauge("retiring_halted", "Whether retiring was given up", watch.is_retiring_halted.into());
+        gauge(
+            "half_received_blocks",
+            "Blocks of which a beginning was pushed",
+            store.assembly.len() as u64,
+        );
+        gauge(
+            "pull_in_flight",
+            "Whether blocks_source is being asked",
+            self.pull.is_asking().into(),
+        );
+        gauge(
+            "pull_failures",
+            "Failures since the last good reply",
+            self.pull.failures().into(),
+        );
+        gauge(
+            "watchdog_cautious",
+            "Heartbeats that still touch one item",
+            watch.cautious.into(),
+        );
+        gauge(
+            "retiring_halted",
+            "Whether retiring was given up",
+            watch.is_retiring_halted.into(),
+        );
     }
 
     fn resource_metrics(&self, env: &impl Env, out: &mut String) {
         let (blob_pages, free_pages) = self.store.blobs.usage();
         let beat = &self.last_beat;
         let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
-        gauge("stable_bytes", "Size of stable memory", self.store.stable_bytes().get());
-        gauge("heap_bytes", "Size of the Wasm heap", env.heap_bytes().get());
-        gauge("blob_pages", "4 KiB pages of blocks and change logs", blob_pages.into());
-        gauge("blob_free_pages", "4 KiB pages free for those", free_pages.into());
-        gauge("budget_instructions", "Instructions for work in one heartbeat", self.config.instructions.get());
-        gauge("budget_stable_pages", "Stable pages written in one heartbeat", self.config.pages.get());
-        gauge("heartbeat_instructions", "Instructions of the last heartbeat", beat.instructions);
-        gauge("heartbeat_stable_pages_written", "Stable pages the last heartbeat wrote", beat.pages_written.get());
-        gauge("heartbeat_stable_pages_read", "Stable pages the last heartbeat read", beat.pages_read.get());
+        gauge(
+            "stable_bytes",
+            "Size of stable memory",
+            self.store.stable_bytes().get(),
+        );
+        gauge(
+            "heap_bytes",
+            "Size of the Wasm heap",
+            env.heap_bytes().get(),
+        );
+        gauge(
+            "blob_pages",
+            "4 KiB pages of blocks and change logs",
+            blob_pages.into(),
+        );
+        gauge(
+            "blob_free_pages",
+            "4 KiB pages free for those",
+            free_pages.into(),
+        );
+        gauge(
+            "budget_instructions",
+            "Instructions for work in one heartbeat",
+            self.config.instructions.get(),
+        );
+        gauge(
+            "budget_stable_pages",
+            "Stable pages written in one heartbeat",
+            self.config.pages.get(),
+        );
+        gauge(
+            "heartbeat_instructions",
+            "Instructions of the last heartbeat",
+            beat.instructions,
+        );
+        gauge(
+            "heartbeat_stable_pages_written",
+            "Stable pages the last heartbeat wrote",
+            beat.pages_written.get(),
+        );
+        gauge(
+            "heartbeat_stable_pages_read",
+            "Stable pages the last heartbeat read",
+            beat.pages_read.get(),
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! The arguments of `init` and `post_upgrade`.
 
-use candid::{IDLDeserialize, Reserved};
+use candid::Reserved;
+use candid::de::IDLDeserialize;
 use millrace_candid::{CanisterArg, InitConfig, SetConfigRequest};
 
 /// Why an argument is refused; the installation fails with this text.
@@ -110,7 +111,10 @@ mod tests {
         let change = CanisterArg::Upgrade(Some(SetConfigRequest::default()));
         let expected = Ok(Some(SetConfigRequest::default()));
         assert_eq!(upgrade_config(&encode_one(&change).unwrap()), expected);
-        assert_eq!(upgrade_config(&encode_one(Some(&change)).unwrap()), expected);
+        assert_eq!(
+            upgrade_config(&encode_one(Some(&change)).unwrap()),
+            expected
+        );
         let nothing = CanisterArg::Upgrade(None);
         assert_eq!(upgrade_config(&encode_one(&nothing).unwrap()), Ok(None));
     }
@@ -134,7 +138,10 @@ mod tests {
             encode_one("text").unwrap(),
         ] {
             let error = init_config(&bytes).unwrap_err();
-            assert!(matches!(error, ArgError::Undecodable { .. }), "{bytes:?}: {error}");
+            assert!(
+                matches!(error, ArgError::Undecodable { .. }),
+                "{bytes:?}: {error}"
+            );
         }
     }
 }

@@ -18,7 +18,7 @@ use millrace_candid::{
     GetBalanceResult, GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult,
     HttpRequest, HttpResponse, PushBlocksResult, SetConfigRequest,
 };
-use millrace_canister::env::{Env, System};
+use millrace_canister::env::System;
 use millrace_canister::pull::{Ask, GET_SUCCESSORS};
 use millrace_canister::watchdog::WATCH_SECONDS;
 use millrace_canister::{App, lifecycle};
@@ -107,7 +107,7 @@ async fn heartbeat() {
 }
 
 /// The system's timer; it has no macro.
-#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "canister_global_timer"))]
+#[unsafe(export_name = "canister_global_timer")]
 extern "C" fn global_timer() {
     ic_cdk::futures::internals::in_executor_context(|| {
         with(|app| app.watchdog(&System));

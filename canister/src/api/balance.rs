@@ -18,8 +18,12 @@ impl<M: Memory> App<M> {
         let tip = self.confirmed(tip, args.min_confirmations.unwrap_or(0))?;
         let balance = self.view(tip)?.balance(&script);
         let balance = balance.map_err(convert::store_error)?;
-        let out_of_range =
-            || ReadError::Internal(format!("the balance is {} satoshi, beyond 64 bits", balance.satoshi));
+        let out_of_range = || {
+            ReadError::Internal(format!(
+                "the balance is {} satoshi, beyond 64 bits",
+                balance.satoshi
+            ))
+        };
         Ok(Balance {
             balance: u64::try_from(balance.satoshi).map_err(|_| out_of_range())?,
             utxo_count: u64::try_from(balance.coins).map_err(|_| out_of_range())?,

@@ -122,9 +122,9 @@ impl<M: Memory> App<M> {
                 self.take_headers(env, &headers);
                 Ok(())
             }
-            Command::TakeBlocks(blocks) => blocks
-                .iter()
-                .try_for_each(|bytes| self.take_block(bytes)),
+            Command::TakeBlocks(blocks) => {
+                blocks.iter().try_for_each(|bytes| self.take_block(bytes))
+            }
             Command::Stage { offset, bytes } => {
                 if offset == 0 {
                     self.store.blobs.remove(&BlobKey::Staged);
@@ -150,7 +150,9 @@ impl<M: Memory> App<M> {
                 refused += 1;
             }
         }
-        self.store.counters.add(Counter::PullHeadersRefused, refused);
+        self.store
+            .counters
+            .add(Counter::PullHeadersRefused, refused);
         self.store.flush_tree();
     }
 
@@ -202,7 +204,9 @@ impl<M: Memory> App<M> {
             return None;
         }
         self.store.counters.add(Counter::BlocksPulled, 1);
-        self.store.counters.add(Counter::BytesDelivered, u64::from(size));
+        self.store
+            .counters
+            .add(Counter::BytesDelivered, u64::from(size));
         Some(Delivered {
             hash,
             size,

@@ -43,7 +43,10 @@ impl<M: Memory> Store<M> {
             parent = Some(hash);
         }
         if parent != Some(self.tree.root_hash()) || self.headers.index_len() != self.headers.len() {
-            return broken(format!("ends at {parent:?}, root is {}", self.tree.root_hash()));
+            return broken(format!(
+                "ends at {parent:?}, root is {}",
+                self.tree.root_hash()
+            ));
         }
         let hashes: Vec<BlockHash> = self.tree.hashes().copied().collect();
         let is_stored = |hash: &BlockHash| {
@@ -54,7 +57,11 @@ impl<M: Memory> Store<M> {
             return broken(format!("record of {hash} is not up to date"));
         }
         if self.nodes.len() != hashes.len() as u64 {
-            return broken(format!("{} records of {} blocks", self.nodes.len(), hashes.len()));
+            return broken(format!(
+                "{} records of {} blocks",
+                self.nodes.len(),
+                hashes.len()
+            ));
         }
         let held = self.tree.hashes().copied().filter(|hash| {
             let node = self.tree.get(hash);
@@ -88,7 +95,10 @@ impl<M: Memory> Store<M> {
             let parent_held =
                 matches!(parent, Some(BlockStatus::BodyHeld | BlockStatus::Connected));
             if status == BlockStatus::BodyHeld && !parent_held {
-                return Err(StoreError::damaged("bodies", format!("{hash} is held without its parent")));
+                return Err(StoreError::damaged(
+                    "bodies",
+                    format!("{hash} is held without its parent"),
+                ));
             }
             if self.coins.is_complete(&hash) != (status == BlockStatus::Connected) {
                 return Err(StoreError::damaged("runs", format!("{hash} is {status}")));
@@ -107,7 +117,10 @@ impl<M: Memory> Store<M> {
             let block = block?;
             let length = self.blobs.length(&BlobKey::Block(block.hash));
             if length != Some(block.size) {
-                return broken(format!("{} has {length:?} bytes of {}", block.hash, block.size));
+                return broken(format!(
+                    "{} has {length:?} bytes of {}",
+                    block.hash, block.size
+                ));
             }
         }
         let halves = self.assembly.records().count() as u64;
@@ -147,7 +160,10 @@ impl<M: Memory> Store<M> {
                 None => false,
             };
             if !is_owned {
-                return Err(StoreError::damaged("blobs", format!("{key:?} belongs to nothing")));
+                return Err(StoreError::damaged(
+                    "blobs",
+                    format!("{key:?} belongs to nothing"),
+                ));
             }
         }
         Ok(())

@@ -82,7 +82,9 @@ impl<M: Memory> Blobs<M> {
 
     /// Returns a blob's length, or `None` when there is no such blob.
     pub fn length(&self, key: &BlobKey) -> Option<u32> {
-        self.index.get(&key.encode()).map(|chain| decode_chain(&chain).length)
+        self.index
+            .get(&key.encode())
+            .map(|chain| decode_chain(&chain).length)
     }
 
     /// Appends to a blob, which begins empty.
@@ -106,7 +108,8 @@ impl<M: Memory> Blobs<M> {
             }
             let room = (PAYLOAD_BYTES - used) as usize;
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.memory.write(address(chain.last) + 4 + u64::from(used), now);
+            self.memory
+                .write(address(chain.last) + 4 + u64::from(used), now);
             chain.length = chain.length.saturating_add(now.len() as u32);
             bytes = later;
         }
@@ -211,7 +214,10 @@ impl<M: Memory> Blobs<M> {
                 page = self.next(page)?;
             }
             if expected > 0 && page != chain.last {
-                return Err(StoreError::damaged("blob", format!("ends at page {page}, not {}", chain.last)));
+                return Err(StoreError::damaged(
+                    "blob",
+                    format!("ends at page {page}, not {}", chain.last),
+                ));
             }
             pages += expected;
         }
@@ -261,7 +267,10 @@ impl<M: Memory> Blobs<M> {
 
     fn next(&self, page: u32) -> Result<u32, StoreError> {
         if page == NO_PAGE || page >= self.pool.pages {
-            return Err(StoreError::damaged("blob chain", format!("page {page} of {}", self.pool.pages)));
+            return Err(StoreError::damaged(
+                "blob chain",
+                format!("page {page} of {}", self.pool.pages),
+            ));
         }
         let mut next = [0; 4];
         self.memory.read(address(page), &mut next);
@@ -290,7 +299,10 @@ fn read_pool<M: Memory>(memory: &M) -> Result<Pool, StoreError> {
     let mut next = || take(&mut rest).unwrap_or_default();
     let magic = next();
     if magic != MAGIC {
-        return Err(StoreError::damaged("blob pages", format!("they begin with {magic:02x?}")));
+        return Err(StoreError::damaged(
+            "blob pages",
+            format!("they begin with {magic:02x?}"),
+        ));
     }
     Ok(Pool {
         pages: u32::from_le_bytes(next()),

@@ -144,7 +144,9 @@ pub enum OpenError {
         found: [u8; 8],
     },
     /// A newer version wrote this memory.
-    #[error("stable memory has layout {found}, this version knows layouts up to {supported}: install a newer one")]
+    #[error(
+        "stable memory has layout {found}, this version knows layouts up to {supported}: install a newer one"
+    )]
     NewerLayout {
         /// Version found.
         found: u16,
@@ -215,7 +217,9 @@ fn check_manager<M: Memory>(memory: &M, pages: u64) -> Result<(), OpenError> {
     let mut rest = manager.as_slice();
     let magic: [u8; 4] = take(&mut rest).unwrap_or_default();
     if magic != MANAGER_MAGIC {
-        return Err(StoreError::damaged("memory manager", format!("it begins with {magic:02x?}")).into());
+        return Err(
+            StoreError::damaged("memory manager", format!("it begins with {magic:02x?}")).into(),
+        );
     }
     let buckets = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));
     let bucket_pages = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));

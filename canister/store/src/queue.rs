@@ -127,7 +127,10 @@ impl<M: Memory> Queue<M> {
     }
 
     /// Returns the queued blocks in order of delivery.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Delivered, StoreError>> + '_ {
+    ///
+    /// # Errors
+    /// Each item may be [`StoreError::Damaged`].
+    pub fn iter(&self) -> impl Iterator<Item = Result<Delivered, StoreError>> + '_ {
         self.records.iter().map(|entry| decode(&entry.value()))
     }
 }
@@ -156,7 +159,12 @@ fn decode(record: &[u8; RECORD_BYTES]) -> Result<Delivered, StoreError> {
         source: match source {
             0 => Source::Pull,
             1 => Source::Push,
-            other => return Err(StoreError::damaged("queue record", format!("source {other}"))),
+            other => {
+                return Err(StoreError::damaged(
+                    "queue record",
+                    format!("source {other}"),
+                ));
+            }
         },
     })
 }

@@ -13,6 +13,7 @@ use millrace_core::header::HeaderContext;
 use millrace_core::tree::{BlockStatus, Tree};
 use millrace_core::{Bytes, Height, Network, OutPoint};
 
+use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters, Rejections};
 use crate::coins::{CoinRegions, Coins, Progress, View};
@@ -21,7 +22,6 @@ use crate::headers::Headers;
 use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
 use crate::nodes::{Loaded, Nodes};
 use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
-use crate::StoreError;
 
 const ASSEMBLY_KEY_BYTES: usize = 62;
 
@@ -348,7 +348,11 @@ impl<M: Memory> Store<M> {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn retire_step(&mut self, block: &BlockHash, budget: usize) -> Result<Progress, StoreError> {
+    pub fn retire_step(
+        &mut self,
+        block: &BlockHash,
+        budget: usize,
+    ) -> Result<Progress, StoreError> {
         self.coins.retire_step(&mut self.blobs, block, budget)
     }
 
@@ -358,10 +362,7 @@ impl<M: Memory> Store<M> {
             .tree
             .get(tip)
             .is_some_and(|node| node.status() == BlockStatus::Connected);
-        is_connected.then(|| {
-            self.coins
-                .view(self.tree.path(tip).map(|node| node.hash()))
-        })
+        is_connected.then(|| self.coins.view(self.tree.path(tip).map(|node| node.hash())))
     }
 
     /// Returns the height of the newest stable block.
@@ -377,7 +378,9 @@ impl<M: Memory> Store<M> {
         let is_held = node.is_some_and(|node| node.status() == BlockStatus::BodyHeld);
         let before = if is_held {
             let length = self.blobs.length(&BlobKey::Block(hash)).unwrap_or(0);
-            self.held_bytes = self.held_bytes.saturating_add(Bytes::new(u64::from(length)));
+            self.held_bytes = self
+                .held_bytes
+                .saturating_add(Bytes::new(u64::from(length)));
             self.held.insert(hash, length)
         } else {
             self.held.remove(&hash)
@@ -415,7 +418,8 @@ impl<M: Memory> Regions<M> {
 }
 
 fn genesis_delta(genesis: bitcoin::Block, network: Network) -> Result<BlockDelta, StoreError> {
-    let block = CheckedBlock::check(genesis).map_err(|e| StoreError::damaged("genesis block", e))?;
+    let block =
+        CheckedBlock::check(genesis).map_err(|e| StoreError::damaged("genesis block", e))?;
     let builder = DeltaBuilder::new(&block, Height::ZERO, network);
     match builder.step(&block, &NoCoins, usize::MAX) {
         Ok(DeltaStep::Done(delta)) => Ok(delta),

@@ -78,7 +78,10 @@ proptest! {
 fn reads_beyond_the_end_and_of_nothing_are_typed_errors() {
     let mut blobs = open(&VectorMemory::default(), &VectorMemory::default());
     let key = BlobKey::RunLog(3);
-    assert!(matches!(blobs.read_all(&key), Err(StoreError::Missing { .. })));
+    assert!(matches!(
+        blobs.read_all(&key),
+        Err(StoreError::Missing { .. })
+    ));
     blobs.append(&key, &[1, 2, 3]).unwrap();
     let mut two = [0; 2];
     let error = blobs.read(&key, 2, &mut two).unwrap_err();
@@ -88,8 +91,16 @@ fn reads_beyond_the_end_and_of_nothing_are_typed_errors() {
 #[test]
 fn names_survive_their_stable_form() {
     let pusher = millrace_core::assembly::PusherId::new(&[7; 29]).unwrap();
-    let half = AssemblyKey { pusher, hash: hash(9) };
-    for key in [BlobKey::Block(hash(1)), BlobKey::Half(half), BlobKey::Staged, BlobKey::RunLog(8)] {
+    let half = AssemblyKey {
+        pusher,
+        hash: hash(9),
+    };
+    for key in [
+        BlobKey::Block(hash(1)),
+        BlobKey::Half(half),
+        BlobKey::Staged,
+        BlobKey::RunLog(8),
+    ] {
         assert_eq!(BlobKey::decode(&key.encode()), Some(key));
     }
 }

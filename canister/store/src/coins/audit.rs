@@ -27,9 +27,16 @@ impl<M: Memory> Coins<M> {
             sum.0 += i128::from(coin.value.to_sat());
             sum.1 += 1;
         }
-        let retiring = self.run_cache.values().find(|run| run.state == RunState::Retiring);
+        let retiring = self
+            .run_cache
+            .values()
+            .find(|run| run.state == RunState::Retiring);
         if self.by_script.len() != self.stable.len() {
-            return broken(format!("{} of {} are listed", self.by_script.len(), self.stable.len()));
+            return broken(format!(
+                "{} of {} are listed",
+                self.by_script.len(),
+                self.stable.len()
+            ));
         }
         for entry in self.by_script.iter() {
             let (script, place) = codec::split_script_key(entry.key());
@@ -41,13 +48,19 @@ impl<M: Memory> Coins<M> {
                     && ScriptHash::of(&coin.script) == script
             });
             if !equal {
-                return broken(format!("{} is listed otherwise than it is", listed.outpoint));
+                return broken(format!(
+                    "{} is listed otherwise than it is",
+                    listed.outpoint
+                ));
             }
         }
         // Balances of scripts move at once, coins one by one.
         if retiring.is_none() {
             let stored = self.balances.iter().map(|entry| {
-                (ScriptHash::from_bytes(*entry.key()), decode_total(&entry.value()))
+                (
+                    ScriptHash::from_bytes(*entry.key()),
+                    decode_total(&entry.value()),
+                )
             });
             if !stored.eq(balances) {
                 return broken("balances differ from the coins' sums".to_owned());
@@ -62,7 +75,11 @@ impl<M: Memory> Coins<M> {
     fn audit_runs(&self) -> Result<(), StoreError> {
         let broken = |detail: String| Err(StoreError::damaged("runs", detail));
         if self.runs.len() != self.run_cache.len() as u64 {
-            return broken(format!("{} of {} cached", self.run_cache.len(), self.runs.len()));
+            return broken(format!(
+                "{} of {} cached",
+                self.run_cache.len(),
+                self.runs.len()
+            ));
         }
         for entry in self.run_coins.iter() {
             let run = codec::split_run_coin_key(entry.key());

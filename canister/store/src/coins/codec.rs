@@ -82,10 +82,7 @@ pub(super) fn place(height: Height, outpoint: &OutPoint) -> [u8; PLACE_BYTES] {
     join(&[&(!height.get()).to_be_bytes(), &outpoint_key(outpoint)])
 }
 
-pub(super) fn script_key(
-    script: &ScriptHash,
-    place: &[u8; PLACE_BYTES],
-) -> [u8; SCRIPT_KEY_BYTES] {
+pub(super) fn script_key(script: &ScriptHash, place: &[u8; PLACE_BYTES]) -> [u8; SCRIPT_KEY_BYTES] {
     join(&[script.as_bytes(), place])
 }
 
@@ -117,7 +114,8 @@ pub(super) fn split_run_script_key(
 }
 
 pub(super) fn split_run_coin_key(key: &[u8; RUN_COIN_KEY_BYTES]) -> u64 {
-    key.last_chunk::<8>().map_or(0, |run| u64::from_be_bytes(*run))
+    key.last_chunk::<8>()
+        .map_or(0, |run| u64::from_be_bytes(*run))
 }
 
 pub(super) fn split_script_key(key: &[u8; SCRIPT_KEY_BYTES]) -> (ScriptHash, [u8; PLACE_BYTES]) {

@@ -121,7 +121,11 @@ impl<M: Memory> Coins<M> {
             run.done = 0;
         }
         self.set_run(&delta.block, run);
-        Ok(if is_done { Progress::Done } else { Progress::More })
+        Ok(if is_done {
+            Progress::Done
+        } else {
+            Progress::More
+        })
     }
 
     fn begin_run(&mut self, delta: &PreparedDelta) -> Run {

@@ -231,7 +231,10 @@ fn encode_total(satoshi: i128, coins: i64) -> [u8; TOTAL_BYTES] {
 fn decode_total(bytes: &[u8; TOTAL_BYTES]) -> (i128, i64) {
     let mut rest = bytes.as_slice();
     let satoshi = i128::from_le_bytes(take(&mut rest).unwrap_or_default());
-    (satoshi, i64::from_le_bytes(take(&mut rest).unwrap_or_default()))
+    (
+        satoshi,
+        i64::from_le_bytes(take(&mut rest).unwrap_or_default()),
+    )
 }
 
 impl Run {

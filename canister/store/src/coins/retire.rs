@@ -21,7 +21,10 @@ impl<M: Memory> Coins<M> {
             return Err(StoreError::missing("complete run of block", block));
         }
         if let Some(other) = self.retiring() {
-            return Err(StoreError::damaged("runs", format!("{other} is retiring already")));
+            return Err(StoreError::damaged(
+                "runs",
+                format!("{other} is retiring already"),
+            ));
         }
         run.state = RunState::Retiring;
         run.done = 0;
@@ -85,11 +88,15 @@ impl<M: Memory> Coins<M> {
             return Ok(Progress::Done);
         };
         if run.state != RunState::Dropping {
-            return Err(StoreError::missing("run marked for deletion of block", block));
+            return Err(StoreError::missing(
+                "run marked for deletion of block",
+                block,
+            ));
         }
         for record in read_log(blobs, &run, budget)? {
             let outpoint = &record.coin.outpoint;
-            self.run_coins.remove(&codec::run_coin_key(outpoint, run.number));
+            self.run_coins
+                .remove(&codec::run_coin_key(outpoint, run.number));
             self.remove_run_scripts(&run, &record);
             run.done += 1;
         }
@@ -132,10 +139,13 @@ impl<M: Memory> Coins<M> {
     /// Removes a record's entry and, with the first record of each script, the head of its group,
     /// which is returned.
     fn remove_run_scripts(&mut self, run: &Run, record: &LogRecord) -> Option<(i128, i64)> {
-        let key =
-            |kind, place: &[u8; PLACE_BYTES]| codec::run_script_key(&record.script, run.number, kind, place);
+        let key = |kind, place: &[u8; PLACE_BYTES]| {
+            codec::run_script_key(&record.script, run.number, kind, place)
+        };
         self.run_scripts.remove(&key(record.kind, &record.place()));
-        let head = self.run_scripts.remove(&key(Kind::Head, &[0; PLACE_BYTES]))?;
+        let head = self
+            .run_scripts
+            .remove(&key(Kind::Head, &[0; PLACE_BYTES]))?;
         Some(decode_total(&head))
     }
 }

@@ -135,8 +135,13 @@ impl<M: Memory> View<'_, M> {
         &self,
         script: &ScriptHash,
         start: &[u8; PLACE_BYTES],
-    ) -> Result<(BTreeMap<[u8; PLACE_BYTES], ListedCoin>, BTreeSet<[u8; PLACE_BYTES]>), StoreError>
-    {
+    ) -> Result<
+        (
+            BTreeMap<[u8; PLACE_BYTES], ListedCoin>,
+            BTreeSet<[u8; PLACE_BYTES]>,
+        ),
+        StoreError,
+    > {
         let mut puts = BTreeMap::new();
         let mut spends = BTreeSet::new();
         for run in self.touching_runs(script)? {
@@ -162,7 +167,12 @@ impl<M: Memory> View<'_, M> {
     fn touching_runs(&self, script: &ScriptHash) -> Result<Vec<u64>, StoreError> {
         let mut runs = Vec::new();
         let last = codec::run_script_key(script, u64::MAX, Kind::Spend, &[u8::MAX; PLACE_BYTES]);
-        let mut after = Bound::Included(codec::run_script_key(script, 0, Kind::Head, &[0; PLACE_BYTES]));
+        let mut after = Bound::Included(codec::run_script_key(
+            script,
+            0,
+            Kind::Head,
+            &[0; PLACE_BYTES],
+        ));
         loop {
             let mut changes = self.coins.run_scripts.range((after, Bound::Included(last)));
             let Some(entry) = changes.next() else {
@@ -172,7 +182,12 @@ impl<M: Memory> View<'_, M> {
             if self.chain.contains_key(&run) {
                 runs.push(run);
             }
-            after = Bound::Excluded(codec::run_script_key(script, run, Kind::Spend, &[u8::MAX; PLACE_BYTES]));
+            after = Bound::Excluded(codec::run_script_key(
+                script,
+                run,
+                Kind::Spend,
+                &[u8::MAX; PLACE_BYTES],
+            ));
         }
     }
 

@@ -24,6 +24,9 @@ const HOST_STACK_BYTES: usize = 1 << 20;
 /// Why a commit cannot fail for reasons of the canister's.
 const COMMIT: &str = "memory files fail only when the host is out of memory";
 
+/// The largest limit the counter, a signed global, can hold; larger ones are as good as none.
+const INSTRUCTIONS_MAX: Instructions = Instructions(i64::MAX as u64);
+
 /// Bytes of addresses of a heap.
 const HEAP_WINDOW_BYTES: usize = HEAP_RESERVATION_BYTES as usize;
 
@@ -37,8 +40,9 @@ const HEAP_WINDOW_BYTES: usize = HEAP_RESERVATION_BYTES as usize;
 ///
 /// # Panics
 /// When the host runs out of memory while changes are committed: the state would be torn.
-pub fn execute(engine: &Engine, state: &mut CanisterState, input: Input) -> Output {
-    let limit = input.limits.instructions;
+pub fn execute(engine: &Engine, state: &mut CanisterState, mut input: Input) -> Output {
+    let limit = input.limits.instructions.min(INSTRUCTIONS_MAX);
+    input.limits.instructions = limit;
     let entry = input.entry.clone();
     let stable = StableSession::new(
         state.stable.clone(),
@@ -153,7 +157,7 @@ fn run(
     let counter = instance
         .get_global(&mut *store, COUNTER)
         .expect("instrumentation exports it");
-    let instructions = i64::try_from(limit.get()).unwrap_or(i64::MAX);
+    let instructions = i64::try_from(limit.get()).expect("bounded by INSTRUCTIONS_MAX");
     counter
         .set(&mut *store, Val::I64(instructions))
         .expect("the counter is a mutable i64");

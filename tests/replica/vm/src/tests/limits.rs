@@ -128,6 +128,15 @@ fn the_limit_is_checked_where_code_can_repeat_and_before_bulk_operations() {
 }
 
 #[test]
+fn a_limit_as_large_as_can_be_counts_like_any_other() {
+    let usage = |limit| run(|m| m.limits.instructions = limit, "reply_100").usage;
+    assert_eq!(
+        usage(Instructions(u64::MAX)),
+        usage(Limits::update().instructions)
+    );
+}
+
+#[test]
 fn heap_growth_beyond_the_canisters_own_limit_traps_in_updates_only() {
     let limit = |message: &mut Input| {
         message.facts.memory.wasm_memory_limit = Some(16 * WASM_PAGE_BYTES);

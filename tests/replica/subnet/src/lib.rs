@@ -37,3 +37,6 @@ pub use topology::{
 };
 pub use usage::{MessageKind, UsageRecord, UsageRing};
 pub use view::{CanisterStatus, CanisterView, ConsensusCall, MetadataVisibility, SubnetMetrics};
+
+#[cfg(test)]
+mod tests;

@@ -235,11 +235,14 @@ fn subnet_ref(subnet: &Subnet) -> SubnetRef<'_> {
     }
 }
 
+/// A module as it was uploaded, and ready to execute.
+type LoadedModule = (Arc<[u8]>, Arc<CanisterModule>);
+
 /// Reads code back; canisters with the same module share it.
 struct Loader<'a> {
     dir: &'a Path,
     engine: &'a Engine,
-    modules: BTreeMap<Vec<u8>, (Arc<[u8]>, Arc<CanisterModule>)>,
+    modules: BTreeMap<Vec<u8>, LoadedModule>,
 }
 
 impl Loader<'_> {
@@ -291,7 +294,7 @@ impl Loader<'_> {
         })
     }
 
-    fn module(&self, hash: &[u8]) -> Result<(Arc<[u8]>, Arc<CanisterModule>), NetworkError> {
+    fn module(&self, hash: &[u8]) -> Result<LoadedModule, NetworkError> {
         let path = module_path(self.dir, hash);
         let uploaded = std::fs::read(&path).map_err(|error| failed(&path, error))?;
         if Sha256::digest(&uploaded)[..] != *hash {

@@ -95,15 +95,15 @@ impl InputQueues {
         Vec::from_iter::<VecDeque<QueuedIngress>>(expired)
     }
 
-    /// Removes and returns everything.
-    pub(crate) fn drain(&mut self) -> (Vec<QueuedIngress>, Vec<CanisterMessage>) {
-        self.turns.clear();
-        let ingress = std::mem::take(&mut self.ingress).into();
-        let messages = std::mem::take(&mut self.from_canisters)
-            .into_values()
-            .flatten()
-            .collect();
-        (ingress, messages)
+    /// Removes and returns all ingress messages.
+    pub(crate) fn drain_ingress(&mut self) -> Vec<QueuedIngress> {
+        std::mem::take(&mut self.ingress).into()
+    }
+
+    /// Returns what waits from canisters.
+    #[cfg(test)]
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &CanisterMessage> {
+        self.from_canisters.values().flatten()
     }
 
     /// Removes and returns best-effort requests whose deadline passed.

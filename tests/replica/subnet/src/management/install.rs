@@ -315,7 +315,6 @@ impl Progress<'_> {
         let mut new = old
             .upgrade(module, keep_heap)
             .map_err(|error| errors::host("provide memory", &error))?;
-        drop(old);
         self.run(
             canister,
             &mut new,

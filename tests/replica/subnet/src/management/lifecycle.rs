@@ -4,6 +4,7 @@ use super::{Caller, Outcome, Reply, cycles_from, decode, encode, errors};
 use crate::canister::{Canister, Status, StopRequest};
 use crate::error::{ErrorCode, UserError};
 use crate::execute::Env;
+use crate::ingress::IngressState;
 use crate::message::{CanisterMessage, ManagementCall, Origin};
 use crate::subnet::Subnet;
 use crate::topology::{CanisterId, canister_id_from_number};
@@ -234,7 +235,12 @@ impl Subnet {
         }
     }
 
-    pub(super) fn delete_canister(&mut self, caller: &Caller<'_>, payload: &[u8]) -> Reply {
+    pub(super) fn delete_canister(
+        &mut self,
+        env: &Env,
+        caller: &Caller<'_>,
+        payload: &[u8],
+    ) -> Reply {
         let args: CanisterIdRecord = decode(payload)?;
         let id = args.canister_id;
         if caller.principal == id {
@@ -247,7 +253,11 @@ impl Subnet {
         if canister.queues.has_canister_messages() {
             return Err(errors::delete_queue_not_empty(&id));
         }
-        if let Some(canister) = self.canisters.remove(&id) {
+        if let Some(mut canister) = self.canisters.remove(&id) {
+            for message in canister.queues.drain_ingress() {
+                let error = errors::not_found(&id);
+                self.set_ingress_state(env, message.id, IngressState::Rejected(error));
+            }
             // What is left of its balance is lost with it.
             self.state.consumed_by_deleted += canister.consumed + canister.balance;
         }

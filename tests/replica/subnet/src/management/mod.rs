@@ -170,7 +170,7 @@ fn dispatch(
         "clear_chunk_store" => subnet.clear_chunk_store(&caller, payload),
         "stored_chunks" => subnet.stored_chunks(&caller, payload),
         "start_canister" => subnet.start_canister(env, &caller, payload),
-        "delete_canister" => subnet.delete_canister(&caller, payload),
+        "delete_canister" => subnet.delete_canister(env, &caller, payload),
         "update_settings" => subnet.update_settings(env, &caller, payload),
         "canister_status" => subnet.canister_status(&caller.principal, payload),
         "canister_info" => subnet.canister_info(&caller, payload),

@@ -1,0 +1,223 @@
+//! Rounds: order, limits, heap delta and checkpoints.
+
+use super::*;
+
+/// Returns a network with the Bitcoin canister, and a call of it that waits for an answer from outside.
+fn waiting_for_blocks(limits: LimitsConfig) -> (Net, CanisterId, MessageId) {
+    let mut net = Net::with_limits(&[SubnetKind::Bitcoin], limits);
+    let id = net.create_as(BITCOIN_CANISTER);
+    net.install(id, probe());
+    let argument = call(
+        Principal::management_canister(),
+        "bitcoin_get_successors",
+        0,
+        b"",
+    );
+    let message = net.submit(user(), id, "call", argument).expect("accepted");
+    net.ticks(3);
+    (net, id, message)
+}
+
+#[test]
+fn the_consensus_queue_is_drained_before_the_heap_delta_is_looked_at() {
+    let (mut net, id, message) = waiting_for_blocks(LimitsConfig::default());
+    let subnet_id = net.0.subnet_of(&id).expect("hosted");
+    let call = net.0.consensus_calls(&subnet_id).expect("subnet")[0].clone();
+    assert_eq!(
+        (call.sender, call.method.as_str()),
+        (id, "bitcoin_get_successors")
+    );
+    let capacity = net.0.limits.system.heap_delta_capacity;
+    net.subnet_mut(&id).state.heap_delta = capacity;
+    net.0
+        .answer_consensus_call(&subnet_id, call.callback, Ok(b"blocks".to_vec()))
+        .expect("waiting");
+    net.0.tick();
+    let metrics = net.0.subnet_metrics(&subnet_id).expect("subnet");
+    assert_eq!(metrics.rounds_skipped_by_heap_delta, 1);
+    // The answer has left the queue and waits for the canister, which executes nothing.
+    assert!(net.subnet_mut(&id).state.consensus_queue.is_empty());
+    assert!(
+        net.0
+            .consensus_calls(&subnet_id)
+            .expect("subnet")
+            .is_empty()
+    );
+    net.ticks(3);
+    assert_eq!(net.state_of(&message), IngressState::Processing);
+    net.subnet_mut(&id).state.heap_delta = 0;
+    assert_eq!(text(net.finish(message)), "blocks");
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_refused_and_harms_nothing() {
+    let (mut net, id, message) = waiting_for_blocks(LimitsConfig::default());
+    let subnet_id = net.0.subnet_of(&id).expect("hosted");
+    assert!(matches!(
+        net.0.answer_consensus_call(&subnet_id, 77, Ok(Vec::new())),
+        Err(NetworkError::UnknownConsensusCall(77))
+    ));
+    // Even an item that slipped into the queue is drained, and the rest goes on.
+    net.subnet_mut(&id)
+        .push_consensus_response(78, Ok(Vec::new()));
+    let callback = net.0.consensus_calls(&subnet_id).expect("subnet")[0].callback;
+    let refused = UserError::new(ErrorCode::CanisterRejectedMessage, "no blocks today");
+    net.0
+        .answer_consensus_call(&subnet_id, callback, Err(refused))
+        .expect("waiting");
+    assert_eq!(text(net.finish(message)), "rejected 4: no blocks today");
+}
+
+#[test]
+fn only_privileged_canisters_ask_for_blocks() {
+    let mut net = Net::new(&[SubnetKind::Bitcoin]);
+    let id = net.create_as("g3wsl-eqaaa-aaaan-aaaaa-cai");
+    net.install(id, probe());
+    let argument = call(
+        Principal::management_canister(),
+        "bitcoin_get_successors",
+        0,
+        b"",
+    );
+    assert_eq!(
+        text(net.update(id, "call", &argument)),
+        "rejected 4: Permission denied."
+    );
+}
+
+#[test]
+fn a_round_above_the_heap_delta_executes_nothing_until_the_checkpoint() {
+    let mut limits = LimitsConfig::default();
+    limits.application.heap_delta_capacity = 40 * 4_096;
+    limits.application.heap_delta_initial_reserve = 40 * 4_096;
+    limits.application.checkpoint_interval_rounds = 50;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let id = net.probe();
+    let subnet = net.0.subnet_of(&id).expect("hosted");
+    while net
+        .0
+        .subnet_metrics(&subnet)
+        .expect("subnet")
+        .heap_delta_bytes
+        < 40 * 4_096
+    {
+        net.update(id, "dirty_pages", b"").expect("replied");
+    }
+    let message = net
+        .submit(user(), id, "echo", b"later".to_vec())
+        .expect("accepted");
+    let rounds = net.0.subnet_metrics(&subnet).expect("subnet").rounds;
+    let to_checkpoint = usize::try_from(50 - rounds % 50).expect("small");
+    net.ticks(to_checkpoint);
+    assert_eq!(net.state_of(&message), IngressState::Received);
+    let metrics = net.0.subnet_metrics(&subnet).expect("subnet");
+    assert_eq!(metrics.rounds_skipped_by_heap_delta, to_checkpoint as u64);
+    assert_eq!(metrics.heap_delta_bytes, 0);
+    assert_eq!(text(net.finish(message)), "later");
+}
+
+#[test]
+fn a_canister_above_its_write_rate_waits_while_others_go_on() {
+    let mut limits = LimitsConfig::default();
+    limits.application.heap_delta_rate = 4 * 4_096;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let (id, other) = (net.probe(), net.probe());
+    net.ticks(20);
+    // 16 pages take four rounds' worth.
+    net.update(id, "dirty_pages", b"").expect("replied");
+    let delayed = net
+        .submit(user(), id, "echo", b"".to_vec())
+        .expect("accepted");
+    let prompt = net
+        .submit(user(), other, "echo", b"".to_vec())
+        .expect("accepted");
+    net.0.tick();
+    assert_eq!(net.state_of(&delayed), IngressState::Received);
+    assert_eq!(net.state_of(&prompt), IngressState::Replied(Vec::new()));
+    net.ticks(4);
+    assert_eq!(net.state_of(&delayed), IngressState::Replied(Vec::new()));
+}
+
+#[test]
+fn a_long_message_occupies_its_canister_for_as_many_rounds_as_it_has_slices() {
+    let mut limits = LimitsConfig::default();
+    limits.application.slice_instructions = 2_000_000;
+    limits.application.round_instructions = 4_000_000_000;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let id = net.probe();
+    net.ticks(20);
+    net.update(id, "spin", b"").expect("replied");
+    let used = net
+        .0
+        .canister(&id)
+        .expect("exists")
+        .usage()
+        .since(0)
+        .last()
+        .expect("ran")
+        .instructions;
+    let slices = used.div_ceil(2_000_000);
+    assert!(slices > 2, "{used}");
+    let message = net
+        .submit(user(), id, "echo", Vec::new())
+        .expect("accepted");
+    for _ in 0..slices - 1 {
+        net.0.tick();
+        assert_eq!(net.state_of(&message), IngressState::Received);
+    }
+    net.0.tick();
+    assert_eq!(net.state_of(&message), IngressState::Replied(Vec::new()));
+}
+
+#[test]
+fn a_rounds_instructions_bound_how_much_of_a_queue_it_executes() {
+    let mut limits = LimitsConfig::default();
+    limits.application.round_instructions = 2_030_000_000;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let id = net.probe();
+    net.ticks(2);
+    // The round has 30 M: 8 M for the canister and more than 2 M for each message.
+    let messages: Vec<_> = (0..20)
+        .map(|_| {
+            net.submit(user(), id, "echo", Vec::new())
+                .expect("accepted")
+        })
+        .collect();
+    net.0.tick();
+    let answered = |net: &Net| {
+        messages
+            .iter()
+            .filter(|m| matches!(net.state_of(m), IngressState::Replied(_)))
+            .count()
+    };
+    assert_eq!(answered(&net), 11);
+    net.ticks(2);
+    assert_eq!(answered(&net), 20);
+}
+
+#[test]
+fn every_round_has_its_own_time() {
+    let mut net = Net::application();
+    let start = net.0.time_ns();
+    net.ticks(3);
+    assert_eq!(net.0.time_ns(), start + 2);
+    assert!(matches!(
+        net.0.set_time_ns(start),
+        Err(NetworkError::TimeInPast { .. })
+    ));
+    net.0.set_time_ns(start + 2).expect("the current time");
+    net.0.set_time_ns(start + 1_000).expect("later");
+    net.0.tick();
+    assert_eq!(net.0.time_ns(), start + 1_000);
+}
+
+#[test]
+fn an_idle_network_has_no_work() {
+    let mut net = Net::application();
+    let id = net.probe();
+    net.ticks(200);
+    assert!(!net.0.has_work());
+    net.submit(user(), id, "echo", Vec::new())
+        .expect("accepted");
+    assert!(net.0.has_work());
+}

@@ -81,7 +81,6 @@ mod tests {
 
     #[derive(CandidType)]
     enum Unknown {
-        #[serde(rename = "bogus")]
         Bogus,
     }
 

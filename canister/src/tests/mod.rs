@@ -1,0 +1,10 @@
+//! The whole canister on a vector of bytes, fed with real blocks.
+
+mod bad_input;
+mod chain;
+mod feeding;
+mod pulling;
+mod reads;
+mod setup;
+mod trouble;
+mod upgrades;

@@ -1,10 +1,11 @@
 //! Users' messages on their way in: the ingress filter, induction and expiry.
 
 use crate::error::{ErrorCode, UserError};
-use crate::execute::{Env, Round, Run, message_facts, run_throw_away, trapped, vm_limits};
 use crate::ingress::{Ingress, IngressState, IngressStatus, MessageId};
 use crate::message::{ManagementCall, Origin, QueuedIngress};
+use crate::outcome::trapped;
 use crate::routing::named_canister;
+use crate::run::{Env, Round, Run, Scene, message_facts, run_throw_away, vm_limits};
 use crate::subnet::{HistoryEntry, Subnet};
 use crate::topology::CanisterId;
 use crate::usage::MessageKind;
@@ -202,7 +203,15 @@ impl Subnet {
             number: self.state.round,
             memory_available: u64::MAX,
         };
-        let output = run_throw_away(env, &self.rules, round, canister, run);
+        let output = run_throw_away(
+            Scene {
+                env,
+                rules: &self.rules,
+                round,
+            },
+            canister,
+            run,
+        );
         match output.result {
             Err(trap) => Err(trapped(&id, &trap)),
             Ok(effects) if effects.message_accepted => Ok(()),

@@ -56,7 +56,7 @@ pub(crate) struct Settings {
     pub(crate) log_bytes: u64,
     pub(crate) wasm_memory_limit: u64,
     pub(crate) wasm_memory_threshold: u64,
-    pub(crate) environment: Arc<BTreeMap<String, String>>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// Statistics of non-replicated queries.
@@ -162,7 +162,7 @@ impl Canister {
                 log_bytes: limits.log_bytes,
                 wasm_memory_limit: limits.default_wasm_memory_limit,
                 wasm_memory_threshold: 0,
-                environment: Arc::default(),
+                environment: BTreeMap::new(),
             },
             status: Status::Running,
             balance: 0,

@@ -1,12 +1,11 @@
 //! All subnets of one instance: one clock, one routing table.
 
 use crate::error::{ErrorCode, NetworkError, UserError};
-use crate::execute::Env;
 use crate::ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 use crate::limits::LimitsConfig;
 use crate::management::query_management;
-use crate::message::CanisterMessage;
 use crate::routing::{Routing, specified_id};
+use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::{
     CanisterId, CanisterRange, SubnetId, SubnetKind, SubnetSpec, Topology, mainnet_home,
@@ -299,51 +298,6 @@ impl Network {
         self.deliver_streams();
         for subnet in self.subnets.values_mut() {
             subnet.execute_round(&self.env);
-        }
-    }
-
-    /// Carries what the subnets sent in the last round to where it goes.
-    fn deliver_streams(&mut self) {
-        let mut messages = Vec::new();
-        for (id, subnet) in &mut self.subnets {
-            messages.extend(subnet.state.outbox.drain(..).map(|message| (*id, message)));
-        }
-        for (from, message) in messages {
-            match message {
-                CanisterMessage::Response(response) => {
-                    let home = self.env.routing.subnet_of(&response.originator);
-                    if let Some(subnet) = home.and_then(|home| self.subnets.get_mut(&home)) {
-                        subnet.receive(CanisterMessage::Response(response));
-                    }
-                }
-                CanisterMessage::Request(request) => {
-                    let routed = self.env.routing.route_request(&from, &request);
-                    let limit = self
-                        .subnets
-                        .get(&from)
-                        .map_or(u64::MAX, |s| s.limits().inter_canister_bytes);
-                    let bytes = request.payload.len() as u64;
-                    let rejection = match routed {
-                        Ok(to) if to != from && bytes > limit => Some(request.reject(
-                            crate::error::RejectCode::CanisterError,
-                            format!("Inter-canister message exceeds its byte limit: {bytes} bytes, {limit} allowed between subnets"),
-                        )),
-                        Ok(to) => match self.subnets.get_mut(&to) {
-                            Some(subnet) => {
-                                subnet.receive(CanisterMessage::Request(request));
-                                None
-                            }
-                            None => None,
-                        },
-                        Err((code, text)) => Some(request.reject(code, text)),
-                    };
-                    if let (Some(rejection), Some(subnet)) =
-                        (rejection, self.subnets.get_mut(&from))
-                    {
-                        subnet.receive(rejection);
-                    }
-                }
-            }
         }
     }
 

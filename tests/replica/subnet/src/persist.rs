@@ -9,12 +9,12 @@
 
 use crate::canister::{Canister, Code};
 use crate::error::NetworkError;
-use crate::execute::{Env, Rules};
 use crate::fees::Fees;
 use crate::limits::{LimitsConfig, SubnetLimits};
 use crate::management::Snapshot;
 use crate::network::{Certifier, Network};
 use crate::routing::Routing;
+use crate::run::{Env, Rules};
 use crate::subnet::{Subnet, SubnetState};
 use crate::topology::SubnetSpec;
 use millrace_vm::{CanisterModule, CanisterState, Engine, decode_module};

@@ -1,11 +1,9 @@
 //! Queries: one canister answers, nothing changes; composite queries call further queries.
 
 use crate::error::{ErrorCode, RejectCode, UserError};
-use crate::execute::{
-    Env, Round, Run, message_facts, no_module, pages, query_result, response_result, run_on,
-    trapped, vm_limits,
-};
 use crate::message::{Answer, Origin};
+use crate::outcome::{no_module, query_result, response_result, trapped};
+use crate::run::{Env, Round, Run, Scene, message_facts, pages, run_on, vm_limits};
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 use crate::usage::MessageKind;
@@ -163,7 +161,7 @@ impl Subnet {
                 }
             }
         }
-        Err(last_trap.unwrap_or_else(|| crate::execute::did_not_reply(&id)))
+        Err(last_trap.unwrap_or_else(|| crate::outcome::did_not_reply(&id)))
     }
 
     /// Evaluates a call of a composite query; only exhausted limits end the whole graph.
@@ -303,7 +301,16 @@ impl Subnet {
             .canisters
             .get_mut(id)
             .expect("callers look the canister up");
-        let output = run_on(env, &self.rules, round, canister, state, run);
+        let output = run_on(
+            Scene {
+                env,
+                rules: &self.rules,
+                round,
+            },
+            canister,
+            state,
+            run,
+        );
         budget.instructions_left = budget
             .instructions_left
             .saturating_sub(output.usage.instructions.get());

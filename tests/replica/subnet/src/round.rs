@@ -11,9 +11,11 @@
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
 use crate::error::{RejectCode, UserError};
-use crate::execute::{Env, Round, Step, Task, execute_input, execute_task};
+use crate::execute::{Task, execute_input, execute_task};
 use crate::management::execute_management_call;
 use crate::message::{Answer, CanisterMessage, Response};
+use crate::outcome::Step;
+use crate::run::{Env, Round, Scene};
 use crate::subnet::{ConsensusResponse, Subnet};
 use crate::topology::CanisterId;
 
@@ -235,11 +237,16 @@ impl Subnet {
             number: self.state.round,
             memory_available,
         };
+        let scene = Scene {
+            env,
+            rules: &self.rules,
+            round,
+        };
         let mut executed = false;
         let mut steps = Vec::new();
         if first {
             for task in tasks(&mut canister, env.time_ns) {
-                let step = execute_task(env, &self.rules, round, &mut canister, task);
+                let step = execute_task(scene, &mut canister, task);
                 executed |= step.executed;
                 self.account(&mut canister, &step, budget, core);
                 steps.push(step);
@@ -252,7 +259,7 @@ impl Subnet {
             let Some(input) = canister.queues.pop() else {
                 break;
             };
-            let step = execute_input(env, &self.rules, round, &mut canister, input);
+            let step = execute_input(scene, &mut canister, input);
             executed = true;
             self.state.updates_executed += u64::from(step.executed);
             self.account(&mut canister, &step, budget, core);

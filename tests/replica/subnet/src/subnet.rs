@@ -2,12 +2,12 @@
 
 use crate::canister::Canister;
 use crate::error::{RejectCode, UserError};
-use crate::execute::{Env, Rules};
 use crate::fees::Fees;
 use crate::ingress::{Ingress, IngressState, IngressStatus, MessageId};
 use crate::limits::{LimitsConfig, SubnetLimits};
 use crate::management::Snapshot;
 use crate::message::{CanisterMessage, ManagementCall, Origin, Request, Response};
+use crate::run::{Env, Rules};
 use crate::topology::{CanisterId, SubnetId, SubnetSpec};
 use candid::Principal;
 use serde::{Deserialize, Serialize};

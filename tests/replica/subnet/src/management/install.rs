@@ -3,9 +3,8 @@
 use super::{Caller, ManagementUsage, Reply, chunks, decode, encode, errors};
 use crate::canister::{Canister, Code};
 use crate::error::{ErrorCode, UserError};
-use crate::execute::{
-    Env, Round, Rules, Run, message_facts, pages, run_on, settle, trapped, vm_limits,
-};
+use crate::outcome::{settle, trapped};
+use crate::run::{Env, Round, Rules, Run, Scene, message_facts, pages, run_on, vm_limits};
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 use crate::usage::MessageKind;
@@ -31,9 +30,7 @@ struct Installation {
 
 /// An installation under way: what it ran so far.
 struct Progress<'a> {
-    env: &'a Env,
-    rules: &'a Rules,
-    round: Round,
+    scene: Scene<'a>,
     caller: &'a Caller<'a>,
     arg: Vec<u8>,
     instructions: u64,
@@ -123,9 +120,7 @@ impl Subnet {
             .withdraw(prepaid, &rules.limits, &rules.fees, true)
             .map_err(|error| errors::install_unpaid(&error))?;
         let mut progress = Progress {
-            env,
-            rules,
-            round,
+            scene: Scene { env, rules, round },
             caller,
             arg: std::mem::take(&mut installation.arg),
             instructions: 0,
@@ -232,7 +227,7 @@ impl Progress<'_> {
         let flags = match (mode, &canister.code) {
             (CanisterInstallMode::Install, Some(_)) => return Err(errors::not_empty(&id)),
             (CanisterInstallMode::Install | CanisterInstallMode::Reinstall, _) => None,
-            (CanisterInstallMode::Upgrade(_), None) => return Err(crate::execute::no_module(&id)),
+            (CanisterInstallMode::Upgrade(_), None) => return Err(crate::outcome::no_module(&id)),
             (CanisterInstallMode::Upgrade(flags), Some(_)) => Some(flags.unwrap_or_default()),
         };
         let state = match flags {
@@ -258,15 +253,15 @@ impl Progress<'_> {
             )
         };
         let wasm = vm::decode_module(uploaded).map_err(invalid)?;
-        let module = self.env.engine.prepare(&wasm).map_err(invalid)?;
+        let module = self.scene.env.engine.prepare(&wasm).map_err(invalid)?;
         self.instructions = module.compile_instructions().get();
-        if self.instructions > self.rules.limits.install_instructions {
-            self.instructions = self.rules.limits.install_instructions;
+        if self.instructions > self.scene.rules.limits.install_instructions {
+            self.instructions = self.scene.rules.limits.install_instructions;
             return Err(UserError::new(
                 ErrorCode::CanisterInstructionLimitExceeded,
                 format!(
                     "Error from Canister {id}: Canister exceeded the limit of {} instructions for single message execution.",
-                    self.rules.limits.install_instructions
+                    self.scene.rules.limits.install_instructions
                 ),
             ));
         }
@@ -341,7 +336,7 @@ impl Progress<'_> {
         if !state.module().exports().contains(&entry) {
             return Ok(());
         }
-        let limits = &self.rules.limits;
+        let limits = &self.scene.rules.limits;
         let left = limits
             .install_instructions
             .saturating_sub(self.instructions);
@@ -349,7 +344,7 @@ impl Progress<'_> {
         if !matches!(entry, vm::EntryPoint::PreUpgrade) {
             message.payload = Arc::from(self.arg.as_slice());
         }
-        let mut vm_limits = vm_limits(self.rules, canister, left);
+        let mut vm_limits = vm_limits(self.scene.rules, canister, left);
         vm_limits.stable_dirty_pages = pages(limits.install_stable_bytes);
         vm_limits.stable_accessed_pages = pages(limits.install_stable_bytes);
         let method = match entry {
@@ -369,7 +364,7 @@ impl Progress<'_> {
         };
         let before = canister.balance;
         canister.balance = self.balance.unwrap_or(before);
-        let output = run_on(self.env, self.rules, self.round, canister, state, run);
+        let output = run_on(self.scene, canister, state, run);
         canister.balance = before;
         self.instructions += output.usage.instructions.get();
         let effects = output.result.map_err(|trap| trapped(&canister.id, &trap))?;

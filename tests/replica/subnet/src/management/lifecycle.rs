@@ -3,9 +3,9 @@
 use super::{Caller, Outcome, Reply, cycles_from, decode, encode, errors};
 use crate::canister::{Canister, Status, StopRequest};
 use crate::error::{ErrorCode, UserError};
-use crate::execute::Env;
 use crate::ingress::IngressState;
 use crate::message::{CanisterMessage, ManagementCall, Origin};
+use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::{CanisterId, canister_id_from_number};
 use candid::Principal;
@@ -305,7 +305,7 @@ impl Subnet {
         result: Result<Vec<u8>, UserError>,
         refund: u128,
     ) {
-        let mut step = crate::execute::Step::default();
+        let mut step = crate::outcome::Step::default();
         step.answer(origin, respondent, result, refund);
         for (id, state) in step.ingress {
             self.set_ingress_state(env, id, state);

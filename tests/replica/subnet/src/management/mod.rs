@@ -14,8 +14,8 @@ pub(crate) use metadata::query_management;
 pub(crate) use snapshots::{Snapshot, SnapshotRecord};
 
 use crate::error::{ErrorCode, UserError};
-use crate::execute::Env;
 use crate::message::{ManagementCall, Origin};
+use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 use candid::utils::ArgumentEncoder;

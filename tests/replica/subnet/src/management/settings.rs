@@ -3,7 +3,7 @@
 use super::{Caller, Reply, decode, encode, errors};
 use crate::canister::Canister;
 use crate::error::{ErrorCode, UserError};
-use crate::execute::Env;
+use crate::run::Env;
 use crate::subnet::Subnet;
 use candid::{Nat, Principal};
 use ic_management_canister_types::{
@@ -11,7 +11,6 @@ use ic_management_canister_types::{
     UpdateSettingsArgs,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 const VIEWERS_MAX: usize = 10;
 const COMPUTE_PERCENT_MAX: u64 = 100;
@@ -98,7 +97,7 @@ impl Subnet {
             let pairs = variables
                 .iter()
                 .map(|variable| (&variable.name, &variable.value));
-            canister.settings.environment = Arc::new(self.environment(pairs)?);
+            canister.settings.environment = self.environment(pairs)?;
         }
         self.apply_allocations(canister, new)
     }

@@ -3,7 +3,7 @@
 use super::{Caller, ManagementUsage, Reply, decode, encode, errors};
 use crate::canister::{Canister, ChunkStore, Code, LowMemoryHook};
 use crate::error::UserError;
-use crate::execute::Env;
+use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 use candid::Reserved;

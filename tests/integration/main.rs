@@ -17,6 +17,6 @@ mod lifecycle;
 mod local_replica;
 mod many_forks;
 mod paging;
-//PULL mod pull;
+mod pull;
 mod reorg;
 mod upgrade;

@@ -1,6 +1,6 @@
 //! A canister installed on a PocketIC server, and typed calls to it.
 
-//PULL mod pull;
+mod pull;
 mod push;
 mod read;
 
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::artifacts;
 
-//PULL pub use pull::Source;
+pub use pull::{Calls, Fault, Source, SourceOptions};
 pub use push::{part, parts_of};
 pub use read::{Snapshot, hash_of};
 
@@ -231,10 +231,12 @@ impl Setup {
         self.feed_state_with(self.adapter, Vec::new())
     }
 
-    /// The feed state with its list of rejections taken out: what rejected input must not change.
-    pub fn feed_without_rejections(&self) -> Option<FeedState> {
+    /// The feed state without what refused input may change: the list of refusals, and the best
+    /// header, since a good header stays known when its block is bad.
+    pub fn feed_apart_from_refusals(&self) -> Option<FeedState> {
         self.feed_state().ok().map(|mut feed| {
             feed.recent_rejections.clear();
+            feed.best_header = feed.tip.clone();
             feed
         })
     }

@@ -159,7 +159,7 @@ impl Setup {
     /// Everything that must not change when input is refused, with these scripts' balances.
     pub fn snapshot(&self, scripts: &[ScriptBuf]) -> Snapshot {
         Snapshot {
-            feed: self.feed_without_rejections(),
+            feed: self.feed_apart_from_refusals(),
             info: self.info(),
             config: self.config(),
             balances: scripts

@@ -1,0 +1,155 @@
+//! The source canister: another canister of the instance, asked for blocks by a pulling one.
+
+use bitcoin::Block;
+use bitcoin::consensus::serialize;
+use candid::{CandidType, Principal, decode_one, encode_one};
+use millrace_candid::{Flag, InitConfig, InitNetwork};
+use pocket_ic::PocketIc;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+use super::{GENEROUS, Setup, adapter_principal, instance};
+use crate::artifacts;
+
+/// Bytes of blocks loaded in one message: below the ingress limit with room for Candid.
+const LOAD_BYTES: usize = 1_500_000;
+
+/// Cycles no test uses up.
+const CYCLES: u128 = 1_000_000_000_000_000;
+
+/// What a call gets instead of an answer; see `tests/canisters/source/source.did`.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug)]
+#[allow(non_camel_case_types, reason = "the contract's spelling")]
+#[expect(missing_docs, reason = "documented in source.did")]
+pub enum Fault {
+    empty,
+    garbage_blocks,
+    garbage_reply,
+    reject,
+    unasked_page,
+}
+
+/// How the source answers; see `tests/canisters/source/source.did`.
+#[derive(CandidType, Deserialize, Clone, Debug)]
+#[expect(missing_docs, reason = "documented in source.did")]
+pub struct SourceOptions {
+    pub page_bytes: u32,
+    pub reply_bytes: u32,
+    pub reply_blocks: u32,
+    pub delay_rounds: u32,
+    pub fault: Option<Fault>,
+    pub fault_calls: u32,
+}
+
+impl Default for SourceOptions {
+    /// As the IC's own integration answers.
+    fn default() -> Self {
+        Self {
+            page_bytes: 2_000_000,
+            reply_bytes: 1_992_000,
+            reply_blocks: 100,
+            delay_rounds: 0,
+            fault: None,
+            fault_calls: 0,
+        }
+    }
+}
+
+/// How often the source was asked.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// Initial requests.
+    pub initial: u64,
+    /// Requests for further pages of a large block.
+    pub follow_up: u64,
+    /// Calls under way at once, at most.
+    pub at_once_max: u32,
+}
+
+/// The source canister.
+pub struct Source {
+    canister: Principal,
+}
+
+impl Setup {
+    /// A canister that pulls from a source canister of the same instance, and the source.
+    pub fn pulling(network: InitNetwork) -> (Self, Source) {
+        let pic = instance();
+        let source = pic.create_canister();
+        pic.add_cycles(source, CYCLES);
+        pic.install_canister(source, artifacts::source_wasm(), Vec::new(), None);
+        let config = InitConfig {
+            network: Some(network),
+            blocks_source: Some(source),
+            pull: Some(Flag::Enabled),
+            // For reading the feed state; nothing is pushed.
+            adapters: Some(vec![adapter_principal()]),
+            budgets: Some(GENEROUS),
+            ..InitConfig::default()
+        };
+        (Self::in_instance(pic, config), Source { canister: source })
+    }
+}
+
+impl Source {
+    /// Gives the source blocks to serve.
+    pub fn load<'a>(&self, setup: &Setup, blocks: impl IntoIterator<Item = &'a Block>) {
+        let mut message: Vec<ByteBuf> = Vec::new();
+        let mut bytes = 0;
+        for block in blocks {
+            let block = ByteBuf::from(serialize(block));
+            if bytes + block.len() > LOAD_BYTES && !message.is_empty() {
+                self.load_message(setup, std::mem::take(&mut message));
+                bytes = 0;
+            }
+            bytes += block.len();
+            message.push(block);
+        }
+        self.load_message(setup, message);
+    }
+
+    fn load_message(&self, setup: &Setup, blocks: Vec<ByteBuf>) {
+        let _: u64 = self.call(&setup.pic, "load", blocks);
+    }
+
+    /// Changes how the source answers.
+    pub fn set_options(&self, setup: &Setup, options: &SourceOptions) {
+        let payload = encode_one(options).expect("plain data encodes");
+        setup
+            .pic
+            .update_call(
+                self.canister,
+                Principal::anonymous(),
+                "set_options",
+                payload,
+            )
+            .unwrap_or_else(|reject| panic!("set_options is rejected: {reject}"));
+    }
+
+    /// How often the source was asked.
+    pub fn calls(&self, setup: &Setup) -> Calls {
+        let reply = setup
+            .pic
+            .query_call(
+                self.canister,
+                Principal::anonymous(),
+                "calls",
+                candid::encode_args(()).expect("nothing encodes"),
+            )
+            .unwrap_or_else(|reject| panic!("calls is rejected: {reject}"));
+        decode_one(&reply).expect("the source's own type")
+    }
+
+    fn call<R: CandidType + serde::de::DeserializeOwned>(
+        &self,
+        pic: &PocketIc,
+        method: &str,
+        argument: impl CandidType,
+    ) -> R {
+        let payload = encode_one(argument).expect("plain data encodes");
+        let reply = pic
+            .update_call(self.canister, Principal::anonymous(), method, payload)
+            .unwrap_or_else(|reject| panic!("{method} is rejected: {reject}"));
+        decode_one(&reply).expect("the source's own type")
+    }
+}

@@ -619,7 +619,7 @@ fn snapshots_bring_back_code_and_memories() {
         .manage("list_canister_snapshots", &record(id))
         .expect("listed");
     let listed: Vec<Snapshot> = candid::decode_one(&reply).expect("decodes");
-    assert_eq!(listed, [taken.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&taken));
     let delete = DeleteCanisterSnapshotArgs {
         canister_id: id,
         snapshot_id: taken.id,

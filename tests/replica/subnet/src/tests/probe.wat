@@ -121,7 +121,9 @@
     (call $call_append
       (i32.add (local.get $rest) (i32.const 8))
       (i32.sub (i32.add (i32.const 16384) (call $arg_size)) (i32.add (local.get $rest) (i32.const 8))))
-    (call $call_cycles (i64.const 0) (i64.load (local.get $rest))))
+    ;; Queries may not send cycles, not even none.
+    (if (i64.ne (i64.load (local.get $rest)) (i64.const 0))
+      (then (call $call_cycles (i64.const 0) (i64.load (local.get $rest))))))
   (func $send (if (call $perform) (then (call $boom))))
 
   (func (export "canister_update call") (call $start_call (i32.const 0) (i32.const 1)) (call $send))

@@ -70,17 +70,28 @@ impl Optimizer {
     /// # Errors
     /// When `wasm-opt` refuses the module or the files cannot be written.
     pub fn optimise(&self, module: &[u8], folder: &Path) -> Result<Vec<u8>> {
-        let input = folder.join(format!("unoptimised.{}.tmp", std::process::id()));
-        let output = folder.join(format!("optimised.{}.tmp", std::process::id()));
-        fs::write(&input, module).with_context(|| format!("cannot write {}", input.display()))?;
-        process::output(
-            self.command()
-                .args(OPTIONS)
-                .arg(&input)
-                .arg("-o")
-                .arg(&output),
-        )?;
-        fs::read(&output).with_context(|| format!("cannot read {}", output.display()))
+        // Named after the process, because two builds may run at a time.
+        let draft = |name: &str| folder.join(format!("{name}.{}.tmp", std::process::id()));
+        let (input, output) = (draft("unoptimised"), draft("optimised"));
+        let optimised = fs::write(&input, module)
+            .with_context(|| format!("cannot write {}", input.display()))
+            .and_then(|()| {
+                process::output(
+                    self.command()
+                        .args(OPTIONS)
+                        .arg(&input)
+                        .arg("-o")
+                        .arg(&output),
+                )
+            })
+            .and_then(|_| {
+                fs::read(&output).with_context(|| format!("cannot read {}", output.display()))
+            });
+        for path in [input, output] {
+            // Whatever is left is a draft nobody reads; the result is what counts.
+            let _ = fs::remove_file(path);
+        }
+        optimised
     }
 
     fn command(&self) -> Command {

@@ -1,8 +1,8 @@
 //! Flags and environment variables.
 //!
 //! Every setting has one name in three spellings: `--replica-url`, `MILLRACE_REPLICA_URL`, and
-//! `replica_url` in the file. Flags win over variables, variables over the file, the file over
-//! defaults.
+//! `replica_url` in the file; only `--once` and `--follow` have no variable. Flags win over
+//! variables, variables over the file, the file over defaults.
 
 use std::path::PathBuf;
 
@@ -18,9 +18,9 @@ use crate::exit::Exit;
     version,
     about = "Feeds Bitcoin blocks to a Millrace canister",
     long_about = "Feeds Bitcoin blocks to a Millrace canister on the Internet Computer, a dfx or \
-                  icp network, PocketIC or the project's local replica.\n\nEvery setting can be a \
-                  flag, an environment variable (MILLRACE_…) or a key of a TOML file; flags win \
-                  over variables, variables over the file, the file over defaults. See \
+                  icp network, PocketIC or the project's local replica.\n\nSettings are flags, \
+                  environment variables (MILLRACE_…) or keys of a TOML file; flags win over \
+                  variables, variables over the file, the file over defaults. See \
                   adapter.example.toml.",
     after_help = Exit::HELP,
     arg_required_else_help = true,

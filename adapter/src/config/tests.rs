@@ -1,1 +1,152 @@
-//! Tests.
+//! Precedence of settings, and errors for wrong ones.
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::{Cli, Command, RunArgs};
+
+const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
+
+fn run_args(flags: &[&str]) -> RunArgs {
+    let arguments = ["adapter", "run"].iter().chain(flags);
+    match Cli::try_parse_from(arguments).expect("valid flags").command {
+        Command::Run(args) => args,
+        Command::Status(_) => panic!("`run` was given"),
+    }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), text).expect("writable");
+    file
+}
+
+fn settings_of(text: &str, flags: &[&str]) -> Result<RunSettings, ConfigError> {
+    let file = file(text);
+    let path = file.path().display().to_string();
+    let mut all = vec!["--config", &path];
+    all.extend(flags);
+    let args = run_args(&all);
+    run_settings(args.shared, &args.run)
+}
+
+/// What every run needs.
+fn with_needed(text: &str) -> String {
+    format!("canister = \"{CANISTER}\"\nblocks = \"from-file\"\n{text}")
+}
+
+#[test]
+fn the_example_parses_and_names_every_key() {
+    let text = include_str!("../../adapter.example.toml");
+    let settings = settings_of(text, &[]).expect("the example is valid");
+    assert_eq!(settings.blocks, Path::new("/var/lib/bitcoind/blocks"));
+    assert_eq!(settings.until, Until::Stopped);
+    assert_eq!(settings.give_up_after, None);
+    let table: toml::Table = text.parse().expect("TOML");
+    for key in KEYS {
+        assert!(table.contains_key(key), "the example lacks {key}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    // (file, flags, network, pushes_max, once, give up after seconds)
+    let cases: [(&str, &[&str], Network, u32, bool, Option<u64>); 7] = [
+        ("", &[], Network::Mainnet, 4, false, None),
+        ("network = \"signet\"", &[], Network::Signet, 4, false, None),
+        (
+            "network = \"signet\"\npushes_max = 2",
+            &["--network", "regtest"],
+            Network::Regtest,
+            2,
+            false,
+            None,
+        ),
+        (
+            "pushes_max = 2",
+            &["--pushes-max", "7"],
+            Network::Mainnet,
+            7,
+            false,
+            None,
+        ),
+        ("once = true", &[], Network::Mainnet, 4, true, Some(120)),
+        (
+            "once = true",
+            &["--follow"],
+            Network::Mainnet,
+            4,
+            false,
+            None,
+        ),
+        (
+            "give_up_after = 9",
+            &["--until-synced", "--give-up-after", "0"],
+            Network::Mainnet,
+            4,
+            true,
+            None,
+        ),
+    ];
+    for (text, flags, network, pushes_max, once, seconds) in cases {
+        let settings = settings_of(&with_needed(text), flags).expect(text);
+        assert_eq!(settings.shared.network, network, "{text} {flags:?}");
+        assert_eq!(settings.pushes_max, pushes_max, "{text} {flags:?}");
+        assert_eq!(settings.until == Until::Synced, once, "{text} {flags:?}");
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(settings.give_up_after, expected, "{text} {flags:?}");
+    }
+}
+
+#[test]
+fn wrong_settings_are_errors_that_say_what_to_do() {
+    let needed = with_needed("");
+    let cases: [(String, &[&str], &str); 11] = [
+        (String::new(), &[], "MILLRACE_CANISTER"),
+        (format!("canister = \"{CANISTER}\""), &[], "--blocks"),
+        (
+            with_needed("replica-url = \"x\""),
+            &[],
+            "did you mean `replica_url`?",
+        ),
+        (
+            with_needed("zzz = 1"),
+            &[],
+            "known keys are network, blocks",
+        ),
+        (with_needed("pushes_max = \"many\""), &[], "pushes_max"),
+        (with_needed("network = \"dogecoin\""), &[], "dogecoin"),
+        (with_needed("canister"), &[], "is wrong"),
+        (
+            needed.clone(),
+            &["--pushes-max", "17"],
+            "pushes_max is 17, it must be 1 to 16",
+        ),
+        (
+            needed.clone(),
+            &["--message-bytes-max", "9"],
+            "message_bytes_max is 9",
+        ),
+        (
+            needed.clone(),
+            &["--canister", "nonsense"],
+            "\"nonsense\" is no principal",
+        ),
+        (
+            needed,
+            &["--replica-url", "localhost:4943"],
+            "neither http nor https",
+        ),
+    ];
+    for (text, flags, expected) in cases {
+        let error = settings_of(&text, flags).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_configuration_that_was_named_must_exist() {
+    let args = run_args(&["--config", "/nonexistent/adapter.toml"]);
+    let error = run_settings(args.shared, &args.run).expect_err("no such file");
+    assert!(error.to_string().contains("/nonexistent/adapter.toml"));
+}

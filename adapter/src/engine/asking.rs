@@ -25,6 +25,13 @@ pub(super) struct Question {
     is_search: bool,
 }
 
+impl Question {
+    fn height_of(&self, hash: BlockHash) -> Option<Height> {
+        let position = self.hashes.iter().position(|asked| *asked == hash)?;
+        self.heights.get(position).copied()
+    }
+}
+
 impl Engine {
     /// Asks, if it is time to.
     pub(super) fn ask(&mut self, now: Now) {
@@ -104,22 +111,24 @@ impl Engine {
         self.view = Some(view);
         let changed = self.headers.require(anchor.hash);
         self.best_chain_changed(changed);
-        if common.height > self.best_common && self.headers.is_on_best_chain(common.hash) {
-            self.best_common = common.height;
+        // The locator's own height: a queued block may not have one at the canister yet.
+        let height = question.height_of(common.hash);
+        if let Some(height) = height.filter(|height| *height > self.best_common) {
+            self.best_common = height;
             self.setbacks.succeed();
         }
         let is_current = self.hashes_of(&question.heights) == question.hashes
             && question.is_search == self.search.is_some();
-        if self.is_indexed && is_current {
+        if let Some(height) = height.filter(|_| self.is_indexed && is_current) {
             if question.is_search {
-                self.on_search_answer(&question, common.height);
+                self.on_search_answer(&question, height);
             } else {
-                self.compare(now, &question, common.height);
+                self.compare(now, &question, height);
             }
         } else if self.search.is_some() {
             self.locate(now);
         }
-        self.settle(common);
+        self.settle(common.hash);
         self.ask_at = now.elapsed.saturating_add(self.poll_interval());
     }
 
@@ -208,14 +217,14 @@ impl Engine {
     }
 
     /// Finishes, if this is to end and everything is connected.
-    fn settle(&mut self, common: BlockRef) {
+    fn settle(&mut self, common: BlockHash) {
         let Some(view) = &self.view else { return };
         let tip = self.best_tip();
         let is_pushed = self.is_indexed
             && self.search.is_none()
             && self.in_flight.is_empty()
             && self.rewind.is_none()
-            && common == tip;
+            && common == tip.hash;
         if !is_pushed {
             self.settled_answers = 0;
             return;

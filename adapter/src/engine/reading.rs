@@ -34,6 +34,12 @@ impl ReadAhead {
         &self.blocks
     }
 
+    /// Returns the bytes of the blocks at hand.
+    #[cfg(test)]
+    pub const fn bytes_held(&self) -> u64 {
+        self.bytes
+    }
+
     /// Returns whether blocks are on their way.
     pub fn is_reading(&self) -> bool {
         !self.requested.is_empty()

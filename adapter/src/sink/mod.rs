@@ -5,6 +5,9 @@ mod classify;
 mod convert;
 pub mod identity;
 
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 
 use bitcoin::BlockHash;

@@ -1,0 +1,190 @@
+//! The built binary with wrong input: a clear message and the documented exit code.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
+
+/// Runs the adapter in an empty directory, without the variables of whoever runs the tests.
+fn adapter(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_adapter"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MILLRACE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(directory)
+        .output()
+        .expect("the binary starts")
+}
+
+/// Runs the adapter and checks its exit code and message.
+fn assert_fails(arguments: &[&str], variables: &[(&str, &str)], code: i32, expected: &str) {
+    let directory = TempDir::new().expect("a temporary directory");
+    assert_fails_in(directory.path(), arguments, variables, code, expected);
+}
+
+fn assert_fails_in(
+    directory: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    code: i32,
+    expected: &str,
+) {
+    let output = adapter(directory, arguments, variables);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    assert!(message.contains(expected), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{arguments:?}: {message}");
+}
+
+/// A URL at which nobody listens.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("bound"))
+}
+
+#[test]
+fn wrong_arguments_and_settings_exit_with_2() {
+    let run = |flags: &[&'static str]| {
+        [&["run", "--canister", CANISTER, "--blocks", "x"], flags].concat()
+    };
+    assert_fails(&["walk"], &[], 2, "walk");
+    assert_fails(&run(&["--speed"]), &[], 2, "--speed");
+    assert_fails(&run(&["--once", "--follow"]), &[], 2, "cannot be used with");
+    assert_fails(&run(&["--network", "dogecoin"]), &[], 2, "dogecoin");
+    assert_fails(&run(&["--config", "no.toml"]), &[], 2, "no.toml");
+    assert_fails(&run(&["--log-level", "a=b=c"]), &[], 2, "log level");
+    assert_fails(&run(&["--identity-pem", "no.pem"]), &[], 2, "no.pem");
+    assert_fails(&["run", "--blocks", "x"], &[], 2, "--canister");
+    assert_fails(&["status"], &[], 2, "MILLRACE_CANISTER");
+    let mainnet = run(&[
+        "--replica-url",
+        "https://icp-api.io",
+        "--fetch-root-key=true",
+    ]);
+    assert_fails(&mainnet, &[], 2, "icp-api.io");
+}
+
+#[test]
+fn an_identity_that_is_no_key_exits_with_2_and_is_not_shown() {
+    let secret = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    let directory = TempDir::new().expect("a temporary directory");
+    let output = adapter(
+        directory.path(),
+        &["status", "--canister", CANISTER],
+        &[("MILLRACE_IDENTITY_PEM", secret)],
+    );
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("MILLRACE_IDENTITY_PEM is no private key"),
+        "{message}"
+    );
+    assert!(!message.contains("c2VjcmV0"), "{message}");
+}
+
+#[test]
+fn variables_lose_to_flags_and_win_over_the_file() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let file = format!("canister = \"{CANISTER}\"\nblocks = \"from-file\"\n");
+    fs::write(directory.path().join("adapter.toml"), file).expect("writable");
+    let url = nobody();
+    let base = ["run", "--once", "--replica-url", &url];
+    let variable = [("MILLRACE_BLOCKS", "from-variable")];
+    let check = |flags: &[&str], variables: &[(&str, &str)], expected: &str| {
+        let arguments = [&base, flags].concat();
+        assert_fails_in(directory.path(), &arguments, variables, 3, expected);
+    };
+    check(&[], &[], "cannot open from-file");
+    check(&[], &variable, "cannot open from-variable");
+    check(
+        &["--blocks", "from-flag"],
+        &variable,
+        "cannot open from-flag",
+    );
+}
+
+#[test]
+fn an_unknown_key_in_the_default_file_exits_with_2_and_names_the_right_one() {
+    let directory = TempDir::new().expect("a temporary directory");
+    fs::write(directory.path().join("adapter.toml"), "canistr = \"x\"\n").expect("writable");
+    assert_fails_in(
+        directory.path(),
+        &["status"],
+        &[],
+        2,
+        "did you mean `canister`?",
+    );
+}
+
+#[test]
+fn an_unusable_source_exits_with_3() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let url = nobody();
+    let cases: [(&str, Option<&[u8]>, &str); 3] = [
+        ("missing.dat", None, "cannot open missing.dat"),
+        ("noise.dat", Some(&[9; 4_000]), "holds no mainnet block"),
+        (".", None, "no blk*.dat file"),
+    ];
+    for (blocks, content, expected) in cases {
+        if let Some(content) = content {
+            fs::write(directory.path().join(blocks), content).expect("writable");
+        }
+        let arguments = [
+            "run",
+            "--once",
+            "--canister",
+            CANISTER,
+            "--blocks",
+            blocks,
+            "--replica-url",
+            &url,
+        ];
+        assert_fails_in(directory.path(), &arguments, &[], 3, expected);
+    }
+}
+
+#[test]
+fn an_unreachable_replica_exits_with_6() {
+    let blocks = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/blocktools/1M.dat")
+        .display()
+        .to_string();
+    let url = nobody();
+    let shared = [
+        "--canister",
+        CANISTER,
+        "--blocks",
+        &blocks,
+        "--replica-url",
+        &url,
+    ];
+    let run = [&["run", "--once", "--give-up-after", "1"][..], &shared].concat();
+    assert_fails(&run, &[], 6, "gave up");
+    let status = [&["status"][..], &shared].concat();
+    assert_fails(&status, &[], 6, &format!("cannot reach {url}"));
+}
+
+#[test]
+fn help_documents_exit_codes_and_variables() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let output = adapter(directory.path(), &["run", "--help"], &[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0));
+    for expected in [
+        "Exit codes:",
+        "MILLRACE_REPLICA_URL",
+        "--once",
+        "--until-synced",
+    ] {
+        assert!(text.contains(expected), "{expected} is missing: {text}");
+    }
+}

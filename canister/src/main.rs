@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_candid::{
-    BlockPart, BlockchainInfo, CanisterArg, Config, FeedStateArgs, FeedStateResult, GetBalanceArgs,
+    BlockPart, BlockchainInfo, Config, FeedStateArgs, FeedStateResult, GetBalanceArgs,
     GetBalanceResult, GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult,
     HttpRequest, HttpResponse, PushBlocksResult, SetConfigRequest,
 };
@@ -50,41 +50,29 @@ fn watch() {
     ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000);
 }
 
-// The macro wants a decoded argument for the exported interface; the bytes are decoded here with
-// this canister's leniency and texts.
-fn raw_argument(bytes: Vec<u8>) -> RawArgument {
-    RawArgument(bytes)
+/// Installs. Exported by hand: the macro would decode the argument itself, which must be absent,
+/// `null` or a `canister_arg`, with this canister's texts.
+#[unsafe(export_name = "canister_init")]
+extern "C" fn init() {
+    ic_cdk::futures::internals::in_executor_context(|| {
+        let config = or_trap(lifecycle::init_config(&ic_cdk::api::msg_arg_data()));
+        let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
+        APP.set(Some(app));
+        watch();
+    });
 }
 
-/// An argument of `init` or `post_upgrade` as it came; in the interface, a `canister_arg`.
-struct RawArgument(Vec<u8>);
-
-impl candid::CandidType for RawArgument {
-    fn _ty() -> candid::types::Type {
-        CanisterArg::ty()
-    }
-
-    fn idl_serialize<S: candid::types::Serializer>(&self, serializer: S) -> Result<(), S::Error> {
-        serializer.serialize_blob(&self.0)
-    }
-}
-
-#[ic_cdk::init(decode_with = "raw_argument")]
-fn init(argument: RawArgument) {
-    let config = or_trap(lifecycle::init_config(&argument.0));
-    let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
-    APP.set(Some(app));
-    watch();
-}
-
-#[ic_cdk::post_upgrade(decode_with = "raw_argument")]
-fn post_upgrade(argument: RawArgument) {
-    let change = or_trap(lifecycle::upgrade_config(&argument.0));
-    or_trap(layout::check(&DefaultMemoryImpl::default()));
-    if let Some(change) = change {
-        with(|app| or_trap(app.set_config(change)));
-    }
-    watch();
+/// Upgrades: reads the header page, and opens the rest only to change the configuration.
+#[unsafe(export_name = "canister_post_upgrade")]
+extern "C" fn post_upgrade() {
+    ic_cdk::futures::internals::in_executor_context(|| {
+        let change = or_trap(lifecycle::upgrade_config(&ic_cdk::api::msg_arg_data()));
+        or_trap(layout::check(&DefaultMemoryImpl::default()));
+        if let Some(change) = change {
+            with(|app| or_trap(app.set_config(change)));
+        }
+        watch();
+    });
 }
 
 #[ic_cdk::heartbeat]
@@ -194,6 +182,13 @@ mod tests {
     use candid_parser::utils::{CandidSource, service_equal};
 
     use super::*;
+
+    /// Declares the argument that `init` reads from raw bytes.
+    #[candid::candid_method(init)]
+    #[expect(dead_code, reason = "only its signature matters")]
+    fn init_argument(argument: millrace_candid::CanisterArg) {
+        drop(argument);
+    }
 
     candid::export_service!();
 

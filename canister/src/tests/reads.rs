@@ -74,15 +74,15 @@ fn min_confirmations_reads_at_an_ancestor() {
     };
     let count = |min| balance(Some(min)).unwrap().utxo_count;
     assert_eq!(
-        (count(0), count(1), count(2), count(145)),
-        (200, 200, 199, 56)
+        (count(0), count(1), count(2), count(144)),
+        (200, 200, 199, 57)
     );
-    let error = balance(Some(146)).unwrap_err();
+    let error = balance(Some(145)).unwrap_err();
     assert_eq!(
         error,
         ReadError::MinConfirmationsTooLarge {
-            given: 146,
-            max: 145
+            given: 145,
+            max: 144
         }
     );
     let mut args = utxos(owner.clone());
@@ -139,7 +139,7 @@ fn every_bad_owner_tip_page_and_limit_is_a_typed_error() {
             bad,
             ReadError::UnknownTip {
                 hash: ByteBuf::from(hash),
-                min_height: 56
+                min_height: 57
             }
         );
     }

@@ -45,7 +45,10 @@ async fn a_signed_update_a_query_and_a_read_state_are_verified() {
         .read_state_canister_module_hash(deployed.canister)
         .await
         .expect("certified");
-    assert_eq!(hash, Sha256::digest(artifacts::millrace_wasm()).as_slice());
+    assert_eq!(
+        hash,
+        Sha256::digest(artifacts::millrace_archive()).as_slice()
+    );
     let controllers = adapter
         .read_state_canister_controllers(deployed.canister)
         .await

@@ -69,7 +69,7 @@ async fn a_signed_update_a_query_and_a_read_state_are_verified() {
             height: 1,
             tip: hex::encode(tip.to_byte_array()),
             controllers: vec![principal(DEVELOPER).to_text()],
-            module_hash: hex::encode(Sha256::digest(artifacts::millrace_wasm())),
+            module_hash: hex::encode(Sha256::digest(artifacts::millrace_archive())),
             candid: BTC_DID.to_owned(),
         }
     );

@@ -5,6 +5,7 @@ use candid::Principal;
 use millrace_candid::{Chain, Flag, InitConfig, InitNetwork, Network as OfficialNetwork};
 use millrace_tests::artifacts;
 use millrace_tests::setup::{Setup, adapter_principal, controller_principal, hash_of, instance};
+use sha2::{Digest, Sha256};
 
 #[test]
 fn without_arguments_the_official_canisters_defaults_hold() {
@@ -26,7 +27,7 @@ fn an_empty_install_argument_is_the_default_configuration() {
     let pic = instance();
     let canister = pic.create_canister();
     let argument = candid::encode_args(()).expect("nothing encodes");
-    pic.install_canister(canister, artifacts::millrace_wasm(), argument, None);
+    pic.install_canister(canister, artifacts::millrace_archive(), argument, None);
     let reply = pic
         .query_call(
             canister,
@@ -109,6 +110,20 @@ fn a_small_health_page_answers() {
     assert_eq!(setup.http_get("/health").status_code, 200);
 }
 
+/// The plain module is larger than one ingress message: it is uploaded in chunks.
+#[test]
+fn the_plain_module_installs_in_chunks() {
+    let pic = instance();
+    let canister = pic.create_canister();
+    let argument = candid::encode_args(()).expect("nothing encodes");
+    pic.install_canister(canister, artifacts::millrace_wasm(), argument, None);
+    let status = pic
+        .canister_status(canister, None)
+        .expect("its controller asks");
+    let hash = Sha256::digest(artifacts::millrace_wasm());
+    assert_eq!(status.module_hash, Some(hash.to_vec()));
+}
+
 #[test]
 fn only_controllers_upgrade() {
     let setup = Setup::regtest();
@@ -116,7 +131,7 @@ fn only_controllers_upgrade() {
         .pic
         .upgrade_canister(
             setup.canister,
-            artifacts::millrace_wasm(),
+            artifacts::millrace_archive(),
             Vec::new(),
             Some(adapter_principal()),
         )

@@ -67,7 +67,7 @@ impl Deployed {
         deployment::install(
             &agent,
             canister,
-            &artifacts::millrace_wasm(),
+            &artifacts::millrace_archive(),
             CanisterInstallMode::Install,
             &argument,
         )

@@ -110,7 +110,7 @@ fn the_wrong_argument_variant_is_refused_and_changes_nothing() {
         .pic
         .reinstall_canister(
             setup.canister,
-            millrace_tests::artifacts::millrace_wasm(),
+            millrace_tests::artifacts::millrace_archive(),
             encode(CanisterArg::Upgrade(None)),
             Some(setup.controller),
         )

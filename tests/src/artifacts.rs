@@ -33,14 +33,19 @@ fn fixture(name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(name)
 }
 
-/// The canister's module.
+/// The canister's module, plain.
 pub fn millrace_wasm() -> Vec<u8> {
-    wasm("millrace")
+    wasm("millrace.wasm")
+}
+
+/// The canister's module compressed, as it is installed: it fits into one ingress message.
+pub fn millrace_archive() -> Vec<u8> {
+    wasm("millrace.wasm.gz")
 }
 
 /// The module of the canister that serves blocks to a pulling canister.
 pub fn source_wasm() -> Vec<u8> {
-    wasm("millrace-source-canister")
+    wasm("millrace-source-canister.wasm.gz")
 }
 
 fn wasm(name: &str) -> Vec<u8> {
@@ -48,7 +53,7 @@ fn wasm(name: &str) -> Vec<u8> {
         Some(folder) => repository().join(folder),
         None => repository().join("target/wasm"),
     };
-    let path = folder.join(name).with_extension("wasm");
+    let path = folder.join(name);
     std::fs::read(&path).unwrap_or_else(|error| {
         panic!(
             "cannot read {}: {error}; run `cargo xtask wasm` to build it, or name its folder in {WASM_DIR}",

@@ -102,7 +102,7 @@ impl Setup {
         let argument = encode(CanisterArg::Init(config));
         pic.install_canister(
             canister,
-            artifacts::millrace_wasm(),
+            artifacts::millrace_archive(),
             argument,
             Some(controller),
         );
@@ -158,7 +158,7 @@ impl Setup {
     pub fn upgrade(&self, argument: Vec<u8>) -> Result<(), RejectResponse> {
         self.pic.upgrade_canister(
             self.canister,
-            artifacts::millrace_wasm(),
+            artifacts::millrace_archive(),
             argument,
             Some(self.controller),
         )
@@ -171,7 +171,7 @@ impl Setup {
     pub fn reinstall(&self, config: InitConfig) -> Result<(), RejectResponse> {
         self.pic.reinstall_canister(
             self.canister,
-            artifacts::millrace_wasm(),
+            artifacts::millrace_archive(),
             encode(CanisterArg::Init(config)),
             Some(self.controller),
         )

@@ -6,7 +6,7 @@ use crate::message::{ManagementCall, Origin, QueuedIngress};
 use crate::outcome::trapped;
 use crate::routing::named_canister;
 use crate::run::{Env, Round, Run, Scene, message_facts, run_throw_away, vm_limits};
-use crate::subnet::{HistoryEntry, Subnet};
+use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 use crate::usage::MessageKind;
 use candid::Principal;
@@ -78,15 +78,6 @@ impl Subnet {
         ingress: Ingress,
     ) -> Result<(), UserError> {
         let limits = &self.rules.limits;
-        if self.state.history.len() as u64 >= limits.ingress_history_entries {
-            return Err(UserError::new(
-                ErrorCode::IngressHistoryFull,
-                format!(
-                    "the history holds {} messages already; retry later",
-                    limits.ingress_history_entries
-                ),
-            ));
-        }
         if ingress.payload.len() as u64 > limits.ingress_bytes {
             return Err(UserError::new(
                 ErrorCode::CanisterRejectedMessage,
@@ -108,13 +99,7 @@ impl Subnet {
             subnet: self.id(),
             state: IngressState::Received,
         };
-        self.state.history.insert(
-            id,
-            HistoryEntry {
-                status,
-                forget_ns: u64::MAX,
-            },
-        );
+        self.state.history.insert(id, status, &self.rules.limits)?;
         self.state.pool.push_back(ingress);
         Ok(())
     }
@@ -337,13 +322,6 @@ impl Subnet {
         for id in expired {
             self.set_ingress_state(env, id, IngressState::Rejected(timed_out()));
         }
-    }
-
-    /// Forgets answers that nobody may want any more.
-    pub(crate) fn prune_ingress_history(&mut self, env: &Env) {
-        self.state
-            .history
-            .retain(|_, entry| entry.forget_ns >= env.time_ns);
     }
 }
 

@@ -12,6 +12,7 @@ mod execute;
 mod fees;
 mod history;
 mod ingress;
+mod ingress_history;
 mod limits;
 mod log;
 mod management;

@@ -31,6 +31,15 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Returns these limits without rate limits, as PocketIC's `canister_execution_rate_limiting: Disabled`.
+    #[must_use]
+    pub fn without_rate_limits(self) -> Self {
+        Self {
+            application: self.application.without_rate_limits(),
+            system: self.system.without_rate_limits(),
+        }
+    }
+
     /// Returns the limits of a subnet of this type; benchmarking lifts the instruction limits.
     #[must_use]
     pub fn of(&self, subnet_type: SubnetType, instructions: InstructionConfig) -> SubnetLimits {
@@ -132,6 +141,8 @@ pub struct SubnetLimits {
     pub ingress_round_bytes: u64,
     /// Messages whose status is kept.
     pub ingress_history_entries: u64,
+    /// Bytes of answers that are kept; older answers read as done.
+    pub ingress_history_bytes: u64,
     /// Largest request payload to another subnet, and largest replicated reply.
     pub inter_canister_bytes: u64,
     /// Largest request payload on the same subnet.
@@ -222,6 +233,7 @@ impl SubnetLimits {
             ingress_round_messages: 1_000,
             ingress_round_bytes: 4 * MIB,
             ingress_history_entries: 100_000,
+            ingress_history_bytes: 256 * MIB,
             inter_canister_bytes: 2 * MIB,
             local_call_bytes: 10 * MIB,
             query_reply_bytes: 3 * MIB,
@@ -260,6 +272,16 @@ impl SubnetLimits {
             install_rate_instructions: UNLIMITED,
             ingress_bytes: 3 * MIB + 512 * KIB,
             ..Self::application()
+        }
+    }
+
+    /// Returns these limits without the rates at which one canister may write and install code.
+    #[must_use]
+    pub fn without_rate_limits(self) -> Self {
+        Self {
+            heap_delta_rate: UNLIMITED,
+            install_rate_instructions: UNLIMITED,
+            ..self
         }
     }
 

@@ -230,7 +230,7 @@ impl Network {
     pub fn ingress_status(&self, id: &MessageId) -> Option<&IngressStatus> {
         self.subnets
             .values()
-            .find_map(|subnet| Some(&subnet.state.history.get(id)?.status))
+            .find_map(|subnet| subnet.state.history.get(id))
     }
 
     /// Executes rounds until the message is answered, and returns the answer.

@@ -67,7 +67,7 @@ impl Subnet {
         self.inner_round(env);
         self.pay_debits();
         self.process_stopping_canisters(env);
-        self.prune_ingress_history(env);
+        self.state.history.prune(env.time_ns);
         self.charge_for_resources(env);
         self.finish_round(is_checkpoint);
     }

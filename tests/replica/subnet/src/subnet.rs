@@ -3,7 +3,8 @@
 use crate::canister::Canister;
 use crate::error::{RejectCode, UserError};
 use crate::fees::Fees;
-use crate::ingress::{Ingress, IngressState, IngressStatus, MessageId};
+use crate::ingress::{Ingress, IngressState, MessageId};
+use crate::ingress_history::IngressHistory;
 use crate::limits::{LimitsConfig, SubnetLimits};
 use crate::management::Snapshot;
 use crate::message::{CanisterMessage, ManagementCall, Origin, Request, Response};
@@ -20,21 +21,13 @@ pub(crate) struct ConsensusResponse {
     pub(crate) result: Result<serde_bytes::ByteBuf, UserError>,
 }
 
-/// An entry of the ingress history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HistoryEntry {
-    pub(crate) status: IngressStatus,
-    /// When the entry may be forgotten.
-    pub(crate) forget_ns: u64,
-}
-
 /// What a subnet keeps besides canisters.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct SubnetState {
     pub(crate) round: u64,
     /// Accepted from users, not yet inducted.
     pub(crate) pool: VecDeque<Ingress>,
-    pub(crate) history: BTreeMap<MessageId, HistoryEntry>,
+    pub(crate) history: IngressHistory,
     pub(crate) management_queue: VecDeque<ManagementCall>,
     /// `raw_rand` calls, answered in the round after they came.
     pub(crate) random_calls: Vec<ManagementCall>,
@@ -206,14 +199,9 @@ impl Subnet {
 
     /// Records the progress of an ingress message; an answer stays for the history's time to live.
     pub(crate) fn set_ingress_state(&mut self, env: &Env, id: MessageId, state: IngressState) {
-        let ttl_ns = self.rules.limits.ingress_history_ttl_ns;
-        if let Some(entry) = self.state.history.get_mut(&id) {
-            let answered = matches!(state, IngressState::Replied(_) | IngressState::Rejected(_));
-            entry.status.state = state;
-            if answered {
-                entry.forget_ns = env.time_ns.saturating_add(ttl_ns);
-            }
-        }
+        self.state
+            .history
+            .set(id, state, env.time_ns, &self.rules.limits);
     }
 
     /// Returns 32 bytes of this subnet's reproducible randomness.

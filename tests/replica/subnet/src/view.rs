@@ -162,7 +162,7 @@ pub struct SubnetMetrics {
 /// A management call that waits for a response from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsensusCall {
-    /// Identifies the call in [`Network::answer_consensus_call`].
+    /// Identifies the call in [`crate::Network::answer_consensus_call`].
     pub callback: u64,
     /// Calling canister.
     pub sender: CanisterId,

@@ -1,8 +1,9 @@
-//! Edits the custom sections of a Wasm binary: drops what only debuggers read, adds IC metadata.
+//! Edits a Wasm binary around its code: drops custom sections only debuggers read and exports nobody
+//! can call, adds IC metadata.
 //!
 //! A binary is an 8-byte header and then sections, each an id byte, a LEB128 length and that many
-//! bytes (WebAssembly core specification 5.5). Only the framing is read: every other section is
-//! copied as it is.
+//! bytes (WebAssembly core specification 5.5). Only the framing and the export section are read: every
+//! other section is copied as it is.
 
 use anyhow::{Context, Result, bail};
 
@@ -11,10 +12,54 @@ mod tests;
 
 const HEADER: &[u8] = b"\0asm\x01\0\0\0";
 const CUSTOM_SECTION: u8 = 0;
+const EXPORT_SECTION: u8 = 7;
+const FUNCTION_EXPORT: u8 = 0;
 
 /// Metadata sections the IC serves to anybody start so.
 const PUBLIC: &str = "icp:public ";
 const PRIVATE: &str = "icp:private ";
+
+/// Functions the IC calls are exported under names that start so.
+const ENTRY_POINT: &str = "canister_";
+
+/// Returns `module` without exported functions the IC never calls, such as those of C libraries, so
+/// that an optimiser can remove what only they use.
+///
+/// # Errors
+/// When the bytes are not a well-framed Wasm binary.
+pub fn without_foreign_exports(module: &[u8]) -> Result<Vec<u8>> {
+    let mut result = HEADER.to_vec();
+    for section in sections(module)? {
+        if section.id == EXPORT_SECTION {
+            let payload =
+                canister_exports(section.payload).context("the export section is damaged")?;
+            push_section(&mut result, EXPORT_SECTION, &payload);
+        } else {
+            result.extend_from_slice(section.bytes);
+        }
+    }
+    Ok(result)
+}
+
+/// Returns the payload of an export section (core specification 5.5.10) with only entry points of the
+/// IC, memories, globals and tables.
+fn canister_exports(payload: &[u8]) -> Option<Vec<u8>> {
+    let (count, mut rest) = read_leb128(payload)?;
+    let mut kept = Vec::new();
+    let mut kept_count = 0;
+    for _ in 0..count {
+        let start = rest;
+        let name = section_name(rest)?;
+        let (length, tail) = read_leb128(rest)?;
+        let (kind, tail) = tail.get(length..)?.split_first()?;
+        (_, rest) = read_leb128(tail)?;
+        if *kind != FUNCTION_EXPORT || name.starts_with(ENTRY_POINT) {
+            kept.extend_from_slice(&start[..start.len() - rest.len()]);
+            kept_count += 1;
+        }
+    }
+    rest.is_empty().then(|| [leb128(kept_count), kept].concat())
+}
 
 /// Returns `module` with `public` as its only `icp:public` sections, and without every other custom
 /// section (names, debug information, tool chain notes). `icp:private` sections stay.
@@ -30,19 +75,23 @@ pub fn with_metadata(module: &[u8], public: &[(&str, &[u8])]) -> Result<Vec<u8>>
     }
     for (name, content) in public {
         let name = format!("{PUBLIC}{name}");
-        let mut payload = leb128(name.len());
-        payload.extend_from_slice(name.as_bytes());
-        payload.extend_from_slice(content);
-        result.push(CUSTOM_SECTION);
-        result.extend(leb128(payload.len()));
-        result.extend(payload);
+        let payload = [&leb128(name.len()), name.as_bytes(), content].concat();
+        push_section(&mut result, CUSTOM_SECTION, &payload);
     }
     Ok(result)
 }
 
+fn push_section(module: &mut Vec<u8>, id: u8, payload: &[u8]) {
+    module.push(id);
+    module.extend(leb128(payload.len()));
+    module.extend_from_slice(payload);
+}
+
 /// One section, whole, and its name when it is a custom section.
 struct Section<'a> {
+    id: u8,
     name: Option<&'a str>,
+    payload: &'a [u8],
     bytes: &'a [u8],
 }
 
@@ -65,12 +114,18 @@ fn sections(module: &[u8]) -> Result<Vec<Section<'_>>> {
         } else {
             None
         };
-        sections.push(Section { name, bytes });
+        sections.push(Section {
+            id: *id,
+            name,
+            payload,
+            bytes,
+        });
         rest = next;
     }
     Ok(sections)
 }
 
+/// Reads the name that begins a custom section or an export.
 fn section_name(payload: &[u8]) -> Option<&str> {
     let (length, rest) = read_leb128(payload)?;
     std::str::from_utf8(rest.get(..length)?).ok()

@@ -40,6 +40,43 @@ fn keeps_code_and_private_metadata_and_replaces_the_rest() {
     );
 }
 
+fn export(name: &str, kind: u8, index: u8) -> Vec<u8> {
+    [&leb128(name.len())[..], name.as_bytes(), &[kind, index]].concat()
+}
+
+#[test]
+fn drops_exported_functions_that_are_no_entry_points() {
+    let exports = |entries: &[Vec<u8>]| {
+        section(
+            EXPORT_SECTION,
+            &[leb128(entries.len()), entries.concat()].concat(),
+        )
+    };
+    let code = section(10, &[1; 130]);
+    let update = export("canister_update push_blocks", FUNCTION_EXPORT, 3);
+    let memory = export("memory", 2, 0);
+    let secp = export("rustsecp256k1_v0_10_0_context_create", FUNCTION_EXPORT, 9);
+    let main = export("main", FUNCTION_EXPORT, 1);
+    let input = module(&[
+        exports(&[memory.clone(), main, update.clone(), secp]),
+        code.clone(),
+    ]);
+    let expected = module(&[exports(&[memory, update]), code]);
+    assert_eq!(without_foreign_exports(&input).unwrap(), expected);
+}
+
+#[test]
+fn refuses_a_damaged_export_section() {
+    for payload in [&[1][..], &[1, 3, b'a'], &[1, 1, b'a', 0], &[0, 7]] {
+        let error =
+            without_foreign_exports(&module(&[section(EXPORT_SECTION, payload)])).unwrap_err();
+        assert!(
+            error.to_string().contains("export section"),
+            "{payload:?}: {error}"
+        );
+    }
+}
+
 #[test]
 fn is_idempotent() {
     let public: &[(&str, &[u8])] = &[("candid:service", &[b'a'; 5000])];

@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 use crate::{module, process};
 
 /// Part of the stamp: raised when the steps after compilation change.
-const PIPELINE: u32 = 1;
+const PIPELINE: u32 = 2;
 
 /// Builds canisters from the sources in one folder.
 pub struct Builder {
@@ -94,8 +94,9 @@ impl Builder {
         if let Some(optimiser) = reusable(&stamp, &inputs, &module, &archive) {
             return report(module, &archive, compiled.len(), optimiser, true);
         }
-        let (optimised, optimiser, is_optimised) = self.optimise(&compiled);
-        let optimised = optimised.as_deref().unwrap_or(&compiled);
+        let callable = module::without_foreign_exports(&compiled)?;
+        let (optimised, optimiser, is_optimised) = self.optimise(&callable);
+        let optimised = optimised.as_deref().unwrap_or(&callable);
         let public: Vec<_> = contract
             .iter()
             .map(|text| ("candid:service", text.as_slice()))

@@ -208,51 +208,10 @@ fn run_callback(
     response: Response,
     step: &mut Step,
 ) -> Option<UserError> {
-    let (entry, kind, payload, rejection) = match response.answer {
-        Answer::Reply(bytes) => {
-            let entry = vm::EntryPoint::ReplyCallback(call.on_reply);
-            (entry, MessageKind::ReplyCallback, bytes, None)
-        }
-        Answer::Reject { code, message } => {
-            let entry = vm::EntryPoint::RejectCallback(call.on_reject);
-            let rejection = vm::Rejection {
-                code: u32::from(code.number()),
-                message,
-            };
-            (
-                entry,
-                MessageKind::RejectCallback,
-                Vec::new(),
-                Some(rejection),
-            )
-        }
-    };
-    if matches!(
-        &entry,
-        vm::EntryPoint::ReplyCallback(callback) | vm::EntryPoint::RejectCallback(callback)
-            if callback.fun == NO_CALLBACK
-    ) {
-        return None;
-    }
+    let mut run = callback_run(scene, canister, call, context, response)?;
     let total = scene.rules.limits.message_instructions;
-    let mut message = message_facts(
-        &context.origin,
-        payload,
-        context.cycles,
-        context.responded,
-        context.instructions,
-    );
-    message.rejection = rejection;
-    message.cycles_refunded = vm::Cycles(response.refund);
-    let run = Run {
-        entry,
-        mode: vm::Mode::Replicated,
-        kind,
-        method: String::new(),
-        message: message.clone(),
-        limits: vm_limits(scene.rules, canister, total - total / CLEANUP_FRACTION),
-        certificate: None,
-    };
+    run.limits = vm_limits(scene.rules, canister, total - total / CLEANUP_FRACTION);
+    let mut message = run.message.clone();
     let trap = run_in_context(scene, canister, call.context, run, step).err()?;
     let Some(cleanup) = call.on_cleanup else {
         return Some(trap);
@@ -280,6 +239,60 @@ fn run_callback(
         trap.message, second.message
     );
     Some(UserError::new(trap.code, text))
+}
+
+/// Returns the run of the callback that an answer calls for; `None` when the canister wants none.
+fn callback_run(
+    scene: Scene<'_>,
+    canister: &Canister,
+    call: &PendingCall,
+    context: &CallContext,
+    response: Response,
+) -> Option<Run> {
+    let (callback, kind, payload, rejection) = match response.answer {
+        Answer::Reply(bytes) => (call.on_reply, MessageKind::ReplyCallback, bytes, None),
+        Answer::Reject { code, message } => {
+            let rejection = vm::Rejection {
+                code: u32::from(code.number()),
+                message,
+            };
+            (
+                call.on_reject,
+                MessageKind::RejectCallback,
+                Vec::new(),
+                Some(rejection),
+            )
+        }
+    };
+    if callback.fun == NO_CALLBACK {
+        return None;
+    }
+    let entry = match rejection {
+        None => vm::EntryPoint::ReplyCallback(callback),
+        Some(_) => vm::EntryPoint::RejectCallback(callback),
+    };
+    let mut message = message_facts(
+        &context.origin,
+        payload,
+        context.cycles,
+        context.responded,
+        context.instructions,
+    );
+    message.rejection = rejection;
+    message.cycles_refunded = vm::Cycles(response.refund);
+    Some(Run {
+        entry,
+        mode: vm::Mode::Replicated,
+        kind,
+        method: String::new(),
+        message,
+        limits: vm_limits(
+            scene.rules,
+            canister,
+            scene.rules.limits.message_instructions,
+        ),
+        certificate: None,
+    })
 }
 
 /// Runs code and takes over its effects, or returns the error of its trap.

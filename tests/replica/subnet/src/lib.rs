@@ -6,6 +6,7 @@
 
 mod admission;
 mod canister;
+mod consensus;
 mod contexts;
 mod error;
 mod execute;
@@ -31,6 +32,7 @@ mod topology;
 mod usage;
 mod view;
 
+pub use consensus::ConsensusCall;
 pub use error::{ErrorCode, NetworkError, RejectCode, UserError};
 pub use ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 pub use limits::{LimitsConfig, SubnetLimits};
@@ -40,7 +42,7 @@ pub use topology::{
     SubnetType, Topology, canister_id_from_number, canister_number, mainnet_home,
 };
 pub use usage::{MessageKind, UsageRecord, UsageRing};
-pub use view::{CanisterStatus, CanisterView, ConsensusCall, MetadataVisibility, SubnetMetrics};
+pub use view::{CanisterStatus, CanisterView, MetadataVisibility, SubnetMetrics};
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::subnet::Subnet;
 use crate::topology::{
     CanisterId, CanisterRange, SubnetId, SubnetKind, SubnetSpec, Topology, mainnet_home,
 };
-use crate::view::{CanisterView, ConsensusCall, SubnetMetrics};
+use crate::view::{CanisterView, SubnetMetrics};
 use candid::Principal;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -372,7 +372,7 @@ impl Network {
             .ok_or(NetworkError::CanisterNotFound(*id))
     }
 
-    fn subnet(&self, id: &SubnetId) -> Result<&Subnet, NetworkError> {
+    pub(crate) fn subnet(&self, id: &SubnetId) -> Result<&Subnet, NetworkError> {
         self.subnets
             .get(id)
             .ok_or(NetworkError::SubnetNotFound(*id))
@@ -460,43 +460,5 @@ impl Network {
             rounds_skipped_by_heap_delta: subnet.state.rounds_skipped_by_heap_delta,
             heap_delta_bytes: subnet.state.heap_delta,
         })
-    }
-
-    /// Returns the management calls of a subnet that wait for a response from outside.
-    ///
-    /// # Errors
-    /// [`NetworkError::SubnetNotFound`].
-    pub fn consensus_calls(&self, subnet: &SubnetId) -> Result<Vec<ConsensusCall>, NetworkError> {
-        let calls = &self.subnet(subnet)?.state.consensus_calls;
-        Ok(calls
-            .iter()
-            .map(|(&callback, call)| ConsensusCall {
-                callback,
-                sender: call.origin.caller(),
-                method: call.method.clone(),
-                payload: call.payload.clone(),
-            })
-            .collect())
-    }
-
-    /// Puts a response into the subnet's consensus queue, which the next round drains.
-    ///
-    /// # Errors
-    /// [`NetworkError::SubnetNotFound`], [`NetworkError::UnknownConsensusCall`].
-    pub fn answer_consensus_call(
-        &mut self,
-        subnet: &SubnetId,
-        callback: u64,
-        response: Result<Vec<u8>, UserError>,
-    ) -> Result<(), NetworkError> {
-        let subnet = self
-            .subnets
-            .get_mut(subnet)
-            .ok_or(NetworkError::SubnetNotFound(*subnet))?;
-        if !subnet.state.consensus_calls.contains_key(&callback) {
-            return Err(NetworkError::UnknownConsensusCall(callback));
-        }
-        subnet.push_consensus_response(callback, response);
-        Ok(())
     }
 }

@@ -10,13 +10,13 @@
 //! four threads (their budgets are kept apart, their executions happen one after the other).
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
-use crate::error::{RejectCode, UserError};
+use crate::error::RejectCode;
 use crate::execute::{Task, execute_input, execute_task};
 use crate::management::execute_management_call;
 use crate::message::{Answer, CanisterMessage, Response};
 use crate::outcome::Step;
 use crate::run::{Env, Round, Scene};
-use crate::subnet::{ConsensusResponse, Subnet};
+use crate::subnet::Subnet;
 use crate::topology::CanisterId;
 
 /// Threads whose instruction budgets are counted apart.
@@ -70,23 +70,6 @@ impl Subnet {
         self.state.history.prune(env.time_ns);
         self.charge_for_resources(env);
         self.finish_round(is_checkpoint);
-    }
-
-    /// Hands every answer from outside to the call that waits for it, whatever the limits.
-    fn drain_consensus_queue(&mut self, env: &Env) {
-        while let Some(ConsensusResponse { callback, result }) =
-            self.state.consensus_queue.pop_front()
-        {
-            let Some(call) = self.state.consensus_calls.remove(&callback) else {
-                tracing::warn!(
-                    callback,
-                    "an answer from outside has no call that waits for it"
-                );
-                continue;
-            };
-            let result = result.map(serde_bytes::ByteBuf::into_vec);
-            self.respond(env, &call.origin, result, call.cycles);
-        }
     }
 
     /// Returns the heap delta at which this round executes nothing: the closer the next checkpoint, the
@@ -338,18 +321,6 @@ impl Subnet {
         if is_checkpoint {
             self.state.heap_delta = 0;
         }
-    }
-
-    /// Puts an answer from outside into the consensus queue.
-    pub(crate) fn push_consensus_response(
-        &mut self,
-        callback: u64,
-        result: Result<Vec<u8>, UserError>,
-    ) {
-        let result = result.map(serde_bytes::ByteBuf::from);
-        self.state
-            .consensus_queue
-            .push_back(ConsensusResponse { callback, result });
     }
 }
 

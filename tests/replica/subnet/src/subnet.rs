@@ -1,6 +1,7 @@
 //! One subnet: canisters, queues and the messages that come in and go out between rounds.
 
 use crate::canister::Canister;
+use crate::consensus::ConsensusResponse;
 use crate::error::{RejectCode, UserError};
 use crate::fees::Fees;
 use crate::ingress::{Ingress, IngressState, MessageId};
@@ -13,13 +14,6 @@ use crate::topology::{CanisterId, SubnetId, SubnetSpec};
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
-
-/// An answer from outside to a management call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ConsensusResponse {
-    pub(crate) callback: u64,
-    pub(crate) result: Result<serde_bytes::ByteBuf, UserError>,
-}
 
 /// What a subnet keeps besides canisters.
 #[derive(Default, Serialize, Deserialize)]

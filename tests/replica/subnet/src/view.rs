@@ -3,7 +3,7 @@
 use crate::canister::{Canister, Status};
 use crate::error::NetworkError;
 use crate::subnet::Subnet;
-use crate::topology::{CanisterId, SubnetId};
+use crate::topology::SubnetId;
 use crate::usage::UsageRing;
 use candid::Principal;
 
@@ -157,17 +157,4 @@ pub struct SubnetMetrics {
     pub rounds_skipped_by_heap_delta: u64,
     /// Bytes dirtied since the last checkpoint.
     pub heap_delta_bytes: u64,
-}
-
-/// A management call that waits for a response from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConsensusCall {
-    /// Identifies the call in [`crate::Network::answer_consensus_call`].
-    pub callback: u64,
-    /// Calling canister.
-    pub sender: CanisterId,
-    /// Management method.
-    pub method: String,
-    /// Argument.
-    pub payload: Vec<u8>,
 }

@@ -25,16 +25,6 @@ use ic_management_canister_types::{
 };
 use serde::de::DeserializeOwned;
 
-/// Canisters that may call `bitcoin_get_successors` and `bitcoin_send_transaction_internal`.
-const PRIVILEGED_BITCOIN_CANISTERS: [&str; 6] = [
-    "g4xu7-jiaaa-aaaan-aaaaq-cai",
-    "ghsi2-tqaaa-aaaan-aaaca-cai",
-    "axowo-ciaaa-aaaad-acs7q-cai",
-    "gsvzx-syaaa-aaaan-aaabq-cai",
-    "gordg-fyaaa-aaaan-aaadq-cai",
-    "bhuiy-ciaaa-aaaad-abwea-cai",
-];
-
 /// What a management call came to.
 pub(crate) enum Outcome {
     /// Answered; `refund` of its cycles goes back.
@@ -210,22 +200,6 @@ impl Subnet {
         let canister = self.canister_mut(&args.canister_id)?;
         canister.balance = canister.balance.saturating_add(amount);
         Ok(encode(()))
-    }
-
-    /// Keeps a call until an answer comes from outside, through the consensus queue.
-    fn ask_outside(&mut self, call: ManagementCall) -> Outcome {
-        let caller = call.origin.caller();
-        let privileged = PRIVILEGED_BITCOIN_CANISTERS
-            .iter()
-            .any(|id| caller.to_text() == *id);
-        if !privileged {
-            let error = UserError::new(ErrorCode::CanisterRejectedMessage, "Permission denied.");
-            return done(Err(error), &call);
-        }
-        let callback = self.state.next_consensus_call;
-        self.state.next_consensus_call += 1;
-        self.state.consensus_calls.insert(callback, call);
-        Outcome::Deferred
     }
 
     pub(super) fn canister_mut(

@@ -173,8 +173,8 @@ impl<M: Memory> Store<M> {
     /// nothing else changed.
     pub fn digest(&self) -> [u8; 32] {
         let mut engine = sha256::Hash::engine();
-        for hash in self.tree.hashes().copied() {
-            if let Some(record) = self.tree.record(&hash) {
+        for hash in self.tree.hashes() {
+            if let Some(record) = self.tree.record(hash) {
                 engine.input(&record.encode());
             }
         }

@@ -37,20 +37,21 @@ impl<M: Memory> Coins<M> {
     /// root of the unstable tree. Costs O(blocks).
     pub fn view<'a>(&'a self, blocks: impl Iterator<Item = BlockHash>) -> View<'a, M> {
         let mut chain = BTreeMap::new();
-        let mut count = self.stable_count();
+        // Summed up first: on the way from the tip down a partial sum may fall below zero.
+        let mut change: i64 = 0;
         for block in blocks {
             let Some(run) = self.run_cache.get(&block) else {
                 continue;
             };
             if matches!(run.state, RunState::Complete | RunState::Retiring) {
                 chain.insert(run.number, run.height);
-                count = count.saturating_add_signed(run.coins);
+                change = change.saturating_add(run.coins);
             }
         }
         View {
             coins: self,
             chain,
-            utxo_count: count,
+            utxo_count: self.stable_count().saturating_add_signed(change),
         }
     }
 }

@@ -23,23 +23,24 @@ impl Engine {
             self.commands.push(Command::Read(hashes));
         }
         while self.may_push() {
-            let Some(packed) = self.pack_next() else {
+            let Some(limits) = self.limits() else {
                 break;
             };
-            if let Stop::TooLarge { hash, size } = packed.stop
-                && packed.parts.is_empty()
-            {
-                let max = self.view.as_ref().map_or(0, |view| view.block_bytes_max);
-                let reason = format!("block has {size} bytes, the canister takes at most {max}");
-                self.give_up_block(hash, reason);
+            // A message goes out full, or when there is nothing to wait for.
+            let is_full = self.reading.fills(limits.message_bytes, limits.parts);
+            if self.reading.is_reading() && !is_full {
                 break;
             }
-            // A message goes out full, or when there is nothing to wait for.
-            let is_waiting = packed.stop == Stop::Unread && self.reading.is_reading();
+            let packed = self.pack_next(limits);
             if packed.stop == Stop::NoRoom && self.in_flight.is_empty() {
                 self.ask_by(now.elapsed.saturating_add(WAITING_POLL));
             }
-            if packed.parts.is_empty() || is_waiting {
+            if packed.parts.is_empty() {
+                if let Stop::TooLarge { hash, size } = packed.stop {
+                    let max = limits.block_bytes;
+                    let reason = format!("block has {size} bytes, the canister takes {max}");
+                    self.give_up_block(hash, reason);
+                }
                 break;
             }
             self.push(packed);
@@ -64,22 +65,22 @@ impl Engine {
             && (self.in_flight.len() as u64) < u64::from(self.window)
     }
 
-    fn pack_next(&self) -> Option<Packed> {
+    fn limits(&self) -> Option<Limits> {
         let view = self.view.as_ref()?;
-        let limits = Limits {
+        Some(Limits {
             message_bytes: view.message_bytes_max.min(self.config.message_bytes_max),
             parts: view.parts_max,
             block_bytes: view.block_bytes_max,
             free_bytes: self.room_bytes(),
             free_blocks: self.room_blocks(),
-        };
-        Some(pack(
-            &self.headers,
-            self.reading.blocks(),
-            &view.half_received,
-            self.cursor,
-            limits,
-        ))
+        })
+    }
+
+    fn pack_next(&self, limits: Limits) -> Packed {
+        let view = self.view.as_ref();
+        let half_received = view.map_or([].as_slice(), |view| &view.half_received);
+        let blocks = self.reading.blocks();
+        pack(&self.headers, blocks, half_received, self.cursor, limits)
     }
 
     /// Bytes of queue room that nothing on its way will take.

@@ -57,8 +57,9 @@ impl Search {
         }
         let low = u64::from(self.low.get());
         let gap = u64::from(self.high.get()).saturating_sub(low);
-        // `low` is the last entry, so that there is always an answer.
-        let entries = (MAX_LOCATOR as u64 - 1).min(gap.saturating_sub(1));
+        // `low` and genesis come last: the canister may have dropped `low` since, and genesis is
+        // there always.
+        let entries = (MAX_LOCATOR as u64 - 2).min(gap.saturating_sub(1));
         let mut heights: Vec<Height> = (1..=entries)
             .rev()
             .filter_map(|entry| u32::try_from(low + gap * entry / (entries + 1)).ok())
@@ -67,6 +68,9 @@ impl Search {
             .collect();
         heights.dedup();
         heights.push(self.low);
+        if self.low > Height::ZERO {
+            heights.push(Height::ZERO);
+        }
         heights
     }
 
@@ -94,6 +98,22 @@ mod tests {
             assert_eq!(heights.last(), Some(&Height::ZERO), "{top}");
             assert!(heights.windows(2).all(|pair| pair[0] > pair[1]), "{top}");
         }
+    }
+
+    #[test]
+    fn the_search_goes_back_when_the_canister_has_dropped_blocks_meanwhile() {
+        let mut search = Search::new(Height::new(4_521));
+        let mut there = 3_000;
+        let mut found = None;
+        for _ in 0..8 {
+            let asked = search.question();
+            assert!(asked.len() <= MAX_LOCATOR);
+            assert_eq!(asked.last(), Some(&Height::ZERO));
+            let common = asked.iter().find(|height| height.get() <= there);
+            found = search.answer(&asked, *common.expect("genesis is there"));
+            there = 100;
+        }
+        assert_eq!(found, Some(Height::new(100)));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use bitcoin::BlockHash;
 use millrace_core::Height;
 use millrace_core::block::MAX_BLOCK_BYTES;
 
+use super::pack::PART_OVERHEAD_BYTES;
+
 /// The read-ahead buffer.
 #[derive(Debug)]
 pub struct ReadAhead {
@@ -43,6 +45,14 @@ impl ReadAhead {
     /// Returns whether blocks are on their way.
     pub fn is_reading(&self) -> bool {
         !self.requested.is_empty()
+    }
+
+    /// Returns whether the blocks at hand fill a message of so many bytes or parts.
+    pub fn fills(&self, message_bytes: u32, parts: u32) -> bool {
+        let blocks = self.blocks.len() as u64;
+        let overhead = blocks.saturating_mul(u64::from(PART_OVERHEAD_BYTES));
+        blocks >= u64::from(parts)
+            || self.bytes.saturating_add(overhead) >= u64::from(message_bytes)
     }
 
     /// Returns blocks to request now, in chain order. A block not read yet counts with the

@@ -240,7 +240,8 @@ impl Model {
         let common = locator.iter().find(|hash| self.knows(hash));
         let common = common.filter(|_| self.knows_genesis).map(|hash| BlockRef {
             hash: *hash,
-            height: self.height_of(*hash),
+            // A queued block has no height yet.
+            height: self.heights.get(hash).copied().unwrap_or_default(),
         });
         FeedView {
             network: self.network,
@@ -266,20 +267,6 @@ impl Model {
             pending_blocks: (self.pending.len() + self.queue.len()) as u32,
             rejections: self.rejections.iter().cloned().collect(),
         }
-    }
-
-    /// The height of a block that need not be connected yet.
-    fn height_of(&self, hash: BlockHash) -> Height {
-        if let Some(height) = self.heights.get(&hash) {
-            return *height;
-        }
-        let waiting = self.queue.iter().chain(&self.pending);
-        let parent = waiting
-            .filter_map(|bytes| header_of(bytes))
-            .find(|header| header.block_hash() == hash)
-            .map(|header| header.prev_blockhash);
-        // An orphan in the queue has no height that means anything.
-        parent.map_or(Height::ZERO, |parent| self.height_of(parent).next())
     }
 
     pub fn push(&mut self, parts: Vec<Part>) -> Receipt {

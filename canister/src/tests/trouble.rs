@@ -56,6 +56,7 @@ fn a_block_whose_processing_never_ends_is_quarantined_and_others_go_on() {
     // The next version may know better.
     canister.upgrade();
     assert_eq!(status(&canister, &real[5]), None);
+    canister.audit();
     canister.feed(&real[5..7]);
     assert_eq!(canister.tip().1, 7);
     canister.audit();

@@ -71,6 +71,10 @@ impl<M: Memory> Nodes<M> {
         })
     }
 
+    pub(crate) fn remove(&mut self, hash: &BlockHash) {
+        self.records.remove(hash.as_byte_array());
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.records.len()
     }

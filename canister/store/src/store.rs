@@ -109,6 +109,8 @@ impl<M: Memory> Store<M> {
     }
 
     /// Opens an existing store and rebuilds the heap's caches. Costs O(unstable blocks + queue).
+    /// Quarantined blocks, and records that fit nowhere, are deleted; their blocks are wanted
+    /// again.
     ///
     /// # Errors
     /// [`OpenError`]; nothing is written then.
@@ -162,6 +164,7 @@ impl<M: Memory> Store<M> {
             store.note_held(hash);
         }
         for hash in dropped {
+            store.nodes.remove(&hash);
             store.discard(hash);
         }
         Ok(store)
@@ -246,12 +249,6 @@ impl<M: Memory> Store<M> {
             )
         });
         in_tree || self.queue.contains(hash) || self.headers.height(hash).is_some()
-    }
-
-    /// Returns whether the block's bytes are on their way to deletion, so that it cannot be
-    /// admitted again yet.
-    pub fn is_garbage(&self, hash: &BlockHash) -> bool {
-        self.garbage_set.contains(hash.as_byte_array())
     }
 
     /// Makes a half-received block's bookkeeping durable, or deletes it when it is no longer

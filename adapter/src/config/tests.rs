@@ -50,51 +50,53 @@ fn the_example_parses_and_names_every_key() {
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_defaults() {
-    // (file, flags, network, pushes_max, once, give up after seconds)
-    let cases: [(&str, &[&str], Network, u32, bool, Option<u64>); 7] = [
-        ("", &[], Network::Mainnet, 4, false, None),
-        ("network = \"signet\"", &[], Network::Signet, 4, false, None),
-        (
+    struct Case {
+        file: &'static str,
+        flags: &'static [&'static str],
+        expected: (Network, u32, Until, Option<u64>),
+    }
+    use Network::{Mainnet, Regtest, Signet};
+    use Until::{Stopped, Synced};
+    let case = |file, flags, expected| Case {
+        file,
+        flags,
+        expected,
+    };
+    let cases = [
+        case("", &[], (Mainnet, 4, Stopped, None)),
+        case("network = \"signet\"", &[], (Signet, 4, Stopped, None)),
+        case(
             "network = \"signet\"\npushes_max = 2",
             &["--network", "regtest"],
-            Network::Regtest,
-            2,
-            false,
-            None,
+            (Regtest, 2, Stopped, None),
         ),
-        (
+        case(
             "pushes_max = 2",
             &["--pushes-max", "7"],
-            Network::Mainnet,
-            7,
-            false,
-            None,
+            (Mainnet, 7, Stopped, None),
         ),
-        ("once = true", &[], Network::Mainnet, 4, true, Some(120)),
-        (
-            "once = true",
-            &["--follow"],
-            Network::Mainnet,
-            4,
-            false,
-            None,
-        ),
-        (
+        case("once = true", &[], (Mainnet, 4, Synced, Some(120))),
+        case("once = true", &["--follow"], (Mainnet, 4, Stopped, None)),
+        case(
             "give_up_after = 9",
             &["--until-synced", "--give-up-after", "0"],
-            Network::Mainnet,
-            4,
-            true,
-            None,
+            (Mainnet, 4, Synced, None),
         ),
     ];
-    for (text, flags, network, pushes_max, once, seconds) in cases {
-        let settings = settings_of(&with_needed(text), flags).expect(text);
-        assert_eq!(settings.shared.network, network, "{text} {flags:?}");
-        assert_eq!(settings.pushes_max, pushes_max, "{text} {flags:?}");
-        assert_eq!(settings.until == Until::Synced, once, "{text} {flags:?}");
-        let expected = seconds.map(Duration::from_secs);
-        assert_eq!(settings.give_up_after, expected, "{text} {flags:?}");
+    for Case {
+        file,
+        flags,
+        expected,
+    } in cases
+    {
+        let settings = settings_of(&with_needed(file), flags).expect(file);
+        let got = (
+            settings.shared.network,
+            settings.pushes_max,
+            settings.until,
+            settings.give_up_after.map(|limit| limit.as_secs()),
+        );
+        assert_eq!(got, expected, "{file} {flags:?}");
     }
 }
 

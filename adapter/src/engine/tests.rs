@@ -35,7 +35,7 @@ fn synced(height: u32) -> impl Fn(&Outcome) -> bool {
 
 #[test]
 fn without_faults_every_byte_is_pushed_exactly_once() {
-    let chain = Chain::linear(500, |height| 300 + (height as usize * 7919) % 5_000);
+    let chain = Chain::linear(500, |height| 300 + (height * 7919) % 5_000);
     let mut simulation = Simulation::new(config(Until::Synced), &chain, Model::default(), 1);
     let outcome = simulation.run(Faults::none());
     assert!(synced(500)(&outcome), "{outcome:?}");

@@ -4,7 +4,7 @@
 mod wire;
 
 use bitcoin::block::Header;
-use candid::Principal;
+use candid::{DecoderConfig, Principal};
 use ic_stable_structures::Memory;
 use millrace_core::Bytes;
 use millrace_core::block::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, decode_header};
@@ -31,6 +31,13 @@ pub const ROOM_BLOCKS: u32 = 256;
 
 /// Headers of one reply that are looked at: sources send up to 100.
 pub const MAX_REPLY_HEADERS: usize = 1_000;
+
+/// What decoding a reply may cost, in Candid's units of about a byte: a short message can stand
+/// for billions of empty values.
+const DECODING_QUOTA: usize = 2 * MAX_REPLY_BYTES;
+
+/// What passing over unknown fields may cost, in the same units.
+const SKIPPING_QUOTA: usize = 10_000;
 
 /// A call to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +223,11 @@ impl<M: Memory> App<M> {
 }
 
 fn decode_reply(bytes: &[u8]) -> Result<Reply, String> {
-    let response: GetSuccessorsResponse = candid::decode_one(bytes)
+    let mut limits = DecoderConfig::new();
+    limits
+        .set_decoding_quota(DECODING_QUOTA)
+        .set_skipping_quota(SKIPPING_QUOTA);
+    let response: GetSuccessorsResponse = candid::decode_one_with_config(bytes, &limits)
         .map_err(|error| format!("the reply is no get_successors response: {error}"))?;
     let plain = |list: Vec<ByteBuf>| list.into_iter().map(ByteBuf::into_vec).collect();
     Ok(match response {

@@ -87,7 +87,31 @@ fn a_block_in_pages_is_put_together_over_upgrades() {
 fn no_fault_of_the_source_stops_the_next_question() {
     let mut canister = Canister::new(pulling());
     let blocks = real_blocks();
-    let faults: [Result<Vec<u8>, String>; 5] = [
+    // `variant { complete : record { bomb : vec null; blocks, next : vec blob } }` with 2^31 nulls.
+    let mut bomb = b"DIDL\x05\x6b\x01".to_vec();
+    let label = |bytes: &mut Vec<u8>, name: &str| {
+        let hash = candid::idl_hash(name);
+        candid::types::leb128::encode_nat(bytes, hash.into()).unwrap();
+    };
+    label(&mut bomb, "complete");
+    bomb.extend(b"\x01\x6c\x03");
+    let mut fields = [("bomb", 2u8), ("blocks", 3), ("next", 3)];
+    fields.sort_by_key(|(name, _)| candid::idl_hash(name));
+    for (name, kind) in fields {
+        label(&mut bomb, name);
+        bomb.push(kind);
+    }
+    bomb.extend(b"\x6d\x7f\x6d\x04\x6d\x7b\x01\x00\x00");
+    for (name, _) in fields {
+        let length: &[u8] = if name == "bomb" {
+            b"\x80\x80\x80\x80\x08"
+        } else {
+            b"\x00"
+        };
+        bomb.extend(length);
+    }
+    let faults: [Result<Vec<u8>, String>; 6] = [
+        Ok(bomb),
         Err("the source trapped".to_owned()),
         Ok(b"garbage".to_vec()),
         Ok(candid::encode_one("text").unwrap()),
@@ -102,7 +126,7 @@ fn no_fault_of_the_source_stops_the_next_question() {
         canister.world.now.set(canister.world.now.get() + 100);
         assert_eq!(canister.app.store().digest(), digest);
     }
-    assert_eq!(canister.app.store().counters.get(Counter::PullErrors), 4);
+    assert_eq!(canister.app.store().counters.get(Counter::PullErrors), 5);
     let lost = canister.heartbeat().unwrap();
     canister.world.now.set(canister.world.now.get() + 1_000);
     assert!(

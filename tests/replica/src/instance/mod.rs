@@ -292,9 +292,15 @@ impl Instance {
         // Dropping frees memory of any size, which is no work for the reactor.
         let _ = tokio::task::spawn_blocking(move || drop(network)).await;
         drop(guard);
-        self.rounds
-            .send_modify(|count| *count = count.wrapping_add(1));
+        self.state_dir_slot().take();
+        self.round_finished(false);
         checkpoint
+    }
+
+    fn state_dir_slot(&self) -> MutexGuard<'_, Option<StateDir>> {
+        self.state_dir
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

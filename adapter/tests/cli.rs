@@ -188,3 +188,45 @@ fn help_documents_exit_codes_and_variables() {
         assert!(text.contains(expected), "{expected} is missing: {text}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_termination_signal_ends_a_run_in_good_order() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let directory = TempDir::new().expect("a temporary directory");
+    let blocks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/blocktools/1M.dat");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_adapter"))
+        .args(["run", "--canister", CANISTER, "--log-format", "json"])
+        .args(["--replica-url", &nobody()])
+        .arg("--blocks")
+        .arg(blocks)
+        .current_dir(directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    // Every line is one JSON object; the signal comes while the replica is being retried.
+    let mut seen = Vec::new();
+    for line in lines.by_ref() {
+        let line = line.expect("text");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        seen.push(value["message"].as_str().unwrap_or_default().to_owned());
+        if value["retry_in_ms"].is_u64() {
+            break;
+        }
+    }
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .expect("kill exists");
+    assert!(killed.success());
+    seen.extend(lines.map(|line| line.expect("text")));
+    let status = child.wait().expect("the child ends");
+    assert_eq!(status.code(), Some(0), "{seen:#?}");
+    assert!(
+        seen.iter().any(|line| line.contains("stopping")),
+        "{seen:#?}"
+    );
+}

@@ -313,7 +313,7 @@ fn read_ahead_stays_within_its_bound() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn everything_arrives_whatever_is_lost_reordered_or_restarted(seed in any::<u64>()) {

@@ -132,7 +132,7 @@ async fn create_and_install(agent: &Agent, effective: Principal) -> Principal {
         .call_and_wait()
         .await
         .expect("created");
-    let canister = candid::Decode!(&created, CanisterIdRecord)
+    let canister = candid::decode_one::<CanisterIdRecord>(&created)
         .expect("an id")
         .canister_id;
     let arg = crate::support::encode(&InstallArgs {

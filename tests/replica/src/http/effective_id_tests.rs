@@ -5,6 +5,9 @@ fn canister(n: u8) -> Principal {
     Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, n, 1, 1])
 }
 
+/// Name, scope of the URL, target, method, argument, and whether the request is accepted.
+type Case<'a> = (&'a str, Scope, Principal, &'a str, &'a [u8], bool);
+
 #[test]
 fn the_url_must_name_the_canister_the_request_is_about() {
     let management = Principal::management_canister();
@@ -16,7 +19,7 @@ fn the_url_must_name_the_canister_the_request_is_about() {
         target_canister: canister(1)
     })
     .expect("encodes");
-    let cases: [(&str, Scope, Principal, &str, &[u8], bool); 9] = [
+    let cases: [Case; 9] = [
         (
             "own canister",
             Scope::Canister(canister(1)),

@@ -67,7 +67,7 @@ pub struct RunOnlyArgs {
     /// with --once, else 0]
     #[arg(long, env = "MILLRACE_GIVE_UP_AFTER", value_name = "SECONDS")]
     pub give_up_after: Option<u64>,
-    /// Pushes in flight at a time, 1 to 16 [default: 4]
+    /// Pushes in flight at a time, 1 to 16; it starts with one and feels its way [default: 4]
     #[arg(long, env = "MILLRACE_PUSHES_MAX", value_name = "N")]
     pub pushes_max: Option<u32>,
     /// Bytes of one push, 65536 to 2093056; the canister's own limit also holds [default: 2093056]

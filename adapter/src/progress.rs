@@ -89,10 +89,10 @@ impl Reporter {
                 to_push = tip.get().saturating_sub(common.get()),
                 "canister's position found"
             ),
-            Notice::SetBack { height, pause } => warn!(
-                height = height.get(),
+            Notice::SetBack { pause } => warn!(
                 pause_ms = millis(*pause),
-                "canister lost or refused what was pushed; pushing again from there"
+                "canister dropped some of what was pushed, or wants it from another byte on; \
+                 pushing that again"
             ),
             Notice::BlockGivenUp { block, reason } => error!(
                 height = block.height.get(),

@@ -192,7 +192,7 @@ impl Engine {
         } else if self.is_suspicious && self.in_flight.is_empty() {
             // Twice in a row: it is no stale answer, blocks were dropped after their receipt.
             self.locate(now);
-            self.set_back(now, common.next());
+            self.set_back(now);
         } else {
             self.is_suspicious = true;
         }

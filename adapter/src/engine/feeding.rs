@@ -8,9 +8,6 @@ use super::report::{Notice, Outcome};
 use super::{Command, Engine, IDLE_POLL, Now, PushId, WAITING_POLL};
 use crate::sink::SinkError;
 
-/// Receipts without trouble after which one more push may be in flight.
-const GOOD_RECEIPTS_PER_STEP: u32 = 8;
-
 impl Engine {
     /// Requests blocks and pushes what is ready, as far as the bounds allow.
     pub(super) fn feed(&mut self, now: Now) {
@@ -62,7 +59,7 @@ impl Engine {
             && self.rewind.is_none()
             && !self.is_held
             && !self.is_suspicious
-            && (self.in_flight.len() as u64) < u64::from(self.window)
+            && self.window.admits(self.in_flight.len())
     }
 
     fn limits(&self) -> Option<Limits> {
@@ -156,12 +153,7 @@ impl Engine {
             is_good &= self.on_outcome(now, *sent, outcome);
         }
         if is_good {
-            self.good_receipts += 1;
-            if self.good_receipts >= GOOD_RECEIPTS_PER_STEP {
-                self.good_receipts = 0;
-                let max = self.config.pushes_max.max(1);
-                self.window = self.window.saturating_add(1).min(max);
-            }
+            self.window.receipt_was_good();
         }
     }
 
@@ -179,7 +171,7 @@ impl Engine {
             PartOutcome::NoRoom => {
                 self.rewind_to(sent.position);
                 self.is_held = true;
-                self.window = (self.window / 2).max(1);
+                self.window.narrow();
                 return false;
             }
             PartOutcome::Incomplete { received: offset } | PartOutcome::ContinueAt { offset } => {
@@ -188,7 +180,7 @@ impl Engine {
                     height,
                     offset: if offset < sent.size { offset } else { 0 },
                 });
-                self.set_back(now, height);
+                self.set_back(now);
                 return false;
             }
             PartOutcome::Refused { reason } => {
@@ -214,12 +206,11 @@ impl Engine {
     }
 
     /// Pauses and sends less at a time: something had to be pushed again.
-    pub(super) fn set_back(&mut self, now: Now, height: millrace_core::Height) {
-        self.window = (self.window / 2).max(1);
-        self.good_receipts = 0;
+    pub(super) fn set_back(&mut self, now: Now) {
+        self.window.set_back();
         let pause = self.setbacks.fail();
         self.pause_until(now.elapsed.saturating_add(pause));
-        self.notify(Notice::SetBack { height, pause });
+        self.notify(Notice::SetBack { pause });
     }
 
     pub(super) fn pause_until(&mut self, time: Duration) {

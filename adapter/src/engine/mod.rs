@@ -28,6 +28,7 @@ mod pack;
 mod reading;
 mod report;
 mod sourcing;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ use backoff::Backoff;
 use locator::Search;
 use pack::{Position, Sent};
 use reading::ReadAhead;
+use window::Window;
 
 pub use feed::{BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection};
 pub use locator::{MAX_LOCATOR, thinning};
@@ -172,9 +174,7 @@ pub struct Engine {
     cursor: Position,
     in_flight: BTreeMap<PushId, Vec<Sent>>,
     next_push: PushId,
-    /// Pushes allowed in flight at the moment: halved by each setback, regained slowly.
-    window: u32,
-    good_receipts: u32,
+    window: Window,
     /// Where to go on once nothing is in flight any more.
     rewind: Option<Position>,
     /// Nothing is pushed before the next answer: the canister said it had no room.
@@ -219,8 +219,7 @@ impl Engine {
             cursor: Position::start_of(Height::new(1)),
             in_flight: BTreeMap::new(),
             next_push: PushId(0),
-            window: config.pushes_max.max(1),
-            good_receipts: 0,
+            window: Window::new(config.pushes_max),
             rewind: None,
             is_held: false,
             resume_at: Duration::ZERO,

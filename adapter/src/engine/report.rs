@@ -46,8 +46,6 @@ pub enum Notice {
     },
     /// Blocks must be pushed again.
     SetBack {
-        /// From this height on.
-        height: Height,
         /// After this pause.
         pause: Duration,
     },

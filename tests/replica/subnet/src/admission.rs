@@ -99,7 +99,11 @@ impl Subnet {
             subnet: self.id(),
             state: IngressState::Received,
         };
-        self.state.history.insert(id, status, &self.rules.limits)?;
+        // Without an expiry a message could be sent again for ever.
+        let expiry_ns = ingress.expiry_ns.unwrap_or(u64::MAX);
+        self.state
+            .history
+            .insert(id, status, expiry_ns, env.time_ns, &self.rules.limits)?;
         self.state.pool.push_back(ingress);
         Ok(())
     }

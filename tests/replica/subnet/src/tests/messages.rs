@@ -423,3 +423,32 @@ fn usage_is_recorded_per_message() {
             .all(|record| record.instructions > 0 && record.succeeded)
     );
 }
+
+#[test]
+fn a_message_is_executed_once_however_often_it_is_sent_before_it_expires() {
+    let mut net = Net::application();
+    let id = net.probe();
+    let message = Ingress {
+        sender: user(),
+        canister_id: id,
+        method: "store".into(),
+        payload: b"first".to_vec(),
+        effective: EffectivePrincipal::None,
+        message_id: Some(MessageId([7; 32])),
+        expiry_ns: Some(net.0.time_ns() + 330_000_000_000),
+    };
+    let sent = net.0.submit_ingress(message.clone()).expect("accepted");
+    net.finish(sent).expect("replied");
+    net.update(id, "store", b"second").expect("replied");
+    // The time for which answers are kept is over; the time in which the message is valid is not.
+    net.pass_seconds(301);
+    net.ticks(2);
+    let again = net.0.submit_ingress(message.clone()).expect("known");
+    assert_eq!(again, sent);
+    net.ticks(2);
+    assert_eq!(text(net.query(id, "load", b"")), "second");
+    net.pass_seconds(30);
+    net.ticks(2);
+    let late = net.0.submit_ingress(message).expect_err("expired");
+    assert_eq!(late.code, ErrorCode::IngressMessageTimeout);
+}

@@ -83,9 +83,9 @@ fn execute_call(scene: Scene<'_>, canister: &mut Canister, call: Call) -> Step {
         .map(|code| code.module().exports().clone());
     let is_query = exports.is_some_and(|exports| exports.queries.contains(&call.method));
     let instructions = if is_query {
-        scene.rules.limits.query_instructions
+        scene.rules.limits.prepaid_query()
     } else {
-        scene.rules.limits.message_instructions
+        scene.rules.limits.prepaid_message()
     };
     let prepaid = scene.rules.fees.execution(instructions);
     let reveal = canister.is_controller(&call.origin.caller());
@@ -317,8 +317,9 @@ fn run_in_context(
 /// Executes a heartbeat, timer or hook; one that cannot be paid for does not run.
 pub(crate) fn execute_task(scene: Scene<'_>, canister: &mut Canister, task: Task) -> Step {
     let mut step = Step::default();
-    let instructions = scene.rules.limits.message_instructions;
-    let prepaid = scene.rules.fees.execution(instructions);
+    let limits = &scene.rules.limits;
+    let instructions = limits.message_instructions;
+    let prepaid = scene.rules.fees.execution(limits.prepaid_message());
     let (entry, kind) = match task {
         Task::Heartbeat => (vm::EntryPoint::Heartbeat, MessageKind::Heartbeat),
         Task::GlobalTimer => (vm::EntryPoint::GlobalTimer, MessageKind::GlobalTimer),
@@ -336,7 +337,7 @@ pub(crate) fn execute_task(scene: Scene<'_>, canister: &mut Canister, task: Task
         .is_some_and(|code| code.module().exports().contains(&entry));
     if !exported
         || canister
-            .withdraw(prepaid, &scene.rules.limits, &scene.rules.fees, false)
+            .withdraw(prepaid, limits, &scene.rules.fees, false)
             .is_err()
     {
         return step;

@@ -78,6 +78,12 @@ pub struct SubnetLimits {
     pub execution_overhead_instructions: u64,
     /// Instructions that each scheduled canister costs the round.
     pub canister_overhead_instructions: u64,
+    /// Instructions of a message that are paid for, and in advance; what it uses above is free.
+    pub message_instructions_paid: u64,
+    /// The same of a replicated query.
+    pub query_instructions_paid: u64,
+    /// The same of `install_code`.
+    pub install_instructions_paid: u64,
     /// Depth of a composite query's call graph.
     pub query_call_depth: u64,
     /// Instructions of a composite query's call graph.
@@ -203,6 +209,9 @@ impl SubnetLimits {
             inspect_instructions: 200_000_000,
             execution_overhead_instructions: 2_000_000,
             canister_overhead_instructions: 8_000_000,
+            message_instructions_paid: UNLIMITED,
+            query_instructions_paid: UNLIMITED,
+            install_instructions_paid: UNLIMITED,
             query_call_depth: 6,
             query_graph_instructions: 5 * BILLION,
             query_call_overhead_instructions: 50_000_000,
@@ -285,10 +294,38 @@ impl SubnetLimits {
         }
     }
 
+    /// Returns whether the rate of installing code is limited at all.
+    pub(crate) const fn limits_install_rate(&self) -> bool {
+        self.install_rate_instructions < UNLIMITED
+    }
+
+    /// Returns the instructions of a message, task or callback that are paid for in advance.
+    pub(crate) fn prepaid_message(&self) -> u64 {
+        self.message_instructions
+            .min(self.message_instructions_paid)
+    }
+
+    /// Returns the instructions of a replicated query that are paid for in advance.
+    pub(crate) fn prepaid_query(&self) -> u64 {
+        self.query_instructions.min(self.query_instructions_paid)
+    }
+
+    /// Returns the instructions of `install_code` that are paid for in advance.
+    pub(crate) fn prepaid_install(&self) -> u64 {
+        self.install_instructions
+            .min(self.install_instructions_paid)
+    }
+
     /// Returns these limits with instructions effectively unlimited.
+    ///
+    /// Canisters pay as before, for at most the instructions of the limits that are lifted: no balance
+    /// could pay for unlimited ones in advance.
     #[must_use]
     pub fn benchmarking(self) -> Self {
         Self {
+            message_instructions_paid: self.prepaid_message(),
+            query_instructions_paid: self.prepaid_query(),
+            install_instructions_paid: self.prepaid_install(),
             message_instructions: UNLIMITED,
             query_instructions: UNLIMITED,
             slice_instructions: UNLIMITED,

@@ -191,7 +191,7 @@ pub(crate) fn vm_limits(rules: &Rules, canister: &Canister, instructions: u64) -
         .saturating_sub(canister.contexts.calls_len());
     vm::Limits {
         instructions: vm::Instructions(instructions),
-        response_instructions: vm::Instructions(limits.message_instructions),
+        response_instructions: vm::Instructions(limits.prepaid_message()),
         stable_dirty_pages: pages(limits.message_stable_bytes),
         stable_accessed_pages: pages(limits.message_stable_bytes),
         reply_bytes: limits.inter_canister_bytes,

@@ -195,7 +195,7 @@ pub struct CallerInfo {
 pub struct Limits {
     /// Instructions; reaching it traps with `CanisterInstructionLimitExceeded`.
     pub instructions: Instructions,
-    /// Instructions a response callback may use; calls prepay for them.
+    /// Instructions of a response callback that calls pay for in advance.
     pub response_instructions: Instructions,
     /// Distinct stable pages written.
     pub stable_dirty_pages: OsPages,

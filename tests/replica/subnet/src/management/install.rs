@@ -111,11 +111,10 @@ impl Subnet {
         self.controlled(&caller.principal, id)?;
         let rules = &self.rules;
         let canister = self.canisters.get_mut(id).expect("looked up just before");
-        if canister.install_debit > 0 {
+        if canister.install_debit > 0 && rules.limits.limits_install_rate() {
             return Err(errors::install_rate_limited(id));
         }
-        let limit = rules.limits.install_instructions;
-        let prepaid = rules.fees.execution(limit);
+        let prepaid = rules.fees.execution(rules.limits.prepaid_install());
         canister
             .withdraw(prepaid, &rules.limits, &rules.fees, true)
             .map_err(|error| errors::install_unpaid(&error))?;
@@ -306,6 +305,8 @@ impl Progress<'_> {
                 vm::EntryPoint::PreUpgrade,
                 MessageKind::Upgrade,
             )?;
+            // The exchange of code deactivates the timer, also one that was set just now.
+            self.global_timer_ns = None;
         }
         let mut new = old
             .upgrade(module, keep_heap)

@@ -133,6 +133,36 @@ fn a_frozen_canister_takes_no_messages_and_answers_no_queries() {
     );
 }
 
+#[test]
+fn a_canister_of_ordinary_means_can_do_everything_on_a_benchmarking_subnet() {
+    let mut spec = subnet_spec(SubnetKind::Application, 0);
+    spec.instructions = InstructionConfig::Benchmarking;
+    let mut net = Net::with_specs(vec![spec], LimitsConfig::default());
+    let (id, other) = (net.probe(), net.probe());
+    let heartbeat = net.create();
+    net.install(
+        heartbeat,
+        wasm(r#"(module (func (export "canister_heartbeat")))"#),
+    );
+    net.update(id, "store", b"stored").expect("replied");
+    assert_eq!(text(net.update(id, "echo_query", b"asked")), "asked");
+    assert_eq!(
+        text(net.update(id, "call", &call(other, "echo", 0, b"called"))),
+        "called"
+    );
+    net.install_as(id, CanisterInstallMode::Upgrade(None), probe(), b"")
+        .expect("upgraded");
+    let beats = net.0.canister(&heartbeat).expect("exists");
+    assert!(
+        beats
+            .usage()
+            .since(0)
+            .any(|usage| usage.kind == MessageKind::Heartbeat)
+    );
+    // What is not used comes back, as everywhere.
+    assert!(net.cycles(&id) > 99 * TRILLION, "{}", net.cycles(&id));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Call {

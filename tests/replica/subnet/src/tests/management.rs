@@ -679,3 +679,67 @@ fn garbage_arguments_are_refused() {
         );
     }
 }
+
+#[test]
+fn a_timer_set_before_an_upgrade_does_not_survive_it() {
+    let mut net = Net::application();
+    let id = net.create();
+    let module = |hook: &str| {
+        wasm(&format!(
+            r#"(module
+                (import "ic0" "global_timer_set" (func $set (param i64) (result i64)))
+                (func $arm (drop (call $set (i64.const 1))))
+                (func (export "canister_global_timer"))
+                (func (export "{hook}") (call $arm)))"#
+        ))
+    };
+    let timers = |net: &Net| {
+        let canister = net.0.canister(&id).expect("exists");
+        canister
+            .usage()
+            .since(0)
+            .filter(|usage| usage.kind == MessageKind::GlobalTimer)
+            .count()
+    };
+    net.install(id, module("canister_pre_upgrade"));
+    net.install_as(id, CanisterInstallMode::Upgrade(None), probe(), b"")
+        .expect("upgraded");
+    net.ticks(2);
+    assert_eq!(timers(&net), 0);
+    net.install_as(
+        id,
+        CanisterInstallMode::Upgrade(None),
+        module("canister_post_upgrade"),
+        b"",
+    )
+    .expect("upgraded");
+    net.ticks(2);
+    assert_eq!(timers(&net), 1);
+}
+
+#[test]
+fn code_is_installed_twice_in_one_round_where_the_rate_is_not_limited() {
+    for (kind, both) in [(SubnetKind::System, true), (SubnetKind::Application, false)] {
+        let mut net = Net::new(&[kind]);
+        let id = net.create();
+        let messages: Vec<MessageId> = (0..2)
+            .map(|_| {
+                let args = InstallCodeArgs {
+                    mode: CanisterInstallMode::Reinstall,
+                    canister_id: id,
+                    wasm_module: probe(),
+                    arg: Vec::new(),
+                    sender_canister_version: None,
+                };
+                let payload = candid::encode_one(&args).expect("encodes");
+                let management = Principal::management_canister();
+                net.submit(user(), management, "install_code", payload)
+                    .expect("accepted")
+            })
+            .collect();
+        let first = net.finish(messages[0]);
+        let second = net.finish(messages[1]);
+        assert!(first.is_ok(), "{first:?}");
+        assert_eq!(second.is_ok(), both, "{second:?}");
+    }
+}

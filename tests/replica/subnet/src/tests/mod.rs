@@ -100,6 +100,10 @@ impl Net {
             .zip(kinds)
             .map(|(index, &kind)| subnet_spec(kind, index))
             .collect();
+        Self::with_specs(subnets, limits)
+    }
+
+    fn with_specs(subnets: Vec<SubnetSpec>, limits: LimitsConfig) -> Self {
         let config = NetworkConfig {
             subnets,
             time_ns: START_NS,

@@ -269,9 +269,8 @@ fn announce(args: &Args, ready: &Ready) -> Result<(), String> {
         ready.url.trim_start_matches("http://")
     );
     println!(
-        "  icp: --network {} --root-key {}…",
-        ready.url,
-        &ready.root_key[..8]
+        "  icp: --network {} --root-key <the root key above>",
+        ready.url
     );
     println!(
         "  canister pages: http://<canister id>.localhost:{}/",

@@ -48,6 +48,10 @@ impl<M: Memory> Store<M> {
                 self.tree.root_hash()
             ));
         }
+        let work = self.tree.root().map(|root| root.context().chain_work());
+        if self.headers.chain_work(self.anchor_height()) != work {
+            return broken(format!("the root's work is {work:?}"));
+        }
         let hashes: Vec<BlockHash> = self.tree.hashes().copied().collect();
         let is_stored = |hash: &BlockHash| {
             let stored: Option<[u8; NODE_RECORD_BYTES]> = self.nodes.get(hash);

@@ -38,8 +38,12 @@ fn utxos() -> GetUtxosArgs {
 }
 
 fn is_malformed_address(error: &ReadError, given: &str) -> bool {
+    // A long text is repeated by its beginning only.
     matches!(error, ReadError::MalformedAddress { address, reason }
-        if address == given && !reason.is_empty())
+        if given.starts_with(address.as_str())
+            && address.len() >= given.len().min(50)
+            && address.len() <= 100
+            && !reason.is_empty())
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl<M: Memory> App<M> {
         let parent = parent.map(|node| node.status());
         if !matches!(parent, Some(BlockStatus::BodyHeld | BlockStatus::Connected)) {
             let reason = format!(
-                "its parent {} is known by its header only; push that block first",
+                "unknown parent: {} is known by its header only; push that block first",
                 header.prev_blockhash
             );
             return Err(Refusal::Rule(Counter::RejectedUnknownParent, reason));

@@ -106,7 +106,7 @@ pub enum BlockError {
         txid: Txid,
     },
     /// One transaction appears twice.
-    #[error("block {hash} holds transaction {txid} twice")]
+    #[error("duplicate transaction {txid} in block {hash}")]
     DuplicateTransaction {
         /// The block.
         hash: BlockHash,

@@ -172,6 +172,8 @@ fn a_repeated_transaction_is_refused() {
         matches!(error, BlockError::DuplicateTransaction { txid, .. } if txid == again.compute_txid()),
         "{error}"
     );
+    let start = format!("duplicate transaction {} in block ", again.compute_txid());
+    assert!(error.to_string().starts_with(&start), "{error}");
 }
 
 #[test]

@@ -116,7 +116,7 @@ type NodeId = u32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
     /// The header's parent is not in the tree.
-    #[error("header {hash} follows {parent}, which is unknown; send its ancestors first")]
+    #[error("unknown parent: header {hash} follows {parent}; send its ancestors first")]
     UnknownParent {
         /// The refused header.
         hash: BlockHash,

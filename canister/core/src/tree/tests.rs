@@ -64,6 +64,8 @@ fn headers_arrive_once_and_need_their_parent() {
     };
     assert_eq!(tree.insert_header(&second, NOW), Err(unknown.clone()));
     assert!(unknown.is_transient());
+    // Adapters know by these words that the block is to be pushed again.
+    assert!(unknown.to_string().starts_with("unknown parent: "));
     assert_eq!(tree.insert_header(&first, NOW), Ok(Inserted::New));
     assert_eq!(tree.insert_header(&second, NOW), Ok(Inserted::New));
     assert_eq!(

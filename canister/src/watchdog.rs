@@ -12,10 +12,12 @@
 //!    upgrade.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
-//! a clock that jumps ahead costs it one strike, which has no effect.
+//! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
+//! which takes nothing away: what is in hand stays there.
 
+use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
-use millrace_core::tree::InvalidReason;
+use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::{Counter, Watch};
 
@@ -33,6 +35,9 @@ pub const BLAME_STRIKES: u32 = 5;
 
 /// Heartbeats that stay cautious afterwards: the cause may come in numbers.
 pub const CAUTIOUS_BEATS: u32 = 64;
+
+/// Why a block is given up.
+const REASON: &str = "processing it never ended; a newer version of the canister may";
 
 /// How a heartbeat goes about its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,9 @@ impl<M: Memory> App<M> {
         self.store.counters.add(Counter::WatchdogStrikes, 1);
         if watch.strikes >= CAUTIOUS_STRIKES {
             watch.cautious = CAUTIOUS_BEATS;
+            // Not to be trusted any more. At the first strike it still is: a block of more than one
+            // heartbeat's work would otherwise start over for ever where heartbeats are rare.
+            self.in_hand = None;
         }
         if watch.strikes >= BLAME_STRIKES {
             watch.strikes = 0;
@@ -63,21 +71,13 @@ impl<M: Memory> App<M> {
         } else {
             self.store.cells.set_watch(watch);
         }
-        // What a heartbeat that trapped had in hand is not to be trusted.
-        self.in_hand = None;
         self.store.flush();
     }
 
     fn give_up_next(&mut self, env: &impl Env) {
-        const REASON: &str = "processing it never ended; a newer version of the canister may";
         if !self.store.queue.is_empty() {
             match self.store.queue.pop() {
-                Ok(Some(block)) => {
-                    self.reject(env, block.hash, Counter::RejectedQuarantined, REASON);
-                    if self.store.tree.get(&block.hash).is_none() {
-                        self.store.blobs.remove(&BlobKey::Block(block.hash));
-                    }
-                }
+                Ok(Some(block)) => self.give_up_queued(env, block.hash),
                 Ok(None) => {}
                 Err(error) => self.note_fault(env, "giving up a queued block", &error),
             }
@@ -97,6 +97,23 @@ impl<M: Memory> App<M> {
             }
             None => {}
         }
+    }
+
+    /// Refuses a block taken from the queue. If its header is in the tree, the block is quarantined,
+    /// or it would be wanted, and delivered, again at once.
+    fn give_up_queued(&mut self, env: &impl Env, hash: BlockHash) {
+        let status = self.store.tree.get(&hash).map(|node| node.status());
+        match status {
+            Some(BlockStatus::BodyHeld | BlockStatus::Connected) => {
+                // The tree has the block, and these are its bytes.
+                return self.reject(env, hash, Counter::RejectedQuarantined, REASON);
+            }
+            Some(BlockStatus::HeaderOnly | BlockStatus::Invalid(_)) => {
+                self.condemn(env, hash, InvalidReason::Quarantined, REASON);
+            }
+            None => self.reject(env, hash, Counter::RejectedQuarantined, REASON),
+        }
+        self.store.blobs.remove(&BlobKey::Block(hash));
     }
 
     pub(crate) fn mode(&self) -> Mode {

@@ -87,10 +87,10 @@ impl<M: Memory> App<M> {
             Err(reason) => Event::Refused { id, reason },
         };
         let step = self.pull.on(env.now(), event, &self.policy);
+        // Whatever was switched off since only stops the asking: what was delivered is taken, the
+        // source may not send it again.
         for command in step.commands {
-            if self.config.is_syncing || command == Command::DropStaged {
-                self.carry_out(env, command);
-            }
+            self.carry_out(env, command);
         }
         if let Some(error) = step.error {
             self.note_pull_error(env, &error.to_string());
@@ -175,6 +175,8 @@ impl<M: Memory> App<M> {
             return Ok(());
         };
         let key = BlobKey::Block(block.hash);
+        // No bytes but these are the block's: appending to others would damage it.
+        self.store.blobs.remove(&key);
         self.store.blobs.append(&key, bytes)?;
         self.store.enqueue(&key, block)
     }

@@ -3,6 +3,8 @@
 use super::setup::*;
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
+use millrace_core::tree::{BlockStatus, InvalidReason};
+use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
 use serde_bytes::ByteBuf;
 
@@ -148,6 +150,52 @@ fn no_fault_of_the_source_stops_the_next_question() {
         1,
         "good blocks beside junk are taken, late answers are not"
     );
+    canister.audit();
+}
+
+#[test]
+fn a_reply_on_its_way_when_syncing_stops_is_taken() {
+    let mut canister = Canister::new(pulling());
+    let ask = canister.heartbeat().unwrap();
+    let change = millrace_candid::SetConfigRequest {
+        syncing: Some(millrace_candid::Flag::Disabled),
+        ..millrace_candid::SetConfigRequest::default()
+    };
+    canister.app.set_config(change).unwrap();
+    let blocks = real_blocks();
+    let reply = Ok(complete(&blocks[..2], &[]));
+    canister.app.on_reply(&canister.world, ask.id, reply);
+    canister.settle();
+    assert_eq!(canister.tip(), (hash_of(&blocks[1]), 2));
+    assert!(canister.heartbeat().is_none(), "nothing more is asked");
+    canister.audit();
+}
+
+#[test]
+fn a_pulled_block_given_up_in_the_queue_is_remembered_and_leaves_no_bytes() {
+    let mut canister = Canister::new(pulling());
+    let blocks = real_blocks();
+    let ask = canister.heartbeat().unwrap();
+    let reply = Ok(complete(&blocks[..1], &blocks[..3]));
+    canister.app.on_reply(&canister.world, ask.id, reply);
+    for _ in 0..crate::watchdog::BLAME_STRIKES {
+        canister.app.watchdog(&canister.world);
+    }
+    let hash = hash_of(&blocks[0]);
+    let status = canister.app.store().tree.get(&hash).unwrap().status();
+    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    assert_eq!(status, quarantined);
+    let key = BlobKey::Block(hash);
+    assert_eq!(canister.app.store().blobs.length(&key), None);
+    canister.audit();
+    // The next version may know better: the block's bytes are these alone.
+    canister.upgrade();
+    canister.world.now.set(canister.world.now.get() + 100);
+    let ask = canister.heartbeat().unwrap();
+    let reply = Ok(complete(&blocks[..3], &[]));
+    canister.app.on_reply(&canister.world, ask.id, reply);
+    canister.settle();
+    assert_eq!(canister.tip(), (hash_of(&blocks[2]), 3));
     canister.audit();
 }
 

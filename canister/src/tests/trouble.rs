@@ -2,7 +2,7 @@
 
 use super::setup::*;
 use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_BEATS};
-use millrace_candid::{HttpRequest, InitConfig};
+use millrace_candid::{Budgets, HttpRequest, InitConfig};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::cells::Counter;
 use serde_bytes::ByteBuf;
@@ -99,6 +99,27 @@ fn strikes_end_with_the_next_good_heartbeat() {
         0,
         "nothing to do, no strike"
     );
+}
+
+#[test]
+fn a_block_of_many_heartbeats_work_connects_although_heartbeats_are_rare() {
+    let mut canister = Canister::new(InitConfig {
+        budgets: Some(Budgets {
+            instructions_per_heartbeat: 1,
+            stable_pages_per_heartbeat: 1,
+        }),
+        ..pushed()
+    });
+    canister.push_bytes(&real_blocks()[0]);
+    let mut beats = 0;
+    while canister.tip().1 < 1 {
+        canister.app.watchdog(&canister.world);
+        canister.heartbeat();
+        beats += 1;
+        assert!(beats < 100, "each strike starts the block over");
+    }
+    assert!(beats > 1, "one heartbeat does not finish the block");
+    canister.audit();
 }
 
 #[test]

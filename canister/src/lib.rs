@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`app`] | owns store, configuration and the block in hand |
 //! | [`config`] | checks and stores the configuration |
+//! | [`argument`] | decodes the arguments of calls |
 //! | [`lifecycle`] | decodes the arguments of `init` and `post_upgrade` |
 //! | [`tick`] | one heartbeat: drain, work within budgets, ask for more |
 //! | [`drain`] | takes delivered blocks into the tree |
@@ -29,6 +30,7 @@
 
 pub mod api;
 pub mod app;
+pub mod argument;
 pub mod config;
 pub mod connect;
 pub mod convert;

@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 
+use candid::CandidType;
 use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_candid::{
@@ -21,8 +22,9 @@ use millrace_candid::{
 use millrace_canister::env::System;
 use millrace_canister::pull::{Ask, GET_SUCCESSORS};
 use millrace_canister::watchdog::WATCH_SECONDS;
-use millrace_canister::{App, lifecycle};
+use millrace_canister::{App, argument, lifecycle};
 use millrace_store::layout;
+use serde::de::DeserializeOwned;
 
 thread_local! {
     /// The only state. Absent until the first message after an upgrade opens it.
@@ -44,6 +46,12 @@ fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
 /// return a typed error to.
 fn or_trap<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| ic_cdk::trap(error.to_string()))
+}
+
+/// Decodes the argument of a method, or refuses the call: the macros alone would report a failed
+/// `unwrap`, and set no limit to what decoding costs.
+fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> T {
+    or_trap(argument::decode(&bytes))
 }
 
 fn watch() {
@@ -112,32 +120,32 @@ fn inspect_message() {
     }
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(decode_with = "decode")]
 fn get_utxos(args: GetUtxosArgs) -> GetUtxosResult {
     with(|app| app.get_utxos(&args))
 }
 
-#[ic_cdk::query]
+#[ic_cdk::query(decode_with = "decode")]
 fn get_utxos_query(args: GetUtxosArgs) -> GetUtxosResult {
     with(|app| app.get_utxos(&args))
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(decode_with = "decode")]
 fn get_balance(args: GetBalanceArgs) -> GetBalanceResult {
     with(|app| app.get_balance(&args))
 }
 
-#[ic_cdk::query]
+#[ic_cdk::query(decode_with = "decode")]
 fn get_balance_query(args: GetBalanceArgs) -> GetBalanceResult {
     with(|app| app.get_balance(&args))
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(decode_with = "decode")]
 fn get_block_headers(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
     with(|app| app.get_block_headers(&args))
 }
 
-#[ic_cdk::query]
+#[ic_cdk::query(decode_with = "decode")]
 fn get_block_headers_query(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
     with(|app| app.get_block_headers(&args))
 }
@@ -152,7 +160,7 @@ fn get_config() -> Config {
     with(|app| app.get_config())
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(decode_with = "decode")]
 fn set_config(change: SetConfigRequest) {
     if !ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
         ic_cdk::trap("Only controllers can call set_config");
@@ -160,17 +168,17 @@ fn set_config(change: SetConfigRequest) {
     with(|app| or_trap(app.set_config(change)));
 }
 
-#[ic_cdk::query]
+#[ic_cdk::query(decode_with = "decode")]
 fn feed_state(args: FeedStateArgs) -> FeedStateResult {
     with(|app| app.feed_state(ic_cdk::api::msg_caller(), &args))
 }
 
-#[ic_cdk::update]
+#[ic_cdk::update(decode_with = "decode")]
 fn push_blocks(parts: Vec<BlockPart>) -> PushBlocksResult {
     with(|app| app.push_blocks(&System, ic_cdk::api::msg_caller(), &parts))
 }
 
-#[ic_cdk::query]
+#[ic_cdk::query(decode_with = "decode")]
 fn http_request(request: HttpRequest) -> HttpResponse {
     with(|app| app.http_request(&System, &request))
 }

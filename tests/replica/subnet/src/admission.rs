@@ -78,13 +78,22 @@ impl Subnet {
         ingress: Ingress,
     ) -> Result<(), UserError> {
         let limits = &self.rules.limits;
-        if ingress.payload.len() as u64 > limits.ingress_bytes {
+        let bytes = ingress_bytes(&ingress);
+        if bytes > limits.ingress_bytes {
             return Err(UserError::new(
                 ErrorCode::CanisterRejectedMessage,
                 format!(
-                    "Request {id} is too large. Message byte size {} is larger than the max allowed {}.",
-                    ingress.payload.len(),
+                    "Request {id} is too large. Message byte size {bytes} is larger than the max allowed {}.",
                     limits.ingress_bytes
+                ),
+            ));
+        }
+        if self.state.pool_bytes.saturating_add(bytes) > limits.ingress_pool_bytes {
+            return Err(UserError::new(
+                ErrorCode::IngressHistoryFull,
+                format!(
+                    "messages of {} bytes wait to be let in already, and the limit is {}; retry after some rounds",
+                    self.state.pool_bytes, limits.ingress_pool_bytes
                 ),
             ));
         }
@@ -104,6 +113,7 @@ impl Subnet {
         self.state
             .history
             .insert(id, status, expiry_ns, env.time_ns, &self.rules.limits)?;
+        self.state.pool_bytes += bytes;
         self.state.pool.push_back(ingress);
         Ok(())
     }
@@ -168,6 +178,7 @@ impl Subnet {
             &Origin::Ingress {
                 sender: ingress.sender,
                 id: MessageId([0; 32]),
+                caller_info: ingress.caller_info.clone(),
             },
             ingress.payload.clone(),
             0,
@@ -229,7 +240,7 @@ impl Subnet {
     pub(crate) fn induct_ingress(&mut self, env: &Env) {
         let (mut messages, mut bytes) = (0_u64, 0_u64);
         while let Some(next) = self.state.pool.front() {
-            let next_bytes = next.payload.len() as u64;
+            let next_bytes = ingress_bytes(next);
             messages += 1;
             bytes += next_bytes;
             let full = messages > self.rules.limits.ingress_round_messages
@@ -240,6 +251,7 @@ impl Subnet {
             let Some(ingress) = self.state.pool.pop_front() else {
                 return;
             };
+            self.state.pool_bytes = self.state.pool_bytes.saturating_sub(next_bytes);
             let id = ingress
                 .message_id
                 .expect("admission gives every message its id");
@@ -269,13 +281,14 @@ impl Subnet {
                 .ok_or_else(|| not_found(&payer))?;
             let reveal = canister.is_controller(&ingress.sender);
             canister.withdraw(price, &self.rules.limits, &self.rules.fees, reveal)?;
-            canister.consumed += price;
+            canister.consumed = canister.consumed.saturating_add(price);
         }
         if is_management {
             self.state.management_queue.push_back(ManagementCall {
                 origin: Origin::Ingress {
                     sender: ingress.sender,
                     id,
+                    caller_info: ingress.caller_info,
                 },
                 method: ingress.method,
                 payload: ingress.payload,
@@ -295,6 +308,7 @@ impl Subnet {
         canister.queues.push_ingress(QueuedIngress {
             id,
             sender: ingress.sender,
+            caller_info: ingress.caller_info,
             method: ingress.method,
             payload: ingress.payload,
             expiry_ns,
@@ -327,6 +341,23 @@ impl Subnet {
             self.set_ingress_state(env, id, IngressState::Rejected(timed_out()));
         }
     }
+}
+
+/// Longest method name: what the IC lets a module export.
+const METHOD_NAME_BYTES_MAX: usize = 20_000;
+
+/// Refuses method names that no module could export, before anything keeps them.
+pub(crate) fn check_method_name(method: &str) -> Result<(), UserError> {
+    if method.len() <= METHOD_NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(UserError::new(
+        ErrorCode::CanisterMethodNotFound,
+        format!(
+            "the method name has {} bytes, more than the limit of {METHOD_NAME_BYTES_MAX}",
+            method.len()
+        ),
+    ))
 }
 
 fn not_found(id: &CanisterId) -> UserError {

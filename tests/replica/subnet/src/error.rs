@@ -202,10 +202,20 @@ pub enum NetworkError {
         /// The network's time.
         current_ns: u64,
     },
+    /// Times that far in the future do not leave room for deadlines.
+    #[error(
+        "cannot set the time to {requested_ns} ns, which is after the latest time {limit_ns} ns"
+    )]
+    TimeTooLate {
+        /// What was asked for.
+        requested_ns: u64,
+        /// The latest time.
+        limit_ns: u64,
+    },
     /// A subnet specification cannot be used.
     #[error("invalid subnet specification: {0}")]
     InvalidSubnet(String),
-    /// Stable memory does not fit.
+    /// Stable memory does not fit the canister, or is too large to be read in one piece.
     #[error("stable memory of {bytes} bytes exceeds the limit of {limit} bytes")]
     StableMemoryTooLarge {
         /// Size asked for.

@@ -35,6 +35,7 @@ pub(crate) fn execute_input(scene: Scene<'_>, canister: &mut Canister, input: In
                 origin: Origin::Ingress {
                     sender: message.sender,
                     id: message.id,
+                    caller_info: message.caller_info,
                 },
                 method: message.method,
                 payload: message.payload,
@@ -164,7 +165,7 @@ fn execute_response(scene: Scene<'_>, canister: &mut Canister, response: Respons
     let mut step = Step::default();
     let Some(call) = canister.contexts.take_call(response.callback) else {
         // The answer of a best-effort call that was given up: its refund is still the caller's.
-        canister.balance += response.refund;
+        canister.balance = canister.balance.saturating_add(response.refund);
         return step;
     };
     let transmission = scene
@@ -172,12 +173,14 @@ fn execute_response(scene: Scene<'_>, canister: &mut Canister, response: Respons
         .fees
         .transmission(response.answer.bytes())
         .min(call.response_transmission);
-    canister.consumed += transmission;
-    canister.balance += response.refund + call.response_transmission - transmission;
+    canister.consumed = canister.consumed.saturating_add(transmission);
+    canister.balance = canister
+        .balance
+        .saturating_add(response.refund + call.response_transmission - transmission);
     let context = match canister.contexts.get(call.context) {
         Some(context) if !context.deleted && canister.code.is_some() => context.clone(),
         _ => {
-            canister.balance += call.response_execution;
+            canister.balance = canister.balance.saturating_add(call.response_execution);
             canister.contexts.close_if_done(call.context);
             return step;
         }
@@ -188,8 +191,10 @@ fn execute_response(scene: Scene<'_>, canister: &mut Canister, response: Respons
         .fees
         .execution(step.instructions)
         .min(call.response_execution);
-    canister.balance += call.response_execution - cost;
-    canister.consumed += cost;
+    canister.balance = canister
+        .balance
+        .saturating_add(call.response_execution - cost);
+    canister.consumed = canister.consumed.saturating_add(cost);
     finish(scene.rules, canister, call.context, trap, &mut step);
     step
 }

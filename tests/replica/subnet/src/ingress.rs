@@ -3,6 +3,7 @@
 use crate::error::UserError;
 use crate::topology::{CanisterId, SubnetId};
 use candid::Principal;
+use millrace_vm::CallerInfo;
 use serde::{Deserialize, Serialize};
 
 /// Identifier of an ingress message: the request id of its content.
@@ -51,6 +52,8 @@ pub struct Ingress {
     pub message_id: Option<MessageId>,
     /// Time after which it may no longer start, in ns; `None` is the longest the limits allow.
     pub expiry_ns: Option<u64>,
+    /// What the user attached about itself (`sender_info`), whose signature the caller checked.
+    pub caller_info: Option<CallerInfo>,
 }
 
 /// A query call.
@@ -66,6 +69,8 @@ pub struct Query {
     pub payload: Vec<u8>,
     /// Routing hint.
     pub effective: EffectivePrincipal,
+    /// What the user attached about itself (`sender_info`), whose signature the caller checked.
+    pub caller_info: Option<CallerInfo>,
 }
 
 /// Progress of an ingress message.

@@ -131,7 +131,7 @@ pub struct SubnetLimits {
     /// Snapshots of one canister.
     pub snapshots_per_canister: u64,
 
-    /// Largest ingress payload.
+    /// Largest method name and payload of an ingress message together.
     pub ingress_bytes: u64,
     /// Longest time from now to an ingress message's expiry.
     pub ingress_ttl_ns: u64,
@@ -143,7 +143,9 @@ pub struct SubnetLimits {
     pub ingress_queue: u64,
     /// Ingress messages inducted per round.
     pub ingress_round_messages: u64,
-    /// Bytes of ingress payloads inducted per round.
+    /// Bytes of methods and payloads that wait for their induction.
+    pub ingress_pool_bytes: u64,
+    /// Bytes of ingress methods and payloads inducted per round.
     pub ingress_round_bytes: u64,
     /// Messages whose status is kept.
     pub ingress_history_entries: u64,
@@ -159,10 +161,6 @@ pub struct SubnetLimits {
     pub queue_capacity: u64,
     /// Outstanding calls of one canister.
     pub callbacks: u64,
-    /// How long a guaranteed-response request may wait before it is delivered.
-    pub request_lifetime_ns: u64,
-    /// How long a best-effort call may wait at most.
-    pub best_effort_timeout_ns: u64,
     /// How long `stop_canister` waits.
     pub stop_timeout_ns: u64,
 
@@ -240,6 +238,7 @@ impl SubnetLimits {
             ingress_history_ttl_ns: 300 * SECOND_NS,
             ingress_queue: 10_000,
             ingress_round_messages: 1_000,
+            ingress_pool_bytes: 256 * MIB,
             ingress_round_bytes: 4 * MIB,
             ingress_history_entries: 100_000,
             ingress_history_bytes: 256 * MIB,
@@ -248,8 +247,6 @@ impl SubnetLimits {
             query_reply_bytes: 3 * MIB,
             queue_capacity: 500,
             callbacks: 1_000_000,
-            request_lifetime_ns: 300 * SECOND_NS,
-            best_effort_timeout_ns: 300 * SECOND_NS,
             stop_timeout_ns: 300 * SECOND_NS,
             canisters: 120_000,
             controllers: 10,

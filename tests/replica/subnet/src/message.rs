@@ -4,6 +4,7 @@ use crate::error::{RejectCode, UserError};
 use crate::ingress::MessageId;
 use crate::topology::CanisterId;
 use candid::Principal;
+use millrace_vm::CallerInfo;
 use serde::{Deserialize, Serialize};
 
 /// A call on its way.
@@ -109,6 +110,7 @@ pub(crate) enum Origin {
     Ingress {
         sender: Principal,
         id: MessageId,
+        caller_info: Option<CallerInfo>,
     },
     Canister {
         sender: CanisterId,
@@ -125,6 +127,14 @@ impl Origin {
         match self {
             Self::Ingress { sender, .. } | Self::Canister { sender, .. } => *sender,
             Self::SystemTask => Principal::management_canister(),
+        }
+    }
+
+    /// Returns what the user attached about itself.
+    pub(crate) const fn caller_info(&self) -> Option<&CallerInfo> {
+        match self {
+            Self::Ingress { caller_info, .. } => caller_info.as_ref(),
+            Self::Canister { .. } | Self::SystemTask => None,
         }
     }
 
@@ -149,6 +159,7 @@ pub(crate) enum Input {
 pub(crate) struct QueuedIngress {
     pub(crate) id: MessageId,
     pub(crate) sender: Principal,
+    pub(crate) caller_info: Option<CallerInfo>,
     pub(crate) method: String,
     #[serde(with = "serde_bytes")]
     pub(crate) payload: Vec<u8>,

@@ -1,9 +1,11 @@
 //! All subnets of one instance: one clock, one routing table.
 
+use crate::admission::check_method_name;
 use crate::error::{ErrorCode, NetworkError, UserError};
 use crate::ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 use crate::limits::LimitsConfig;
 use crate::management::query_management;
+use crate::query::User;
 use crate::routing::{Routing, specified_id};
 use crate::run::Env;
 use crate::subnet::Subnet;
@@ -15,6 +17,10 @@ use candid::Principal;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// The latest time a network can be set to, in ns since 1970: the year 2262. What is computed from a
+/// time (the next round's, deadlines, expiries) then fits 64 bits.
+const TIME_NS_MAX: u64 = i64::MAX as u64;
 
 /// Signs what canisters certify.
 pub trait Certifier: Send + Sync {
@@ -62,8 +68,15 @@ impl Network {
     /// Returns a network without canisters.
     ///
     /// # Errors
-    /// [`NetworkError::InvalidSubnet`] when there is no subnet, or ids or ranges overlap.
+    /// [`NetworkError::InvalidSubnet`] when there is no subnet, or ids or ranges overlap;
+    /// [`NetworkError::TimeTooLate`].
     pub fn new(config: NetworkConfig) -> Result<Self, NetworkError> {
+        if config.time_ns > TIME_NS_MAX {
+            return Err(NetworkError::TimeTooLate {
+                requested_ns: config.time_ns,
+                limit_ns: TIME_NS_MAX,
+            });
+        }
         if config.subnets.is_empty() {
             return Err(NetworkError::InvalidSubnet(
                 "a network needs at least one subnet".into(),
@@ -174,6 +187,7 @@ impl Network {
     /// # Errors
     /// The reason of the refusal; nothing was stored.
     pub fn submit_ingress(&mut self, mut ingress: Ingress) -> Result<MessageId, UserError> {
+        check_method_name(&ingress.method)?;
         let subnet_id = self.route(
             &ingress.canister_id,
             &ingress.method,
@@ -274,7 +288,9 @@ impl Network {
             method,
             payload,
             effective,
+            caller_info,
         } = query;
+        check_method_name(&method)?;
         let subnet_id = self.route(&canister_id, &method, &payload, effective)?;
         let subnet = self.subnets.get_mut(&subnet_id).ok_or_else(|| {
             UserError::new(
@@ -285,7 +301,11 @@ impl Network {
         if canister_id == Principal::management_canister() {
             query_management(subnet, &sender, &method, &payload)
         } else {
-            subnet.query(&self.env, sender, canister_id, &method, &payload)
+            let user = User {
+                principal: sender,
+                info: caller_info.as_ref(),
+            };
+            subnet.query(&self.env, user, canister_id, &method, &payload)
         }
     }
 
@@ -328,8 +348,14 @@ impl Network {
     /// Moves the time forward; setting the current time is allowed.
     ///
     /// # Errors
-    /// [`NetworkError::TimeInPast`].
+    /// [`NetworkError::TimeInPast`], [`NetworkError::TimeTooLate`].
     pub const fn set_time_ns(&mut self, time_ns: u64) -> Result<(), NetworkError> {
+        if time_ns > TIME_NS_MAX {
+            return Err(NetworkError::TimeTooLate {
+                requested_ns: time_ns,
+                limit_ns: TIME_NS_MAX,
+            });
+        }
         if time_ns < self.env.time_ns {
             return Err(NetworkError::TimeInPast {
                 requested_ns: time_ns,
@@ -446,7 +472,7 @@ impl Network {
             .canisters
             .values()
             .map(|canister| canister.consumed)
-            .sum();
+            .fold(subnet.state.consumed_by_deleted, u128::saturating_add);
         Ok(SubnetMetrics {
             num_canisters: subnet.canisters.len() as u64,
             canister_state_bytes: subnet
@@ -454,7 +480,7 @@ impl Network {
                 .values()
                 .map(|canister| canister.memory(subnet.limits()).total())
                 .sum(),
-            consumed_cycles_total: consumed + subnet.state.consumed_by_deleted,
+            consumed_cycles_total: consumed,
             update_transactions_total: subnet.state.updates_executed,
             rounds: subnet.state.round,
             rounds_skipped_by_heap_delta: subnet.state.rounds_skipped_by_heap_delta,

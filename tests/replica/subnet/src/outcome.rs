@@ -72,7 +72,9 @@ pub(crate) fn apply(
     step: &mut Step,
 ) {
     canister.balance = effects.balance.get();
-    canister.consumed += effects.cycles_burned.get();
+    canister.consumed = canister
+        .consumed
+        .saturating_add(effects.cycles_burned.get());
     canister.version += 1;
     if let Some(data) = effects.certified_data {
         canister.certified_data = data;
@@ -108,7 +110,9 @@ pub(crate) fn register(
     let deadline_ns = call
         .best_effort_timeout_seconds
         .map(|timeout_s| (env.time_ns / SECOND_NS + u64::from(timeout_s)) * SECOND_NS);
-    canister.consumed += call.prepayment.request_transmission.get();
+    canister.consumed = canister
+        .consumed
+        .saturating_add(call.prepayment.request_transmission.get());
     let callback = canister.contexts.register(PendingCall {
         context,
         callee: call.callee,
@@ -163,8 +167,8 @@ pub(crate) fn finish(
 /// Returns the unused part of the prepayment to the canister.
 pub(crate) fn settle(rules: &Rules, canister: &mut Canister, prepaid: u128, instructions: u64) {
     let cost = rules.fees.execution(instructions).min(prepaid);
-    canister.balance += prepaid - cost;
-    canister.consumed += cost;
+    canister.balance = canister.balance.saturating_add(prepaid - cost);
+    canister.consumed = canister.consumed.saturating_add(cost);
 }
 
 /// Returns the answer of a query that ran to its end.

@@ -24,6 +24,14 @@ struct QueryCall<'a> {
     method: &'a str,
     payload: &'a [u8],
     depth: u64,
+    caller_info: Option<&'a vm::CallerInfo>,
+}
+
+/// Who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct User<'a> {
+    pub(crate) principal: Principal,
+    pub(crate) info: Option<&'a vm::CallerInfo>,
 }
 
 impl Subnet {
@@ -31,7 +39,7 @@ impl Subnet {
     pub(crate) fn query(
         &mut self,
         env: &Env,
-        sender: Principal,
+        user: User<'_>,
         canister_id: CanisterId,
         method: &str,
         payload: &[u8],
@@ -40,11 +48,12 @@ impl Subnet {
             instructions_left: self.rules.limits.query_graph_instructions,
         };
         let call = QueryCall {
-            caller: sender,
+            caller: user.principal,
             canister_id,
             method,
             payload,
             depth: 0,
+            caller_info: user.info,
         };
         let before = self
             .canisters
@@ -198,6 +207,7 @@ impl Subnet {
             method: &outgoing.method,
             payload: &outgoing.payload,
             depth: call.depth + 1,
+            caller_info: None,
         };
         let result = self.evaluate(env, &inner, budget);
         match result {
@@ -354,5 +364,8 @@ fn query_facts(
         callback: 0,
         deadline_ns: None,
     };
-    message_facts(&origin, payload, 0, responded, used)
+    vm::MessageFacts {
+        caller_info: call.caller_info.cloned(),
+        ..message_facts(&origin, payload, 0, responded, used)
+    }
 }

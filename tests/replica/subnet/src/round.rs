@@ -8,6 +8,8 @@
 //! once, but the round is charged one slice and the canister stays busy for the rounds that the other
 //! slices would have taken. What is not: the IC's accumulated priorities (canisters take turns) and its
 //! four threads (their budgets are kept apart, their executions happen one after the other).
+//! Not modelled either: whether the subnet has room for what an installation allocates, and whether the
+//! balance stays above the freezing threshold of a memory that grows (`InsufficientCyclesInMemoryGrow`).
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
 use crate::error::RejectCode;
@@ -304,7 +306,7 @@ impl Subnet {
                     .holding(bytes, canister.settings.compute_percent, elapsed_ns);
             let paid = price.min(canister.balance);
             canister.balance -= paid;
-            canister.consumed += paid;
+            canister.consumed = canister.consumed.saturating_add(paid);
             if paid < price {
                 canister.settings.compute_percent = 0;
                 canister.settings.memory_allocation = 0;

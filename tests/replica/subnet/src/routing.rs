@@ -5,6 +5,7 @@ use crate::ingress::EffectivePrincipal;
 use crate::message::Request;
 use crate::topology::{CanisterId, SubnetId, SubnetKind, SubnetSpec};
 use candid::{CandidType, Deserialize, Principal};
+use millrace_vm::decode_candid;
 use serde::Serialize;
 
 /// Subnets and their ids.
@@ -178,15 +179,15 @@ impl Routing {
             None => Err(unroutable(&format!("MethodNotFound({:?})", request.method))),
             Some(Place::Own) => Ok(*own),
             Some(Place::Canister) => {
-                let field = candid::decode_one::<CanisterIdField>(&request.payload);
+                let field = decode_candid::<CanisterIdField>(&request.payload);
                 canister(field.map_err(|_| undecodable())?.canister_id)
             }
             Some(Place::TargetCanister) => {
-                let field = candid::decode_one::<TargetCanisterField>(&request.payload);
+                let field = decode_candid::<TargetCanisterField>(&request.payload);
                 canister(field.map_err(|_| undecodable())?.target_canister)
             }
             Some(Place::Subnet) => {
-                let field = candid::decode_one::<SubnetIdField>(&request.payload);
+                let field = decode_candid::<SubnetIdField>(&request.payload);
                 let id = field.map_err(|_| undecodable())?.subnet_id;
                 if self.has_subnet(&id) {
                     Ok(id)
@@ -200,7 +201,7 @@ impl Routing {
 
 /// Returns the id a provisional creation asks for.
 pub(crate) fn specified_id(payload: &[u8]) -> Option<CanisterId> {
-    candid::decode_one::<SpecifiedIdField>(payload)
+    decode_candid::<SpecifiedIdField>(payload)
         .ok()?
         .specified_id
 }
@@ -208,13 +209,9 @@ pub(crate) fn specified_id(payload: &[u8]) -> Option<CanisterId> {
 /// Returns the canister a management call is about, which its effective canister id must be.
 pub(crate) fn named_canister(method: &str, payload: &[u8]) -> Option<CanisterId> {
     match place(method)? {
-        Place::Canister => Some(
-            candid::decode_one::<CanisterIdField>(payload)
-                .ok()?
-                .canister_id,
-        ),
+        Place::Canister => Some(decode_candid::<CanisterIdField>(payload).ok()?.canister_id),
         Place::TargetCanister => Some(
-            candid::decode_one::<TargetCanisterField>(payload)
+            decode_candid::<TargetCanisterField>(payload)
                 .ok()?
                 .target_canister,
         ),

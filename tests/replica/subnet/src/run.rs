@@ -174,7 +174,7 @@ pub(crate) fn message_facts(
         cycles_refunded: vm::Cycles::ZERO,
         already_responded,
         call_context_instructions: vm::Instructions(context_instructions),
-        caller_info: None,
+        caller_info: origin.caller_info().cloned(),
     }
 }
 

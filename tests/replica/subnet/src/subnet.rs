@@ -21,6 +21,8 @@ pub(crate) struct SubnetState {
     pub(crate) round: u64,
     /// Accepted from users, not yet inducted.
     pub(crate) pool: VecDeque<Ingress>,
+    /// Bytes of the pool's messages.
+    pub(crate) pool_bytes: u64,
     pub(crate) history: IngressHistory,
     pub(crate) management_queue: VecDeque<ManagementCall>,
     /// `raw_rand` calls, answered in the round after they came.
@@ -134,10 +136,13 @@ impl Subnet {
             if canister.contexts.has_call(response.callback) {
                 canister.queues.push(CanisterMessage::Response(response));
             } else {
-                canister.balance += response.refund;
+                canister.balance = canister.balance.saturating_add(response.refund);
             }
         } else {
-            self.state.consumed_by_deleted += response.refund;
+            self.state.consumed_by_deleted = self
+                .state
+                .consumed_by_deleted
+                .saturating_add(response.refund);
         }
     }
 

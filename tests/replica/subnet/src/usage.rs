@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+/// Bytes of a method name that are kept: names that do not exist are recorded, too.
+const METHOD_BYTES_MAX: usize = 256;
+
 /// Kind of an executed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -46,7 +49,7 @@ pub struct UsageRecord {
     pub time_ns: u64,
     /// Kind.
     pub kind: MessageKind,
-    /// Method name; empty for kinds without one.
+    /// Method name, cut to 256 bytes; empty for kinds without one.
     pub method: String,
     /// Instructions.
     pub instructions: u64,
@@ -73,6 +76,10 @@ impl UsageRing {
     /// Appends a record, dropping the oldest ones above `capacity`; sets its sequence number.
     pub(crate) fn push(&mut self, mut record: UsageRecord, capacity: u64) {
         record.sequence = self.next_sequence;
+        record
+            .method
+            .truncate(record.method.floor_char_boundary(METHOD_BYTES_MAX));
+        record.method.shrink_to_fit();
         self.next_sequence += 1;
         self.records.push_back(record);
         while self.records.len() as u64 > capacity {

@@ -7,6 +7,9 @@ use crate::topology::SubnetId;
 use crate::usage::UsageRing;
 use candid::Principal;
 
+/// Largest stable memory that is copied into the host's memory: a canister grows it for next to nothing.
+const STABLE_READ_BYTES_MAX: u64 = 4 << 30;
+
 /// Who may read a metadata section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetadataVisibility {
@@ -102,7 +105,7 @@ impl<'a> CanisterView<'a> {
     /// Returns a copy of the stable memory; its size is a multiple of 64 KiB.
     ///
     /// # Errors
-    /// [`NetworkError::CanisterIsEmpty`].
+    /// [`NetworkError::CanisterIsEmpty`], [`NetworkError::StableMemoryTooLarge`] above 4 GiB.
     pub fn stable_memory(&self) -> Result<Vec<u8>, NetworkError> {
         let id = self.canister.id;
         let code = self
@@ -110,8 +113,15 @@ impl<'a> CanisterView<'a> {
             .code
             .as_ref()
             .ok_or(NetworkError::CanisterIsEmpty(id))?;
+        let bytes = code.state.stable_bytes();
+        if bytes > STABLE_READ_BYTES_MAX {
+            return Err(NetworkError::StableMemoryTooLarge {
+                bytes,
+                limit: STABLE_READ_BYTES_MAX,
+            });
+        }
         code.state
-            .read_stable(0, code.state.stable_bytes())
+            .read_stable(0, bytes)
             .map_err(|source| NetworkError::Host {
                 canister: id,
                 source,

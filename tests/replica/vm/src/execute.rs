@@ -51,6 +51,7 @@ pub fn execute(engine: &Engine, state: &mut CanisterState, mut input: Input) -> 
         &input.limits,
     );
     let mut store = Store::new(engine.wasmtime(), Host::new(input, stable));
+    store.limiter(|host| &mut host.store_limits);
     // Wasm may use more stack than threads have by default.
     let stack = WASM_STACK_BYTES + HOST_STACK_BYTES;
     let run = stacker::maybe_grow(stack, stack, || {

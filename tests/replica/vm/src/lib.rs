@@ -12,6 +12,7 @@
 //! Needs Linux: memories are `memfd` files mapped privately.
 
 mod api;
+mod candid_input;
 mod engine;
 mod execute;
 mod fees;
@@ -27,6 +28,7 @@ mod wasm;
 #[cfg(test)]
 mod tests;
 
+pub use candid_input::{candid_quotas, decode_candid};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use execute::execute;
 pub use fees::{Fees, HttpRequestEstimate, INTER_CANISTER_PAYLOAD_BYTES_MAX};

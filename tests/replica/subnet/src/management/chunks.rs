@@ -57,7 +57,7 @@ impl Subnet {
             .map_err(|error| {
                 errors::chunk_store(&format!("Cannot upload chunk: {}", error.message))
             })?;
-        canister.consumed += price;
+        canister.consumed = canister.consumed.saturating_add(price);
         canister
             .chunks
             .chunks

@@ -252,6 +252,16 @@ impl Progress<'_> {
             )
         };
         let wasm = vm::decode_module(uploaded).map_err(invalid)?;
+        let bytes_max = self.scene.rules.limits.wasm_module_bytes;
+        if wasm.len() as u64 > bytes_max {
+            return Err(UserError::new(
+                ErrorCode::CanisterInvalidWasm,
+                format!(
+                    "Error from Canister {id}: the module has {} bytes, more than the limit of {bytes_max}",
+                    wasm.len()
+                ),
+            ));
+        }
         let module = self.scene.env.engine.prepare(&wasm).map_err(invalid)?;
         self.instructions = module.compile_instructions().get();
         if self.instructions > self.scene.rules.limits.install_instructions {

@@ -259,7 +259,11 @@ impl Subnet {
                 self.set_ingress_state(env, message.id, IngressState::Rejected(error));
             }
             // What is left of its balance is lost with it.
-            self.state.consumed_by_deleted += canister.consumed + canister.balance;
+            self.state.consumed_by_deleted = self
+                .state
+                .consumed_by_deleted
+                .saturating_add(canister.consumed)
+                .saturating_add(canister.balance);
         }
         self.snapshots
             .retain(|_, snapshot| snapshot.record.canister_id != id);

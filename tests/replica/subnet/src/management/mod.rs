@@ -72,8 +72,8 @@ impl Caller<'_> {
     }
 }
 
-pub(super) fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, UserError> {
-    candid::decode_one(payload).map_err(|error| {
+pub(crate) fn decode<T: CandidType + DeserializeOwned>(payload: &[u8]) -> Result<T, UserError> {
+    millrace_vm::decode_candid(payload).map_err(|error| {
         UserError::new(
             ErrorCode::InvalidManagementPayload,
             format!("Error decoding candid: {error:#}"),
@@ -123,14 +123,17 @@ fn dispatch(
     // Methods whose answer comes later, or that keep cycles, say so themselves.
     match call.method.as_str() {
         "stop_canister" => return subnet.stop_canister(env, call),
-        "raw_rand" | "bitcoin_get_successors" if matches!(call.origin, Origin::Ingress { .. }) => {
+        "raw_rand" | "bitcoin_get_successors" | "http_request"
+            if matches!(call.origin, Origin::Ingress { .. }) =>
+        {
             return done(Err(errors::not_for_users(&call.method)), &call);
         }
         "raw_rand" => {
             subnet.state.random_calls.push(call);
             return Outcome::Deferred;
         }
-        "bitcoin_get_successors" => return subnet.ask_outside(call),
+        "bitcoin_get_successors" => return subnet.ask_for_blocks(call),
+        "http_request" => return subnet.ask_the_web(call),
         "create_canister" => {
             let (result, refund) = subnet.create_canister(env, &call);
             return Outcome::Done { result, refund };
@@ -190,7 +193,8 @@ impl Subnet {
             return Err(errors::not_for_users(&call.method));
         }
         let args: ic_management_canister_types::DepositCyclesArgs = decode(&call.payload)?;
-        self.canister_mut(&args.canister_id)?.balance += call.cycles;
+        let canister = self.canister_mut(&args.canister_id)?;
+        canister.balance = canister.balance.saturating_add(call.cycles);
         Ok(encode(()))
     }
 

@@ -232,7 +232,7 @@ fn charge(
     canister
         .withdraw(price, limits, fees, true)
         .map_err(|error| errors::snapshot_unpaid(&error))?;
-    canister.consumed += price;
+    canister.consumed = canister.consumed.saturating_add(price);
     Ok(instructions)
 }
 

@@ -557,6 +557,7 @@ fn logs_are_kept_within_their_limit_and_shown_to_whom_the_settings_say() {
             method: "fetch_canister_logs".into(),
             payload: candid::encode_one(record(id)).expect("encodes"),
             effective: EffectivePrincipal::CanisterId(id),
+            caller_info: None,
         })
     };
     net.update(id, "print", b"hello").expect("replied");

@@ -331,6 +331,7 @@ fn an_ingress_message_runs_once_and_not_after_its_expiry() {
         effective: EffectivePrincipal::None,
         message_id: Some(MessageId([9; 32])),
         expiry_ns: Some(net.0.time_ns() + 1_000_000_000),
+        caller_info: None,
     };
     let message = net.0.submit_ingress(ingress.clone()).expect("accepted");
     assert_eq!(text(net.finish(message)), "once");
@@ -436,6 +437,7 @@ fn a_message_is_executed_once_however_often_it_is_sent_before_it_expires() {
         effective: EffectivePrincipal::None,
         message_id: Some(MessageId([7; 32])),
         expiry_ns: Some(net.0.time_ns() + 330_000_000_000),
+        caller_info: None,
     };
     let sent = net.0.submit_ingress(message.clone()).expect("accepted");
     net.finish(sent).expect("replied");
@@ -451,4 +453,84 @@ fn a_message_is_executed_once_however_often_it_is_sent_before_it_expires() {
     net.ticks(2);
     let late = net.0.submit_ingress(message).expect_err("expired");
     assert_eq!(late.code, ErrorCode::IngressMessageTimeout);
+}
+
+#[test]
+fn a_canister_sees_what_a_user_attached_about_itself() {
+    let mut net = Net::application();
+    let id = net.create();
+    net.install(
+        id,
+        wasm(
+            r#"(module
+                (import "ic0" "msg_caller_info_data_size" (func $size (result i32)))
+                (import "ic0" "msg_caller_info_data_copy" (func $copy (param i32 i32 i32)))
+                (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+                (import "ic0" "msg_reply" (func $reply))
+                (memory 1)
+                (func $tell
+                    (call $copy (i32.const 0) (i32.const 0) (call $size))
+                    (call $append (i32.const 0) (call $size))
+                    (call $reply))
+                (func (export "canister_update tell") (call $tell))
+                (func (export "canister_query ask") (call $tell)))"#,
+        ),
+    );
+    for info in [None, Some(&b"attached"[..])] {
+        let caller_info = info.map(|data| millrace_vm::CallerInfo {
+            data: data.to_vec(),
+            signer: stranger(),
+        });
+        let message = net
+            .0
+            .submit_ingress(Ingress {
+                sender: user(),
+                canister_id: id,
+                method: "tell".into(),
+                payload: Vec::new(),
+                effective: EffectivePrincipal::None,
+                message_id: None,
+                expiry_ns: None,
+                caller_info: caller_info.clone(),
+            })
+            .expect("accepted");
+        let told = net.finish(message).expect("replied");
+        assert_eq!(told, info.unwrap_or_default());
+        let told = net.0.query(Query {
+            sender: user(),
+            canister_id: id,
+            method: "ask".into(),
+            payload: Vec::new(),
+            effective: EffectivePrincipal::None,
+            caller_info,
+        });
+        assert_eq!(told.expect("replied"), info.unwrap_or_default());
+    }
+}
+
+#[test]
+fn long_method_names_and_a_full_pool_are_refused() {
+    let mut limits = LimitsConfig::default();
+    limits.application.ingress_pool_bytes = 100;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let id = net.create();
+    let name = "x".repeat(20_001);
+    let error = net.submit(user(), id, &name, Vec::new()).expect_err("long");
+    assert_eq!(error.code, ErrorCode::CanisterMethodNotFound);
+    let error = net.query(id, &name, b"").expect_err("long");
+    assert_eq!(error.code, ErrorCode::CanisterMethodNotFound);
+    let top_up = |net: &mut Net, cycles: u8| {
+        let args = ic_management_canister_types::ProvisionalTopUpCanisterArgs {
+            canister_id: id,
+            amount: cycles.into(),
+        };
+        let payload = candid::encode_one(&args).expect("encodes");
+        let management = Principal::management_canister();
+        net.submit(user(), management, "provisional_top_up_canister", payload)
+    };
+    top_up(&mut net, 1).expect("room");
+    let error = top_up(&mut net, 2).expect_err("no room for two");
+    assert_eq!(error.code, ErrorCode::IngressHistoryFull);
+    net.ticks(1);
+    top_up(&mut net, 3).expect("room again");
 }

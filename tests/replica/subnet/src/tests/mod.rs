@@ -154,6 +154,7 @@ impl Net {
             effective,
             message_id: None,
             expiry_ns: None,
+            caller_info: None,
         })
     }
 
@@ -183,6 +184,7 @@ impl Net {
             method: method.to_owned(),
             payload: payload.to_vec(),
             effective: EffectivePrincipal::None,
+            caller_info: None,
         })
     }
 

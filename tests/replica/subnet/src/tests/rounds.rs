@@ -221,3 +221,66 @@ fn an_idle_network_has_no_work() {
         .expect("accepted");
     assert!(net.0.has_work());
 }
+
+#[test]
+fn times_without_room_for_deadlines_are_refused() {
+    let mut net = Net::application();
+    let latest_ns = i64::MAX as u64;
+    assert!(matches!(
+        net.0.set_time_ns(latest_ns + 1),
+        Err(NetworkError::TimeTooLate { .. })
+    ));
+    net.0.set_time_ns(latest_ns).expect("the latest time");
+    net.ticks(2);
+}
+
+#[test]
+fn an_https_outcall_waits_for_an_answer_from_outside_and_pays() {
+    use ic_management_canister_types::{HttpRequestArgs, HttpRequestResult};
+    let mut net = Net::application();
+    let id = net.probe();
+    let subnet_id = net.0.subnet_of(&id).expect("hosted");
+    let args = HttpRequestArgs {
+        url: "https://example.org/".to_owned(),
+        max_response_bytes: Some(1_000),
+        ..HttpRequestArgs::default()
+    };
+    // (3 M + 60,000 per node + 400 per byte sent + 800 per byte received) for each of 13 nodes.
+    let fee: u64 = (3_000_000 + 60_000 * 13 + 400 * 20 + 800 * 1_000) * 13;
+    let underpaid = management_call("http_request", fee - 1, &args);
+    let refusal = text(net.update(id, "call", &underpaid));
+    assert!(refusal.contains("cycles are required"), "{refusal}");
+    let greedy = HttpRequestArgs {
+        max_response_bytes: Some(2_000_001),
+        ..args.clone()
+    };
+    let refusal = text(net.update(id, "call", &management_call("http_request", fee, &greedy)));
+    assert!(refusal.contains("max_http_response_bytes"), "{refusal}");
+
+    let before = net.cycles(&id);
+    let message = net
+        .submit(
+            user(),
+            id,
+            "call",
+            management_call("http_request", fee + 5_000_000_000, &args),
+        )
+        .expect("accepted");
+    net.ticks(3);
+    let calls = net.0.consensus_calls(&subnet_id).expect("subnet");
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].http_request(), Some(args));
+    let answer = candid::encode_one(HttpRequestResult {
+        status: 200_u16.into(),
+        headers: Vec::new(),
+        body: b"body".to_vec(),
+    })
+    .expect("encodes");
+    net.0
+        .answer_consensus_call(&subnet_id, calls[0].callback, Ok(answer.clone()))
+        .expect("waiting");
+    assert_eq!(net.finish(message), Ok(answer));
+    let paid = before - net.cycles(&id);
+    assert!(paid >= u128::from(fee), "{paid}");
+    assert!(paid < u128::from(fee) + 1_000_000_000, "{paid}");
+}

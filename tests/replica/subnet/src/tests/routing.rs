@@ -118,6 +118,7 @@ fn a_mainnet_id_without_a_subnet_asks_for_one() {
             effective: EffectivePrincipal::None,
             message_id: None,
             expiry_ns: None,
+            caller_info: None,
         })
     };
     let (kind, ranges) = wanted(&net, BITCOIN_CANISTER).expect("no Bitcoin subnet");

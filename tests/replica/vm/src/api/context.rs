@@ -100,8 +100,8 @@ impl Context {
         Contexts::of(&[Self::Start, Self::Init, Self::Update]).contains(self)
     }
 
-    /// Returns whether memory growth counts against what the subnet has left; installation checks
-    /// that once at its end, and queries throw their growth away.
+    /// Returns whether memory growth counts against what the subnet has left: not in installations,
+    /// whose caller may check the sum, and not in queries, which throw their growth away.
     pub(crate) const fn takes_subnet_memory(self) -> bool {
         Contexts::of(&[
             Self::Update,

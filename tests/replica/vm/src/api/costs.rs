@@ -70,7 +70,7 @@ fn http_request_v2(
     dst: u32,
 ) -> Result<(), Trap> {
     let bytes = heap.read("ic0.cost_http_request_v2 heap", src, size)?;
-    let request: HttpRequestV2 = candid::decode_one(bytes).map_err(|error| {
+    let request: HttpRequestV2 = crate::candid_input::decode_candid(bytes).map_err(|error| {
         Trap::toolchain(format!(
             "Failed to decode HttpRequestV2CostParams from Candid: {error}"
         ))

@@ -1,6 +1,6 @@
 //! What system calls act on: the message's facts and its effects so far, and the price of a call.
 
-use wasmtime::{Caller, Global, Memory, Val};
+use wasmtime::{Caller, Global, Memory, StoreLimits, StoreLimitsBuilder, Val};
 
 use super::context::Context;
 use super::heap::Heap;
@@ -10,6 +10,9 @@ use crate::memory::stable::StableSession;
 use crate::output::{LogRecord, OutgoingCall, Response};
 use crate::trap::Trap;
 use crate::units::{Cycles, Instructions, WASM_PAGE_BYTES};
+
+/// Elements of all tables of a canister, as the IC bounds them: a table's elements are host memory.
+const TABLE_ELEMENTS_MAX: usize = 1_000_000;
 
 /// A call between `call_new` and `call_perform`: whatever it will be, minus its prepayment.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub(crate) struct Host {
     pub message: MessageFacts,
     pub limits: Limits,
     fault: Option<Fault>,
+    /// What wasmtime asks before tables grow.
+    pub store_limits: StoreLimits,
     heap: Option<Memory>,
     counter: Option<Global>,
     pub stable: StableSession,
@@ -51,6 +56,9 @@ impl Host {
             message: input.message,
             limits: input.limits,
             fault: input.fault,
+            store_limits: StoreLimitsBuilder::new()
+                .table_elements(TABLE_ELEMENTS_MAX)
+                .build(),
             heap: None,
             counter: None,
             stable,

@@ -229,3 +229,24 @@ fn a_reply_beyond_the_limit_is_a_contract_violation() {
             .is_ok()
     );
 }
+
+#[test]
+fn tables_grow_to_a_million_elements_and_no_further() {
+    let mut canister = Canister::new(
+        r#"(module
+            (import "ic0" "msg_reply" (func $reply))
+            (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+            (memory 1)
+            (table $table 1 funcref)
+            (func (export "canister_update grow")
+                (i32.store (i32.const 0) (table.grow $table (ref.null func) (i32.const 999999)))
+                (i32.store (i32.const 4) (table.grow $table (ref.null func) (i32.const 1)))
+                (call $append (i32.const 0) (i32.const 8))
+                (call $reply)))"#,
+    );
+    let reply = canister.reply("grow");
+    assert_eq!(
+        reply,
+        [1_i32.to_le_bytes(), (-1_i32).to_le_bytes()].concat()
+    );
+}

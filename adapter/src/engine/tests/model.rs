@@ -6,7 +6,6 @@ use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode};
-use millrace_core::tree::TreeError;
 use millrace_core::{Height, Network};
 
 use super::simulation::Random;
@@ -341,7 +340,7 @@ impl Model {
                 self.drained.insert(header.block_hash());
                 self.pending.push_back(block);
             } else {
-                self.unknown_parent(&header);
+                self.reject(header.block_hash(), "unknown parent");
             }
         }
         for _ in 0..self.connects_per_heartbeat {
@@ -368,15 +367,6 @@ impl Model {
                 }
             }
         }
-    }
-
-    /// Refuses a block in the words of the canister's own rules.
-    fn unknown_parent(&mut self, header: &Header) {
-        let error = TreeError::UnknownParent {
-            hash: header.block_hash(),
-            parent: header.prev_blockhash,
-        };
-        self.reject(header.block_hash(), &error.to_string());
     }
 
     fn reject(&mut self, hash: BlockHash, reason: &str) {

@@ -106,6 +106,7 @@ pub async fn call(
         effective: effective(scope),
         message_id: Some(id),
         expiry_ns: instance.validates_ingress().then_some(ingress_expiry),
+        caller_info: None,
     };
     let mut changes = instance.subscribe();
     if let Err(rejection) = instance.submit(ingress).await? {
@@ -194,6 +195,7 @@ pub async fn query(
                 method: method_name,
                 payload: arg,
                 effective: effective(scope),
+                caller_info: None,
             }));
             let timestamp = network.time_ns();
             let signature = NodeSignature {

@@ -129,6 +129,7 @@ async fn query(
         method: method.to_owned(),
         payload,
         effective: EffectivePrincipal::CanisterId(canister_id),
+        caller_info: None,
     };
     let reply = instance.run(move |network| network.query(query)).await?;
     reply.map_err(|rejection| rejected(canister_id, &rejection))
@@ -147,6 +148,7 @@ async fn update_call(
         effective: EffectivePrincipal::CanisterId(canister_id),
         message_id: None,
         expiry_ns: None,
+        caller_info: None,
     };
     instance
         .call(ingress, UPDATE_TIMEOUT)

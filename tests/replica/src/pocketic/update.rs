@@ -50,6 +50,7 @@ pub async fn submit(
         effective: call.effective,
         message_id: None,
         expiry_ns: None,
+        caller_info: None,
     };
     let submitted = instance.submit(ingress).await?;
     Ok(Json(match submitted {

@@ -34,10 +34,21 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// What the canister's reasons say when the block itself is not at fault: it came before its parent
+/// or before its time, and is to be pushed again.
+const TRANSIENT_REASONS: [&str; 4] = [
+    "unknown parent",
+    "send its ancestors first",
+    "push that block first",
+    "retry later",
+];
+
 impl Rejection {
-    /// Returns whether the block only came before its parent: it must be pushed again, in order.
-    pub fn is_unknown_parent(&self) -> bool {
-        self.reason.to_ascii_lowercase().contains("unknown parent")
+    /// Returns whether pushing the block again can help. The contract has a text here, no code, so
+    /// this goes by the canister's words.
+    pub fn is_transient(&self) -> bool {
+        let reason = self.reason.to_ascii_lowercase();
+        TRANSIENT_REASONS.iter().any(|words| reason.contains(words))
     }
 }
 

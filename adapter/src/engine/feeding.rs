@@ -172,6 +172,9 @@ impl Engine {
                 self.rewind_to(sent.position);
                 self.is_held = true;
                 self.window.narrow();
+                // The room was believed to be there; what takes it may stay for minutes.
+                let pause = self.setbacks.fail();
+                self.pause_until(now.elapsed.saturating_add(pause));
                 return false;
             }
             PartOutcome::Incomplete { received: offset } | PartOutcome::ContinueAt { offset } => {

@@ -65,6 +65,8 @@ pub const IDLE_POLL: Duration = Duration::from_secs(10);
 pub const DISCOVER_POLL: Duration = Duration::from_secs(2);
 /// How long until a block that could not be read is tried again.
 pub const READ_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long until a source whose files cannot be read is tried again.
+pub const SOURCE_RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// Times a block may be unreadable, or refused other than for its missing parent, before it is
 /// given up.
 pub const FAILURES_MAX: u32 = 3;

@@ -5,7 +5,7 @@ use bitcoin::block::Header;
 
 use super::locator::thinning;
 use super::report::{Notice, Outcome, REFUSED_HEADERS_NAMED};
-use super::{Command, DISCOVER_POLL, Engine, Now, READ_RETRY_PAUSE, Until};
+use super::{Command, DISCOVER_POLL, Engine, Now, READ_RETRY_PAUSE, SOURCE_RETRY_PAUSE, Until};
 use crate::source::{Discovery, SourceError, SourceErrorReach};
 
 impl Engine {
@@ -26,7 +26,7 @@ impl Engine {
         self.is_discovering = false;
         let discovery = match result {
             Ok(discovery) => discovery,
-            Err(error) => return self.finish(Outcome::SourceFailed(error)),
+            Err(error) => return self.discovery_failed(now, error),
         };
         for remark in discovery.remarks {
             self.notify(Notice::SourceRemark(remark));
@@ -84,8 +84,31 @@ impl Engine {
             Err(error) if error.reach() == SourceErrorReach::Block => {
                 self.read_failed(now, hash, &error);
             }
-            Err(error) => self.finish(Outcome::SourceFailed(error)),
+            Err(error) => self.source_failed_to_read(now, hash, error),
         }
+    }
+
+    /// Ends the run if the source was never usable; one that was may be so again: a node moves,
+    /// prunes and replaces its files.
+    fn discovery_failed(&mut self, now: Now, error: SourceError) {
+        if !self.is_indexed {
+            return self.finish(Outcome::SourceFailed(error));
+        }
+        self.discover_at = now.elapsed.saturating_add(SOURCE_RETRY_PAUSE);
+        self.notify(Notice::SourceRemark(error.to_string()));
+    }
+
+    /// Tries to read again when the file system refused: for a run that is to end a few times,
+    /// otherwise until it works.
+    fn source_failed_to_read(&mut self, now: Now, hash: BlockHash, error: SourceError) {
+        if self.count_failure(hash) && self.config.until == Until::Synced {
+            return self.finish(Outcome::SourceFailed(error));
+        }
+        if let Some(height) = self.headers.height_of(hash) {
+            self.reading.retry_from(height);
+        }
+        self.pause_until(now.elapsed.saturating_add(SOURCE_RETRY_PAUSE));
+        self.notify(Notice::SourceRemark(error.to_string()));
     }
 
     /// Tries a block again a few times: a growing file may show it before its last byte.

@@ -189,6 +189,70 @@ fn a_block_that_cannot_be_read_is_tried_again_and_then_left_out() {
 }
 
 #[test]
+fn a_source_that_fails_after_it_worked_is_tried_again() {
+    let chain = Chain::linear(40, |_| 300);
+    let source = chain.truncated(20);
+    let mut simulation = Simulation::new(config(Until::Stopped), &source, Model::default(), 1);
+    simulation.run_for(Duration::from_secs(30), Faults::none());
+    simulation.source.add(&chain);
+    simulation.source.is_refused = true;
+    simulation.run_for(Duration::from_secs(120), Faults::none());
+    assert_eq!(simulation.model.tip().height, Height::new(20));
+    simulation.source.is_refused = false;
+    simulation.run_for(Duration::from_secs(60), Faults::none());
+    assert_eq!(simulation.model.tip().height, Height::new(40));
+
+    let mut simulation = Simulation::new(config(Until::Stopped), &chain, Model::default(), 1);
+    simulation.source.is_refused = true;
+    assert!(matches!(
+        simulation.run(Faults::none()),
+        Outcome::SourceFailed(SourceError::Unreadable { .. })
+    ));
+}
+
+#[test]
+fn refusals_that_are_not_the_blocks_fault_are_told_from_those_that_are() {
+    use bitcoin::hashes::Hash;
+    use millrace_core::header::HeaderError;
+    use millrace_core::tree::TreeError;
+
+    let hash = BlockHash::all_zeros();
+    let parent = hash;
+    let time = 1;
+    let cases = [
+        (TreeError::UnknownParent { hash, parent }.to_string(), true),
+        (
+            HeaderError::TimeTooNew {
+                hash,
+                time,
+                latest: 0,
+            }
+            .to_string(),
+            true,
+        ),
+        (
+            HeaderError::TimeTooOld {
+                hash,
+                time,
+                median: 2,
+            }
+            .to_string(),
+            false,
+        ),
+        ("unknown parent".to_owned(), true),
+        ("merkle root".to_owned(), false),
+    ];
+    for (reason, expected) in cases {
+        let rejection = Rejection {
+            hash,
+            height: None,
+            reason,
+        };
+        assert_eq!(rejection.is_transient(), expected, "{}", rejection.reason);
+    }
+}
+
+#[test]
 fn permanent_conditions_end_the_run_with_their_reason() {
     let chain = Chain::linear(20, |_| 300);
     let run = |model: Model, source: &Chain| {

@@ -239,7 +239,7 @@ fn every_field_of_the_state_arrives() {
     );
     assert_eq!(view.half_received[0].received, 40);
     assert_eq!(view.pending_blocks, 11);
-    assert!(view.rejections[0].is_unknown_parent());
+    assert!(view.rejections[0].is_transient());
 }
 
 #[test]

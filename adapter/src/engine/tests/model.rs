@@ -6,6 +6,7 @@ use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode};
+use millrace_core::tree::TreeError;
 use millrace_core::{Height, Network};
 
 use super::simulation::Random;
@@ -340,7 +341,7 @@ impl Model {
                 self.drained.insert(header.block_hash());
                 self.pending.push_back(block);
             } else {
-                self.reject(header.block_hash(), "unknown parent");
+                self.unknown_parent(&header);
             }
         }
         for _ in 0..self.connects_per_heartbeat {
@@ -367,6 +368,15 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// Refuses a block in the words of the canister's own rules.
+    fn unknown_parent(&mut self, header: &Header) {
+        let error = TreeError::UnknownParent {
+            hash: header.block_hash(),
+            parent: header.prev_blockhash,
+        };
+        self.reject(header.block_hash(), &error.to_string());
     }
 
     fn reject(&mut self, hash: BlockHash, reason: &str) {

@@ -83,6 +83,8 @@ pub struct Source {
     chain: Chain,
     reported: usize,
     pub damaged: HashSet<BlockHash>,
+    /// Whether the file system refuses everything.
+    pub is_refused: bool,
 }
 
 impl Source {
@@ -90,21 +92,34 @@ impl Source {
         self.chain = self.chain.with(chain);
     }
 
-    fn discover(&mut self) -> Discovery {
+    fn refuse(&self) -> Result<(), SourceError> {
+        if !self.is_refused {
+            return Ok(());
+        }
+        Err(SourceError::Unreadable {
+            action: "read",
+            path: "model".to_owned(),
+            reason: "refused on purpose".to_owned(),
+        })
+    }
+
+    fn discover(&mut self) -> Result<Discovery, SourceError> {
+        self.refuse()?;
         let headers = self.chain.headers[self.reported..]
             .iter()
             .take(MAX_HEADERS)
             .copied()
             .collect::<Vec<_>>();
         self.reported += headers.len();
-        Discovery {
+        Ok(Discovery {
             headers,
             has_more: self.reported < self.chain.headers.len(),
             remarks: Vec::new(),
-        }
+        })
     }
 
     fn read(&self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
+        self.refuse()?;
         if self.damaged.contains(&hash) {
             return Err(SourceError::Damaged {
                 hash,
@@ -159,6 +174,7 @@ impl Simulation {
                 chain: chain.clone(),
                 reported: 0,
                 damaged: HashSet::new(),
+                is_refused: false,
             },
             model,
             random: Random::new(seed),
@@ -271,10 +287,7 @@ impl Simulation {
                 Command::Notify(notice) => self.note(notice),
                 Command::Discover { .. } => {
                     let found = self.source.discover();
-                    self.at(
-                        self.now,
-                        Due::Event(self.life, Event::Discovered(Ok(found))),
-                    );
+                    self.at(self.now, Due::Event(self.life, Event::Discovered(found)));
                 }
                 Command::Read(hashes) => {
                     for hash in hashes {

@@ -1,8 +1,8 @@
 //! Where every block of the files is, found in one pass and continued as the files grow.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -34,6 +34,8 @@ struct BlockFile {
     next: u64,
     /// Length and time of change when its end was reached.
     seen: Option<(u64, Option<SystemTime>)>,
+    /// Whether it was there and is no more: a node that prunes deletes its oldest files.
+    is_gone: bool,
     /// Whether its odd end was remarked on.
     is_cut_reported: bool,
     /// Garbage remarked on, in bytes.
@@ -115,6 +117,7 @@ impl Index {
                     path,
                     next: 0,
                     seen: None,
+                    is_gone: false,
                     is_cut_reported: false,
                     reported_garbage: 0,
                 });
@@ -132,16 +135,23 @@ impl Index {
         let Some(file) = self.files.get_mut(number) else {
             return Ok(());
         };
-        let handle =
-            File::open(&file.path).map_err(|error| unreadable("open", &file.path, &error))?;
-        let metadata = handle
-            .metadata()
-            .map_err(|error| unreadable("look at", &file.path, &error))?;
+        // A look at a file that has not changed costs no more than this.
+        let metadata = match fs::metadata(&file.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound && file.seen.is_some() => {
+                file.remark_gone(discovery);
+                return Ok(());
+            }
+            Err(error) => return Err(unreadable("open", &file.path, &error)),
+        };
+        file.is_gone = false;
         let length = metadata.len();
         let seen = (length, metadata.modified().ok());
         if file.seen == Some(seen) {
             return Ok(());
         }
+        let handle =
+            File::open(&file.path).map_err(|error| unreadable("open", &file.path, &error))?;
         let mut window = Window::new(handle, self.key);
         while discovery.headers.len() < MAX_HEADERS {
             let step = next_record(&mut window, self.network, file.next, length)
@@ -242,6 +252,17 @@ impl Index {
 }
 
 impl BlockFile {
+    /// Reports once that the file has vanished.
+    fn remark_gone(&mut self, discovery: &mut Discovery) {
+        if !self.is_gone {
+            self.is_gone = true;
+            discovery.remarks.push(format!(
+                "{}: the file is gone; its blocks can be pushed no more",
+                self.path.display()
+            ));
+        }
+    }
+
     /// Reports oddities of a step, each once.
     fn remark(&mut self, step: &Step, discovery: &mut Discovery) {
         let path = self.path.display();

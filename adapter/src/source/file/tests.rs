@@ -262,6 +262,30 @@ fn reserved_space_is_filled_in_place() {
 }
 
 #[test]
+fn a_file_that_vanishes_later_is_a_remark_and_its_blocks_are_unreadable() {
+    let records = records();
+    let directory = directory(&[
+        ("blk00000.dat", &records[..100].concat()),
+        ("blk00001.dat", &records[100..200].concat()),
+    ]);
+    let mut index = index(directory.path());
+    let (headers, _) = index.discover_all().expect("readable");
+    fs::remove_file(directory.path().join("blk00000.dat")).expect("it is there");
+    let (_, remarks) = index.discover_all().expect("the other file is still there");
+    assert_eq!(remarks.len(), 1, "{remarks:?}");
+    assert!(
+        remarks[0].contains("blk00000.dat: the file is gone"),
+        "{remarks:?}"
+    );
+    assert_eq!(index.discover_all().expect("readable"), (vec![], vec![]));
+    assert!(matches!(
+        index.read(headers[50].block_hash()),
+        Err(SourceError::Unreadable { .. })
+    ));
+    assert!(index.read(headers[150].block_hash()).is_ok());
+}
+
+#[test]
 fn a_damaged_body_is_an_error_of_that_block_unless_another_copy_is_good() {
     let records = records();
     let hash = |record: &[u8]| {

@@ -126,20 +126,27 @@ fn malformed_parts_are_refused_one_by_one_beside_good_ones() {
     sizes_out_of_range(&setup, &good);
     assert_eq!(setup.snapshot(&[]), before);
 
-    // One bad part does not spoil the message.
-    let bad = BlockPart {
+    // Bad parts do not spoil the message.
+    let empty = BlockPart {
         bytes: ByteBuf::new(),
         ..good.clone()
     };
+    let nameless = BlockPart {
+        hash: ByteBuf::new(),
+        ..good.clone()
+    };
     let receipt = setup
-        .push_parts(setup.adapter, &[bad.clone(), good, bad])
+        .push_parts(setup.adapter, &[empty, good, nameless])
         .expect("the adapter may push");
     assert_eq!(
         receipt.outcomes,
         [
             PartOutcome::Rejected(PartError::EmptyPart),
             PartOutcome::Queued,
-            PartOutcome::Rejected(PartError::EmptyPart)
+            PartOutcome::Rejected(PartError::MalformedHash {
+                given_bytes: 0,
+                expected_bytes: 32
+            })
         ]
     );
     setup.tick_until_tip(block.block_hash());

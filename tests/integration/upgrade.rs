@@ -107,13 +107,7 @@ fn the_wrong_argument_variant_is_refused_and_changes_nothing() {
     );
     assert_eq!(setup.snapshot(&[]), before);
     let reject = setup
-        .pic
-        .reinstall_canister(
-            setup.canister,
-            millrace_tests::artifacts::millrace_archive(),
-            encode(CanisterArg::Upgrade(None)),
-            Some(setup.controller),
-        )
+        .reinstall(encode(CanisterArg::Upgrade(None)))
         .expect_err("upgrade arguments install nothing");
     assert!(
         reject
@@ -131,7 +125,7 @@ fn a_reinstalled_canister_starts_from_genesis_and_ingests_again() {
     setup.feed(&blocks[1..]);
     assert_eq!(height(&setup), 300);
     setup
-        .reinstall(pushed(InitNetwork::Mainnet))
+        .reinstall(encode(CanisterArg::Init(pushed(InitNetwork::Mainnet))))
         .expect("the module installs");
     assert_eq!(height(&setup), 0);
     assert_eq!(setup.tip(), blocks[0].block_hash());

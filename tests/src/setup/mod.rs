@@ -10,7 +10,7 @@ use bitcoin::{Block, BlockHash};
 use candid::utils::{ArgumentEncoder, encode_args};
 use candid::{CandidType, Principal, decode_one};
 use millrace_candid::{Budgets, CanisterArg, Chain, FeedState, InitConfig, InitNetwork};
-use pocket_ic::{PocketIc, PocketIcBuilder, RejectResponse};
+use pocket_ic::{ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
 use serde::de::DeserializeOwned;
 
 use crate::artifacts;
@@ -27,6 +27,9 @@ pub const GENEROUS: Budgets = Budgets {
 
 /// Cycles no test uses up.
 const CYCLES: u128 = 1_000_000_000_000_000;
+
+/// Rounds after which a subnet takes new code again.
+const MAX_INSTALL_ROUNDS: u32 = 100;
 
 /// Rounds after which something that should have happened never will.
 const MAX_ROUNDS: u32 = 20_000;
@@ -156,25 +159,39 @@ impl Setup {
     /// # Errors
     /// The canister refuses.
     pub fn upgrade(&self, argument: Vec<u8>) -> Result<(), RejectResponse> {
-        self.pic.upgrade_canister(
-            self.canister,
-            artifacts::millrace_archive(),
-            argument,
-            Some(self.controller),
-        )
+        self.install_patiently(|wasm| {
+            let sender = Some(self.controller);
+            self.pic
+                .upgrade_canister(self.canister, wasm, argument.clone(), sender)
+        })
     }
 
     /// Installs the same module afresh.
     ///
     /// # Errors
     /// The canister refuses.
-    pub fn reinstall(&self, config: InitConfig) -> Result<(), RejectResponse> {
-        self.pic.reinstall_canister(
-            self.canister,
-            artifacts::millrace_archive(),
-            encode(CanisterArg::Init(config)),
-            Some(self.controller),
-        )
+    pub fn reinstall(&self, argument: Vec<u8>) -> Result<(), RejectResponse> {
+        self.install_patiently(|wasm| {
+            let sender = Some(self.controller);
+            self.pic
+                .reinstall_canister(self.canister, wasm, argument.clone(), sender)
+        })
+    }
+
+    /// Tries again as long as the subnet limits how fast code is installed.
+    fn install_patiently(
+        &self,
+        install: impl Fn(Vec<u8>) -> Result<(), RejectResponse>,
+    ) -> Result<(), RejectResponse> {
+        for _ in 0..MAX_INSTALL_ROUNDS {
+            match install(artifacts::millrace_archive()) {
+                Err(reject) if reject.error_code == ErrorCode::CanisterInstallCodeRateLimited => {
+                    self.pic.tick();
+                }
+                outcome => return outcome,
+            }
+        }
+        install(artifacts::millrace_archive())
     }
 
     /// Runs rounds until `done` holds.

@@ -21,6 +21,7 @@ use clap::Parser;
 use millrace_tests::block_file;
 use millrace_tests::coins::CoinSet;
 use millrace_tests::local_replica::LocalReplica;
+use tokio::signal::unix::{SignalKind, signal};
 
 use client::Client;
 use state::StateDir;
@@ -98,7 +99,7 @@ async fn run(args: Args) -> Result<()> {
     println!("replica    {}", replica.ready.url);
     let outcome = tokio::select! {
         outcome = show(&args, &wasm, &blocks, &state, &replica, start) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!(
+        () = stop_signal() => Err(anyhow::anyhow!(
             "interrupted; what was ingested is kept, the next run goes on from there"
         )),
     };
@@ -157,6 +158,20 @@ async fn show(
         );
     }
     Ok(client)
+}
+
+/// Waits for Ctrl-C or a polite request to end, so that the replica is never left behind.
+async fn stop_signal() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate => {}
+    }
 }
 
 fn read_chain(path: &std::path::Path) -> Result<Vec<Block>> {

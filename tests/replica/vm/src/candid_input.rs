@@ -51,14 +51,14 @@ mod tests {
         unknown: Vec<u8>,
     }
 
-    /// Returns arguments of which the second is `vec null` with 2^50 elements.
-    fn bomb() -> Vec<u8> {
+    /// Returns arguments of which the second is `vec null` with this many elements.
+    fn with_nulls(count: u64) -> Vec<u8> {
         let mut bytes = b"DIDL\x02\x6d\x7f\x6c\x01".to_vec();
         bytes.extend(leb128(candid::idl_hash("known").into()));
         // The record's field is a nat64; the arguments are the record and the vector.
         bytes.extend(b"\x78\x02\x01\x00");
         bytes.extend(7_u64.to_le_bytes());
-        bytes.extend(leb128(1 << 50));
+        bytes.extend(leb128(count));
         bytes
     }
 
@@ -74,8 +74,11 @@ mod tests {
 
     #[test]
     fn values_without_bytes_do_not_keep_the_decoder_busy() {
-        let error = decode_candid::<Known>(&bomb()).err().expect("refused");
-        assert!(error.to_string().contains("cost"), "{error}");
+        let few: Known = decode_candid(&with_nulls(3)).expect("an argument more is skipped");
+        assert_eq!(few.known, 7);
+        // Without quotas this does not come back.
+        let many = decode_candid::<Known>(&with_nulls(1 << 50));
+        assert!(many.is_err());
     }
 
     #[test]

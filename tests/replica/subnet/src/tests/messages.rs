@@ -510,10 +510,9 @@ fn a_canister_sees_what_a_user_attached_about_itself() {
 
 #[test]
 fn long_method_names_and_a_full_pool_are_refused() {
-    let mut limits = LimitsConfig::default();
-    limits.application.ingress_pool_bytes = 100;
-    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let mut net = Net::application();
     let id = net.create();
+    net.subnet_mut(&id).rules.limits.ingress_pool_bytes = 100;
     let name = "x".repeat(20_001);
     let error = net.submit(user(), id, &name, Vec::new()).expect_err("long");
     assert_eq!(error.code, ErrorCode::CanisterMethodNotFound);

@@ -15,4 +15,5 @@ pub mod authentication;
 pub mod certification;
 pub mod http;
 pub mod instance;
+pub mod module_cache;
 pub mod pocketic;

@@ -109,8 +109,7 @@ async fn serve(
     mut port_file: Option<PortFile>,
     limits: LimitsConfig,
 ) -> Result<(), String> {
-    let engine = millrace_vm::Engine::new(millrace_vm::EngineOptions::default())
-        .map_err(|e| e.to_string())?;
+    let engine = millrace_replica::module_cache::engine().map_err(|e| e.to_string())?;
     let listener = TcpListener::bind((args.ip_addr, args.port))
         .await
         .map_err(|e| format!("cannot listen on {}:{}: {e}", args.ip_addr, args.port))?;
@@ -131,6 +130,8 @@ async fn serve(
             router,
             lifetime,
             millrace_replica::http::shutdown_signal(),
+            // A client that looks now must start a server of its own, not wait for this one.
+            move || drop(port_file),
         )
         .await
         .map_err(|e| e.to_string())

@@ -122,8 +122,7 @@ async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {
         )
     })?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
-    let engine = millrace_vm::Engine::new(millrace_vm::EngineOptions::default())
-        .map_err(|e| e.to_string())?;
+    let engine = millrace_replica::module_cache::engine().map_err(|e| e.to_string())?;
     let server = Server::new(engine, limits);
     let (instance_id, topology, _) = server
         .create_instance(instance_config(&args)?, true)
@@ -142,19 +141,20 @@ async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {
         instance,
         Duration::from_secs(args.checkpoint_interval),
     ));
-    let served = server
+    server
         .serve(
             listener,
             router,
             Lifetime::default(),
             millrace_replica::http::shutdown_signal(),
+            || {
+                if let Some(path) = &args.ready_file {
+                    let _ = std::fs::remove_file(path);
+                }
+            },
         )
         .await
-        .map_err(|e| e.to_string());
-    if let Some(path) = &args.ready_file {
-        let _ = std::fs::remove_file(path);
-    }
-    served
+        .map_err(|e| e.to_string())
 }
 
 /// Serves the IC interface, canisters' host names and `/_/` like a gateway; everything else goes to

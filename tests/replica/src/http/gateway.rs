@@ -4,11 +4,13 @@
 use super::errors::TextError;
 use super::{canister_http, dispatch};
 use crate::instance::Instance;
+use crate::pocketic::activity::{self, Activity};
 use crate::pocketic::topology;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use candid::Principal;
 use std::net::{IpAddr, SocketAddr};
@@ -34,17 +36,24 @@ pub struct GatewayState {
 }
 
 impl Gateway {
-    /// Binds the port (0 for any) and serves until dropped.
+    /// Binds the port (0 for any) and serves until dropped. Its requests count as the server's
+    /// `activity`, so that an idle server does not stop under a busy gateway.
     ///
     /// # Errors
     /// The system's, when the address cannot be bound.
-    pub async fn start(state: GatewayState, ip: IpAddr, port: u16) -> std::io::Result<Self> {
+    pub async fn start(
+        state: GatewayState,
+        activity: Arc<Activity>,
+        ip: IpAddr,
+        port: u16,
+    ) -> std::io::Result<Self> {
         let listener = TcpListener::bind((ip, port)).await?;
         let address = listener.local_addr()?;
         let (stop, mut stopped) = watch::channel(false);
         let router = Router::new()
             .fallback(serve)
             .layer(CorsLayer::very_permissive())
+            .layer(from_fn_with_state(activity, activity::count_request))
             .with_state(state);
         tokio::spawn(async move {
             let served = axum::serve(listener, router)

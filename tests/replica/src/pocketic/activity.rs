@@ -1,6 +1,9 @@
 //! Tells when the server has been idle for its time to live.
 
-use std::sync::{Mutex, PoisonError};
+use axum::extract::State;
+use axum::middleware::Next;
+use axum::response::Response;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Counts requests in flight and remembers when the last one ended.
@@ -52,6 +55,16 @@ impl Drop for Request<'_> {
         inner.in_flight -= 1;
         inner.last_end = Instant::now();
     }
+}
+
+/// Middleware: counts a request as activity until it is answered.
+pub async fn count_request(
+    State(activity): State<Arc<Activity>>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    let _in_flight = activity.begin();
+    next.run(request).await
 }
 
 #[cfg(test)]

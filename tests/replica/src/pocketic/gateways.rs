@@ -1,5 +1,6 @@
 //! The registry of a server's HTTP gateways.
 
+use super::activity::Activity;
 use super::types::{
     HttpGatewayBackend, HttpGatewayConfig, HttpGatewayDetails, HttpGatewayInfo, InstanceId,
 };
@@ -16,8 +17,8 @@ const GATEWAYS_MAX: usize = 100_000;
 const DOMAINS_MAX: usize = 64;
 
 /// Gateways by id. Stopped ones leave an empty place.
-#[derive(Default)]
 pub struct Gateways {
+    activity: Arc<Activity>,
     slots: Mutex<Vec<Option<Running>>>,
 }
 
@@ -28,6 +29,14 @@ struct Running {
 }
 
 impl Gateways {
+    /// Returns an empty registry; requests to its gateways count as `activity`.
+    pub fn new(activity: Arc<Activity>) -> Self {
+        Self {
+            activity,
+            slots: Mutex::default(),
+        }
+    }
+
     /// Starts a gateway for `instance`.
     ///
     /// # Errors
@@ -70,9 +79,11 @@ impl Gateways {
             domains: served.into(),
         };
         let port = config.port.unwrap_or(0);
-        let gateway = Gateway::start(state, ip, port).await.map_err(|e| {
-            ApiError::bad_request(format!("failed to bind to address {ip}:{port}: {e}"))
-        })?;
+        let gateway = Gateway::start(state, self.activity.clone(), ip, port)
+            .await
+            .map_err(|e| {
+                ApiError::bad_request(format!("failed to bind to address {ip}:{port}: {e}"))
+            })?;
         let port = gateway.address().port();
         let mut slots = self.slots();
         if slots.len() >= GATEWAYS_MAX {

@@ -1,6 +1,6 @@
 //! Everything one server process holds, and its life: listen, serve, stop when idle.
 
-use super::activity::Activity;
+use super::activity::{self, Activity};
 use super::blobs::BlobStore;
 use super::gateways::Gateways;
 use super::instances::Instances;
@@ -11,9 +11,7 @@ use super::types::{
 use crate::http::errors::ApiError;
 use crate::instance::config;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::middleware::from_fn_with_state;
 use millrace_subnet::LimitsConfig;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +34,7 @@ pub struct Server {
     pub blobs: BlobStore,
     /// Gateways in front of instances.
     pub gateways: Gateways,
-    activity: Activity,
+    activity: Arc<Activity>,
     engine: millrace_vm::Engine,
     limits: LimitsConfig,
 }
@@ -54,11 +52,12 @@ impl Server {
     /// Returns a server without instances. All of them share the engine's cache of compiled modules
     /// and run under `limits`.
     pub fn new(engine: millrace_vm::Engine, limits: LimitsConfig) -> Arc<Self> {
+        let activity = Arc::new(Activity::new(Instant::now()));
         Arc::new(Self {
             instances: Instances::default(),
             blobs: BlobStore::default(),
-            gateways: Gateways::default(),
-            activity: Activity::new(Instant::now()),
+            gateways: Gateways::new(activity.clone()),
+            activity,
             engine,
             limits,
         })
@@ -106,7 +105,8 @@ impl Server {
     }
 
     /// Serves `router` until the lifetime ends or `stop` is done, then deletes all instances, which
-    /// writes the checkpoints of those with a state folder.
+    /// writes the checkpoints of those with a state folder. `ended` runs between the two, as soon as
+    /// nothing listens any more: what tells clients of this server has to go then.
     ///
     /// # Errors
     /// The system's, when serving fails.
@@ -116,22 +116,27 @@ impl Server {
         router: Router,
         lifetime: Lifetime,
         stop: impl Future<Output = ()> + Send + 'static,
+        ended: impl FnOnce(),
     ) -> std::io::Result<()> {
-        let router = router.layer(from_fn_with_state(self.clone(), count_request));
-        let ended = lifetime_end(self.clone(), lifetime);
+        let router = router.layer(from_fn_with_state(
+            self.activity.clone(),
+            activity::count_request,
+        ));
+        let lifetime_end = lifetime_end(self.clone(), lifetime);
         let serving = axum::serve(listener, router);
         // Not the graceful form: idle keep-alive connections of clients must not hold the server.
         let mut patience = SHUT_DOWN_TIMEOUT;
         let served = tokio::select! {
             served = serving.into_future() => served,
-            ended = ended => {
-                if ended == Ended::Total {
+            end = lifetime_end => {
+                if end == Ended::Total {
                     patience = HARD_SHUT_DOWN_TIMEOUT;
                 }
                 Ok(())
             }
             () = stop => Ok(()),
         };
+        ended();
         if tokio::time::timeout(patience, self.shut_down())
             .await
             .is_err()
@@ -150,15 +155,6 @@ impl Server {
             }
         }
     }
-}
-
-async fn count_request(
-    State(server): State<Arc<Server>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let _in_flight = server.activity.begin();
-    next.run(request).await
 }
 
 /// Which end of its lifetime a server has reached.

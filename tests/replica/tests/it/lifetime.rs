@@ -87,6 +87,28 @@ fn a_server_stops_after_its_time_to_live_and_removes_its_port_file() {
 }
 
 #[test]
+fn requests_to_a_gateway_keep_the_server_alive() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let port_file = dir.path().join("server.port");
+    let mut server = start(&port_file, &["--ttl", "2"]);
+    let url = format!("http://127.0.0.1:{}/", port(&port_file));
+    let mut pic = PocketIcBuilder::new()
+        .with_server_url(url.parse().expect("a URL"))
+        .with_application_subnet()
+        .build();
+    let gateway = pic.make_live(None);
+    let status = gateway.join("api/v2/status").expect("a URL");
+    for _ in 0..16 {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let answer = reqwest::blocking::get(status.clone()).expect("the server is there");
+        assert!(answer.status().is_success());
+    }
+    assert!(server.try_wait().expect("asked").is_none(), "it runs");
+    server.kill().expect("killed");
+    server.wait().expect("waits");
+}
+
+#[test]
 fn bad_options_are_named() {
     let cases: [(&[&str], &str); 3] = [
         (&["--log-levels", "millrace=loud"], "--log-levels"),

@@ -57,6 +57,7 @@ fn build(
     if let Some(state_dir) = &state_dir
         && let Some((network, authority)) = state_dir.load(engine.clone())?
     {
+        warn_of_ignored(config, &limits, &network.topology());
         return Ok(Instance::new(
             network,
             authority,
@@ -64,6 +65,11 @@ fn build(
             Some(state_dir.clone()),
         ));
     }
+    let limits = if rate_limits_disabled(config)? {
+        limits.without_rate_limits()
+    } else {
+        limits
+    };
     let subnets = subnet_specs(&config.subnet_config_set)?;
     let authority = authority_of(&subnets)?;
     let network = Network::new(NetworkConfig {
@@ -74,6 +80,39 @@ fn build(
         certifier: Arc::new(DataCertifier::new(authority.clone())),
     })?;
     Ok(Instance::new(network, authority, validate, state_dir))
+}
+
+/// A saved state keeps its subnets and limits: says so when others are asked for.
+fn warn_of_ignored(config: &InstanceConfig, limits: &LimitsConfig, loaded: &Topology) {
+    let kinds = |specs: &[SubnetSpec]| specs.iter().map(|spec| spec.kind).collect::<Vec<_>>();
+    // More may have been added since.
+    let same = subnet_specs(&config.subnet_config_set)
+        .is_ok_and(|asked| kinds(&loaded.subnets).starts_with(&kinds(&asked)));
+    if !same {
+        tracing::warn!("the state folder has other subnets than asked for; its own are used");
+    }
+    if *limits != LimitsConfig::default() || rate_limits_disabled(config).is_ok_and(|off| off) {
+        tracing::warn!(
+            "the state folder keeps the limits it was made with; those given now have no effect"
+        );
+    }
+}
+
+/// Returns whether `icp_config` switches rate limits off. Its other flags choose between behaviours of
+/// which this replica has the newest only.
+fn rate_limits_disabled(config: &InstanceConfig) -> Result<bool, InstanceError> {
+    let flag = config
+        .icp_config
+        .as_ref()
+        .and_then(|flags| flags.get("canister_execution_rate_limiting"));
+    match flag {
+        None | Some(serde_json::Value::Null) => Ok(false),
+        Some(flag) if flag == "Enabled" => Ok(false),
+        Some(flag) if flag == "Disabled" => Ok(true),
+        Some(flag) => Err(InstanceError::Config(format!(
+            "canister_execution_rate_limiting is {flag}, it must be \"Enabled\" or \"Disabled\""
+        ))),
+    }
 }
 
 fn initial_time_ns(initial_time: Option<InitialTime>) -> Result<u64, InstanceError> {

@@ -94,3 +94,17 @@ fn a_later_subnet_gets_a_seed_that_is_not_in_use() {
     let next = next_seed(&topology);
     assert!(topology.subnets.iter().all(|spec| spec.seed < next));
 }
+
+#[test]
+fn rate_limits_are_lifted_when_told_so_and_other_words_are_refused() {
+    let disabled = |flag: &str| {
+        let text = format!(r#"{{"icp_config":{{"canister_execution_rate_limiting":{flag}}}}}"#);
+        let config: InstanceConfig = serde_json::from_str(&text).expect("parses");
+        rate_limits_disabled(&config).map_err(|error| error.to_string())
+    };
+    assert_eq!(disabled("null"), Ok(false));
+    assert_eq!(disabled("\"Enabled\""), Ok(false));
+    assert_eq!(disabled("\"Disabled\""), Ok(true));
+    let error = disabled("\"Sometimes\"").expect_err("no such word");
+    assert!(error.contains("Sometimes"), "{error}");
+}

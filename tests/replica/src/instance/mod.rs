@@ -20,6 +20,7 @@ use millrace_subnet::{
 };
 use progress::AutoProgress;
 use state_dir::{StateDir, StateDirError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +41,8 @@ pub enum InstanceError {
     /// The instance was deleted while the operation waited.
     #[error("the instance was deleted")]
     Deleted,
-    /// A bug in the replica; the instance may be unusable, the others are not affected.
+    /// A bug in the replica. The instance is deleted, because its state may be half changed: the last
+    /// checkpoint of its state folder stays in force. Other instances are not affected.
     #[error("internal error of the replica: {0}; please report it")]
     Internal(String),
     /// Automatic progress is on already.
@@ -69,7 +71,7 @@ pub struct Instance {
     /// instance may live on in open connections.
     state_dir: Mutex<Option<StateDir>>,
     /// Whether anything happened since the last checkpoint.
-    changed: AtomicBool,
+    changed: Arc<AtomicBool>,
 }
 
 impl Instance {
@@ -90,7 +92,7 @@ impl Instance {
             auto_progress: tokio::sync::Mutex::new(None),
             auto_progress_on: AtomicBool::new(false),
             state_dir: Mutex::new(state_dir),
-            changed: AtomicBool::new(true),
+            changed: Arc::new(AtomicBool::new(true)),
         })
     }
 
@@ -107,16 +109,22 @@ impl Instance {
     /// Runs `operation` when all earlier ones are done, on a blocking thread.
     ///
     /// # Errors
-    /// [`InstanceError::Deleted`], or [`InstanceError::Internal`] when the operation panicked.
+    /// [`InstanceError::Deleted`], or [`InstanceError::Internal`] when the operation panicked: a
+    /// network that a panic left half changed is dropped, lest a checkpoint keep it.
     pub async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut Network) -> T + Send + 'static,
     ) -> Result<T, InstanceError> {
         let mut guard = self.network.clone().lock_owned().await;
-        let result = tokio::task::spawn_blocking(move || guard.as_mut().map(operation))
-            .await
-            .map_err(|e| InstanceError::Internal(panic_text(e)))?;
-        result.ok_or(InstanceError::Deleted)
+        tokio::task::spawn_blocking(move || {
+            let network = guard.as_mut().ok_or(InstanceError::Deleted)?;
+            catch_unwind(AssertUnwindSafe(|| operation(network))).map_err(|payload| {
+                *guard = None;
+                InstanceError::Internal(panic_text(payload.as_ref()))
+            })
+        })
+        .await
+        .map_err(|e| InstanceError::Internal(e.to_string()))?
     }
 
     /// Like [`Self::run`] for operations that change the state: marks it for the next checkpoint and
@@ -128,16 +136,19 @@ impl Instance {
         &self,
         operation: impl FnOnce(&mut Network) -> T + Send + 'static,
     ) -> Result<T, InstanceError> {
-        let result = self.run(operation).await?;
-        self.round_finished(true);
-        Ok(result)
+        let (changed, rounds) = (self.changed.clone(), self.rounds.clone());
+        self.run(move |network| {
+            let result = operation(network);
+            // Here and not after the wait, which ends early when the client hangs up.
+            changed.store(true, Ordering::Relaxed);
+            rounds.send_modify(|count| *count = count.wrapping_add(1));
+            result
+        })
+        .await
     }
 
-    /// Tells waiters to look again; `changed` says whether the next checkpoint has anything new.
-    fn round_finished(&self, changed: bool) {
-        if changed {
-            self.changed.store(true, Ordering::Relaxed);
-        }
+    /// Tells waiters to look again.
+    fn wake_waiters(&self) {
         self.rounds
             .send_modify(|count| *count = count.wrapping_add(1));
     }
@@ -198,17 +209,18 @@ impl Instance {
         id: MessageId,
         timeout: Duration,
     ) -> Result<Result<Vec<u8>, UserError>, InstanceError> {
-        if !self.auto_progress_enabled() {
-            let answer = self
-                .change(move |network| network.await_ingress(&id, ROUNDS_MAX))
-                .await?;
-            return Ok(answer?);
-        }
         let mut changes = self.subscribe();
         let _waiting = self.wait_for_answer();
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
             changes.borrow_and_update();
+            // Looked at again after every change: it may be stopped, or fail, during the wait.
+            if !self.auto_progress_enabled() {
+                let answer = self
+                    .change(move |network| network.await_ingress(&id, ROUNDS_MAX))
+                    .await?;
+                return Ok(answer?);
+            }
             if let Some(answer) = self.run(move |network| answer_of(network, &id)).await?? {
                 return Ok(answer);
             }
@@ -272,7 +284,10 @@ impl Instance {
                 self.changed.store(true, Ordering::Relaxed);
                 Err(e.into())
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                self.changed.store(true, Ordering::Relaxed);
+                Err(e)
+            }
         }
     }
 
@@ -283,8 +298,9 @@ impl Instance {
     /// [`InstanceError::StateDir`] when the checkpoint could not be written; it is deleted anyway.
     pub async fn delete(&self) -> Result<(), InstanceError> {
         self.stop_auto_progress().await;
-        let checkpoint = match self.checkpoint(false).await {
-            Err(InstanceError::Deleted) => return Ok(()),
+        let checkpoint = match self.checkpoint(true).await {
+            // Releases the folder also when a panic has dropped the network.
+            Err(InstanceError::Deleted) => Ok(()),
             other => other.map(|_| ()),
         };
         let mut guard = self.network.clone().lock_owned().await;
@@ -293,7 +309,7 @@ impl Instance {
         let _ = tokio::task::spawn_blocking(move || drop(network)).await;
         drop(guard);
         self.state_dir_slot().take();
-        self.round_finished(false);
+        self.wake_waiters();
         checkpoint
     }
 
@@ -350,13 +366,14 @@ pub fn authority_of(subnets: &[SubnetSpec]) -> Result<Arc<Authority>, InstanceEr
     authority.ok_or_else(|| InstanceError::Config("an instance needs at least one subnet".into()))
 }
 
-fn panic_text(error: tokio::task::JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(payload) => payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-            .unwrap_or_else(|| "a panic without text".to_owned()),
-        Err(error) => error.to_string(),
-    }
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+        .unwrap_or_else(|| "a panic without text".to_owned())
 }
+
+#[cfg(test)]
+#[path = "instance_tests.rs"]
+mod tests;

@@ -30,14 +30,16 @@ impl Instance {
         artificial_delay: Option<Duration>,
     ) -> Result<(), InstanceError> {
         let mut slot = self.auto_progress.lock().await;
-        if slot.is_some() {
+        // A slot whose clock has failed is free again.
+        if slot.is_some() && self.auto_progress_enabled() {
             return Err(InstanceError::AutoProgressEnabled);
         }
         self.real_time_round().await?;
         let (stop, stopped) = oneshot::channel();
+        // Before the clock runs: its failure switches it off again.
+        self.auto_progress_on.store(true, Ordering::Relaxed);
         let task = tokio::spawn(rounds(self.clone(), artificial_delay, stopped));
         *slot = Some(AutoProgress { stop, task });
-        self.auto_progress_on.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -49,6 +51,7 @@ impl Instance {
             let _ = task.await;
         }
         self.auto_progress_on.store(false, Ordering::Relaxed);
+        self.wake_waiters();
     }
 
     /// Returns whether automatic progress is on.
@@ -58,18 +61,20 @@ impl Instance {
 
     /// Sets the time to the wall clock, unless that is in the past, and runs one round.
     async fn real_time_round(&self) -> Result<(), InstanceError> {
-        let had_work = self
-            .run(|network| {
-                let now_ns = wall_clock_ns();
-                if now_ns > network.time_ns() {
-                    network.set_time_ns(now_ns)?;
-                }
-                let had_work = network.has_work();
-                network.tick();
-                Ok::<_, InstanceError>(had_work)
-            })
-            .await??;
-        self.round_finished(had_work);
+        let changed = self.changed.clone();
+        self.run(move |network| {
+            let now_ns = wall_clock_ns();
+            if now_ns > network.time_ns() {
+                network.set_time_ns(now_ns)?;
+            }
+            if network.has_work() {
+                changed.store(true, Ordering::Relaxed);
+            }
+            network.tick();
+            Ok::<_, InstanceError>(())
+        })
+        .await??;
+        self.wake_waiters();
         Ok(())
     }
 }
@@ -105,6 +110,7 @@ async fn rounds(
                 tracing::error!(%error, "automatic progress stopped");
             }
             instance.auto_progress_on.store(false, Ordering::Relaxed);
+            instance.wake_waiters();
             return;
         }
     }

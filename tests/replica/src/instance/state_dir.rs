@@ -163,8 +163,9 @@ impl StateDir {
         network.save(&network_dir)?;
         let subnets = network.topology().subnets;
         write_json(&partial.join("replica.json"), &Manifest { subnets })?;
+        sync_tree(&partial)?;
         fs::rename(&partial, &complete).map_err(io_error("rename", &partial))?;
-        sync_dir(&self.path)?;
+        sync_entry(&self.path)?;
         self.put_in_force(&name)?;
         self.remove_all_but(Some(&name))
     }
@@ -181,7 +182,7 @@ impl StateDir {
         )?;
         let current = self.path.join("current");
         fs::rename(&temporary, &current).map_err(io_error("replace", &current))?;
-        sync_dir(&self.path)
+        sync_entry(&self.path)
     }
 
     fn current(&self) -> Result<Option<String>, StateDirError> {
@@ -264,7 +265,26 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), StateDirError>
         .map_err(io_error("write", path))
 }
 
-fn sync_dir(path: &Path) -> Result<(), StateDirError> {
+/// Makes every file and folder below `path`, and itself, survive a crash of the machine.
+fn sync_tree(path: &Path) -> Result<(), StateDirError> {
+    for entry in fs::read_dir(path).map_err(io_error("list", path))? {
+        let entry = entry.map_err(io_error("list", path))?;
+        let inner = entry.path();
+        if entry
+            .file_type()
+            .map_err(io_error("read", &inner))?
+            .is_dir()
+        {
+            sync_tree(&inner)?;
+        } else {
+            sync_entry(&inner)?;
+        }
+    }
+    sync_entry(path)
+}
+
+/// Flushes one folder, or one file.
+fn sync_entry(path: &Path) -> Result<(), StateDirError> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(io_error("flush", path))

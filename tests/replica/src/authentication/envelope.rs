@@ -116,17 +116,39 @@ pub fn decode(body: &[u8], expected: &'static str) -> Result<Envelope<'static>, 
     })
 }
 
+/// The canisters a chain of delegations is for: those that every restricted delegation names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Targets(Option<BTreeSet<Principal>>);
+
+impl Targets {
+    fn of(delegations: &[SignedDelegation]) -> Self {
+        let restricted = delegations
+            .iter()
+            .filter_map(|signed| signed.delegation.targets.as_ref())
+            .map(|targets| targets.iter().copied().collect::<BTreeSet<_>>());
+        Self(restricted.reduce(|all, some| all.intersection(&some).copied().collect()))
+    }
+
+    /// Returns whether the sender may ask about requests to this canister.
+    pub fn contain(&self, canister: &Principal) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|targets| targets.contains(canister))
+    }
+}
+
 impl Validator<'_> {
-    /// Checks everything about an envelope that does not depend on the state of canisters.
+    /// Checks everything about an envelope that does not depend on the state of canisters. Returns the
+    /// canisters that the sender's delegations are restricted to.
     /// Anonymous requests need no signature; every other sender must match the public key.
     ///
     /// # Errors
     /// [`AuthError`] naming what is wrong.
-    pub fn check(&self, envelope: &Envelope<'_>) -> Result<(), AuthError> {
+    pub fn check(&self, envelope: &Envelope<'_>) -> Result<Targets, AuthError> {
         let content = envelope.content.as_ref();
         check_sizes(content)?;
         if !self.enabled {
-            return Ok(());
+            return Ok(Targets::default());
         }
         // As on the IC: an anonymous query or read has nothing to replay, so its expiry is free.
         if !(matches!(
@@ -136,8 +158,9 @@ impl Validator<'_> {
         {
             self.check_expiry(content.ingress_expiry())?;
         }
-        self.check_sender(envelope)?;
-        self.check_sender_info(envelope)
+        let targets = self.check_sender(envelope)?;
+        self.check_sender_info(envelope)?;
+        Ok(targets)
     }
 
     fn check_expiry(&self, provided_ns: u64) -> Result<(), AuthError> {
@@ -154,7 +177,7 @@ impl Validator<'_> {
         })
     }
 
-    fn check_sender(&self, envelope: &Envelope<'_>) -> Result<(), AuthError> {
+    fn check_sender(&self, envelope: &Envelope<'_>) -> Result<Targets, AuthError> {
         let content = envelope.content.as_ref();
         let sender = *content.sender();
         if sender == Principal::anonymous() {
@@ -162,7 +185,7 @@ impl Validator<'_> {
                 && envelope.sender_sig.is_none()
                 && envelope.sender_delegation.is_none();
             return if unsigned {
-                Ok(())
+                Ok(Targets::default())
             } else {
                 Err(AuthError::AnonymousSignature)
             };
@@ -182,7 +205,7 @@ impl Validator<'_> {
         let mut message = REQUEST_DOMAIN.to_vec();
         message.extend_from_slice(content.to_request_id().as_slice());
         PublicKey::from_der(&signer)?.verify(&message, signature, self.root_key_raw)?;
-        Ok(())
+        Ok(Targets::of(delegations))
     }
 
     /// Follows the chain from the sender's key to the key that signs the request; returns that key.
@@ -249,7 +272,7 @@ impl Validator<'_> {
         let canister = match content {
             EnvelopeContent::Call { canister_id, .. }
             | EnvelopeContent::Query { canister_id, .. } => canister_id,
-            // A status read names no canister; the status itself belongs to the sender only.
+            // A read names no canister; who answers it checks the receiver of each request it is about.
             EnvelopeContent::ReadState { .. } => return Ok(()),
         };
         if targets.contains(canister) {

@@ -118,7 +118,9 @@ fn check(envelope: &Envelope<'_>) -> Result<(), AuthError> {
         enabled: true,
     };
     // Through the wire form, as every request comes.
-    validator.check(&decode(&envelope.encode_bytes(), "a request")?)
+    validator
+        .check(&decode(&envelope.encode_bytes(), "a request")?)
+        .map(|_| ())
 }
 
 #[test]
@@ -337,4 +339,17 @@ fn keys_of_other_kinds_are_named_in_the_error() {
     assert!(error.to_string().contains("010203"), "{error}");
     let error = PublicKey::from_der(&[0; 2_000]).expect_err("too long");
     assert!(error.to_string().contains("2000 bytes"), "{error}");
+}
+
+#[test]
+fn a_chain_is_for_the_canisters_that_all_its_restricted_delegations_name() {
+    let (first, second) = (Key::ed25519(1), Key::ed25519(2));
+    let [a, b, c] = [1, 2, 3].map(|n| Principal::from_slice(&[n]));
+    let to = |targets: Option<Vec<Principal>>| {
+        delegate(&first, &second, |delegation| delegation.targets = targets)
+    };
+    let chain = [to(Some(vec![a, b])), to(None), to(Some(vec![b, c]))];
+    let both = Targets::of(&chain);
+    assert_eq!([a, b, c].map(|id| both.contain(&id)), [false, true, false]);
+    assert!(Targets::of(&chain[1..2]).contain(&a), "not restricted");
 }

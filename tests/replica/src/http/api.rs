@@ -2,7 +2,7 @@
 //! (interface spec, "HTTPS interface"), in the versions v2, v3 and v4 of their paths.
 
 use super::errors::TextError;
-use crate::authentication::envelope::{self, AuthError, Validator, sender_info};
+use crate::authentication::envelope::{self, AuthError, Targets, Validator, sender_info};
 use crate::certification::authority::to_cbor;
 use crate::certification::keys::raw_bls_key;
 use crate::http::effective_id;
@@ -84,7 +84,7 @@ pub async fn call(
     mode: CallMode,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let envelope = verified(instance, body, "a call request").await?;
+    let (envelope, _) = verified(instance, body, "a call request").await?;
     let id = MessageId(*envelope.content.to_request_id());
     let EnvelopeContent::Call {
         ingress_expiry,
@@ -169,7 +169,7 @@ pub async fn query(
     scope: Scope,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let envelope = verified(instance, body, "a query request").await?;
+    let (envelope, _) = verified(instance, body, "a query request").await?;
     let request_id = envelope.content.to_request_id();
     let EnvelopeContent::Query {
         sender,
@@ -223,13 +223,13 @@ pub async fn read_state(
     scope: Scope,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let envelope = verified(instance, body, "a read_state request").await?;
+    let (envelope, targets) = verified(instance, body, "a read_state request").await?;
     let EnvelopeContent::ReadState { sender, paths, .. } = envelope.content.into_owned() else {
         return Err(wrong_kind("read_state"));
     };
     let authority = instance.authority().clone();
     let certificate = instance
-        .run(move |network| state_tree::read(network, &authority, scope, &paths, sender))
+        .run(move |network| state_tree::read(network, &authority, scope, &paths, sender, &targets))
         .await??;
     Ok(cbor(StatusCode::OK, &ReadStateResponse { certificate }))
 }
@@ -240,7 +240,7 @@ async fn verified(
     instance: &Arc<Instance>,
     body: Bytes,
     expected: &'static str,
-) -> Result<Envelope<'static>, TextError> {
+) -> Result<(Envelope<'static>, Targets), TextError> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(TextError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -268,8 +268,8 @@ async fn verified(
             root_key_raw: raw_bls_key(authority.root_key_der()).unwrap_or_default(),
             enabled,
         };
-        validator.check(&envelope)?;
-        Ok(envelope)
+        let targets = validator.check(&envelope)?;
+        Ok((envelope, targets))
     })
     .await
     .map_err(|e| TextError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?

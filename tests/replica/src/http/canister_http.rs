@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use candid::types::reference::Func;
 use candid::types::value::{IDLField, IDLValue};
-use candid::{CandidType, Decode, Deserialize, Encode, IDLArgs, Principal, Reserved};
+use candid::{CandidType, Deserialize, Encode, IDLArgs, Principal, Reserved};
 use millrace_subnet::{EffectivePrincipal, ErrorCode, Ingress, Query, RejectCode, UserError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,7 +221,12 @@ async fn follow_stream(
 }
 
 fn untyped_record(reply: &[u8]) -> Option<Vec<IDLField>> {
-    match IDLArgs::from_bytes(reply).ok()?.args.into_iter().next()? {
+    match IDLArgs::from_bytes_with_config(reply, &millrace_vm::candid_quotas(reply.len()))
+        .ok()?
+        .args
+        .into_iter()
+        .next()?
+    {
         IDLValue::Record(fields) => Some(fields),
         _ => None,
     }
@@ -258,15 +263,20 @@ fn encode<T: CandidType>(request: &T) -> Result<Vec<u8>, TextError> {
 }
 
 fn decode(canister_id: Principal, method: &str, reply: &[u8]) -> Result<HttpResponse, TextError> {
-    Decode!(reply, HttpResponse).map_err(|e| bad_reply(canister_id, method, &e.to_string()))
+    millrace_vm::decode_candid::<HttpResponse>(reply)
+        .map_err(|e| bad_reply(canister_id, method, &e.to_string()))
 }
 
 fn http_response(response: HttpResponse) -> Result<Response, TextError> {
-    let status = StatusCode::from_u16(response.status_code).map_err(|_| {
+    // An informational status announces another response, which never comes.
+    let final_status = StatusCode::from_u16(response.status_code)
+        .ok()
+        .filter(|status| !status.is_informational());
+    let status = final_status.ok_or_else(|| {
         TextError::new(
             StatusCode::BAD_GATEWAY,
             format!(
-                "the canister answered with the HTTP status {}",
+                "the canister answered with the HTTP status {}, which is no status of a response",
                 response.status_code
             ),
         )
@@ -315,4 +325,32 @@ fn rejected(canister_id: Principal, rejection: &UserError) -> TextError {
             rejection.code.name()
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_final_status_becomes_a_response() {
+        for (status_code, accepted) in [
+            (99, false),
+            (100, false),
+            (101, false),
+            (199, false),
+            (200, true),
+            (404, true),
+            (999, true),
+            (1_000, false),
+        ] {
+            let response = http_response(HttpResponse {
+                status_code,
+                headers: Vec::new(),
+                body: Vec::new(),
+                upgrade: None,
+                streaming_strategy: None,
+            });
+            assert_eq!(response.is_ok(), accepted, "{status_code}");
+        }
+    }
 }

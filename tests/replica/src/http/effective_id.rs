@@ -4,7 +4,8 @@
 use super::errors::TextError;
 use crate::instance::state_tree::Scope;
 use axum::http::StatusCode;
-use candid::{CandidType, Decode, Deserialize, Principal};
+use candid::{CandidType, Deserialize, Principal};
+use millrace_vm::decode_candid;
 
 /// Management methods that any canister id of the wanted subnet may be effective for.
 const FREE_METHODS: [&str; 4] = [
@@ -65,11 +66,11 @@ fn management_target(method: &str, arg: &[u8]) -> Option<Principal> {
         return None;
     }
     if method == "install_chunked_code" {
-        return Decode!(arg, AboutTarget)
+        return decode_candid::<AboutTarget>(arg)
             .ok()
             .map(|about| about.target_canister);
     }
-    Decode!(arg, AboutCanister)
+    decode_candid::<AboutCanister>(arg)
         .ok()
         .map(|about| about.canister_id)
 }

@@ -1,6 +1,7 @@
 //! Answers `read_state`: which paths a reader may see, and their values as a signed tree
 //! (interface spec, "The system state tree" and "Request: Read state").
 
+use crate::authentication::envelope::Targets;
 use crate::certification::authority::{
     Authority, encode_ranges, insert_range_shard, insert_ranges, to_cbor,
 };
@@ -63,7 +64,8 @@ pub fn subnet_of(network: &Network, scope: Scope) -> Result<Principal, ReadState
     }
 }
 
-/// Returns the certificate over the values at `paths` and the time, as `reader` may see them.
+/// Returns the certificate over the values at `paths` and the time, as `reader`, whose
+/// delegations are for `targets`, may see them.
 /// Paths without a value are absent from the tree. Costs one signature.
 ///
 /// # Errors
@@ -74,6 +76,7 @@ pub fn read(
     scope: Scope,
     paths: &[Vec<Label>],
     reader: Principal,
+    targets: &Targets,
 ) -> Result<Vec<u8>, ReadStateError> {
     let subnet_id = subnet_of(network, scope)?;
     let mut reading = Reading {
@@ -82,6 +85,7 @@ pub fn read(
         scope,
         subnet_id,
         reader,
+        targets,
         request: None,
         tree: TreeBuilder::new(),
     };
@@ -114,6 +118,8 @@ struct Reading<'a> {
     scope: Scope,
     subnet_id: Principal,
     reader: Principal,
+    /// Canisters that the reader's delegations are for.
+    targets: &'a Targets,
     /// All status paths of one read must be about the same request.
     request: Option<MessageId>,
     tree: TreeBuilder,
@@ -170,6 +176,12 @@ impl Reading<'_> {
         if status.sender != self.reader {
             return Err(ReadStateError::Forbidden(
                 "The user tries to access Request ID not signed by the caller.".to_owned(),
+            ));
+        }
+        if !self.targets.contain(&status.receiver) {
+            return Err(ReadStateError::Forbidden(
+                "The user tries to access request IDs for canisters not belonging to sender delegation targets."
+                    .to_owned(),
             ));
         }
         let addressed = match self.scope {

@@ -100,7 +100,7 @@ pub async fn query(
                 method: call.method,
                 payload: call.payload,
                 effective: call.effective,
-                caller_info: None,
+                caller_info: call.caller_info,
             })
         })
         .await?;

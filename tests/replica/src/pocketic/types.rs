@@ -21,7 +21,8 @@ pub struct InstanceConfig {
     pub http_gateway_config: Option<InstanceHttpGatewayConfig>,
     /// Folder that keeps the state of the instance.
     pub state_dir: Option<PathBuf>,
-    /// Flags, accepted and without effect where the replica has one behaviour only.
+    /// Flags: `canister_execution_rate_limiting` is obeyed; the others are accepted and without effect,
+    /// because the replica has one behaviour only.
     pub icp_config: Option<serde_json::Value>,
     /// Accepted and without effect: the server logs through its own filter.
     pub log_level: Option<String>,
@@ -369,7 +370,7 @@ pub struct RawCanisterCall {
     /// Argument.
     #[serde(with = "base64_bytes")]
     pub payload: Vec<u8>,
-    /// Certified sender information. Not supported.
+    /// What the sender attaches about itself.
     #[serde(default)]
     pub sender_info: Option<RawSenderInfo>,
 }

@@ -1,5 +1,6 @@
 //! Routes under `/instances/<id>/update/` and the instance's clock.
 
+use super::base64_bytes;
 use super::extract::{JsonBody, OfInstance};
 use super::server::Server;
 use super::types::{
@@ -12,6 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use candid::Principal;
 use millrace_subnet::{EffectivePrincipal, Ingress, MessageId, SubnetKind, UserError};
+use millrace_vm::CallerInfo;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ pub struct Call {
     pub payload: Vec<u8>,
     /// Routing hint.
     pub effective: EffectivePrincipal,
+    /// What the user attached about itself.
+    pub caller_info: Option<CallerInfo>,
 }
 
 /// `POST update/submit_ingress_message`
@@ -50,7 +54,7 @@ pub async fn submit(
         effective: call.effective,
         message_id: None,
         expiry_ns: None,
-        caller_info: None,
+        caller_info: call.caller_info,
     };
     let submitted = instance.submit(ingress).await?;
     Ok(Json(match submitted {
@@ -123,21 +127,49 @@ pub async fn set_time(
 #[derive(Debug, Default, Deserialize)]
 pub struct TickConfigs {
     #[serde(default)]
-    blockmakers: Option<serde_json::Value>,
+    blockmakers: Option<Vec<SubnetBlockmakers>>,
 }
 
-/// `POST update/tick`
+/// Which node makes a subnet's block, and which ones failed to.
+#[derive(Debug, Deserialize)]
+pub struct SubnetBlockmakers {
+    subnet: RawSubnetId,
+    blockmaker: RawNodeId,
+    failed_blockmakers: Vec<RawNodeId>,
+}
+
+/// Id of a node.
+#[derive(Debug, Deserialize)]
+pub struct RawNodeId {
+    #[serde(with = "base64_bytes")]
+    node_id: Vec<u8>,
+}
+
+/// `POST update/tick`. Each subnet has one node here, so the choice of blockmakers is checked and then
+/// has no effect: there are no metrics of nodes.
 pub async fn tick(
     OfInstance(instance): OfInstance,
     JsonBody(configs): JsonBody<Option<TickConfigs>>,
 ) -> Answer<()> {
     let chosen = configs.and_then(|configs| configs.blockmakers);
-    if chosen
-        .is_some_and(|value| !value.is_null() && value.as_array().is_none_or(|a| !a.is_empty()))
-    {
-        return Err(ApiError::bad_request(
-            "choosing blockmakers is not supported by this replica: its subnets have one node",
-        ));
+    for choice in chosen.unwrap_or_default() {
+        let subnet = Principal::try_from(choice.subnet).map_err(ApiError::bad_request)?;
+        let node = instance
+            .authority()
+            .keys(subnet)
+            .map(|keys| keys.node_id())
+            .ok_or_else(|| {
+                ApiError::bad_request(format!("subnet {subnet} is not part of this instance"))
+            })?;
+        let named = principal("blockmaker", &choice.blockmaker.node_id);
+        let named = named.map_err(ApiError::bad_request)?;
+        if named != node || !choice.failed_blockmakers.is_empty() {
+            return Err(ApiError::bad_request(format!(
+                "node {named} cannot make the block of subnet {subnet} after {} others failed: \
+                 its only node is {node}",
+                choice.failed_blockmakers.len()
+            )));
+        }
     }
     instance.change(|network| network.tick()).await?;
     Ok(Json(()))
@@ -206,15 +238,18 @@ pub async fn snapshot_files(OfInstance(_): OfInstance) -> ApiError {
 /// Checks the principals of a raw call.
 ///
 /// # Errors
-/// HTTP 400 naming the field, or that certified sender information is not supported.
+/// HTTP 400 naming the field.
 pub fn raw_call(raw: RawCanisterCall) -> Result<Call, ApiError> {
-    if let Some(info) = raw.sender_info {
-        return Err(ApiError::bad_request(format!(
-            "sender_info ({} bytes, signed by {}) is not supported by this replica",
-            info.info.len(),
-            hex::encode(info.signer)
-        )));
-    }
+    let caller_info = raw
+        .sender_info
+        .map(|info| {
+            Ok::<_, String>(CallerInfo {
+                data: info.info,
+                signer: principal("sender_info.signer", &info.signer)?,
+            })
+        })
+        .transpose()
+        .map_err(ApiError::bad_request)?;
     let effective = match &raw.effective_principal {
         RawEffectivePrincipal::None => Ok(EffectivePrincipal::None),
         RawEffectivePrincipal::SubnetId(id) => {
@@ -230,6 +265,7 @@ pub fn raw_call(raw: RawCanisterCall) -> Result<Call, ApiError> {
         method: raw.method,
         payload: raw.payload,
         effective: effective.map_err(ApiError::bad_request)?,
+        caller_info,
     })
 }
 

@@ -49,7 +49,8 @@ fn or_trap<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 }
 
 /// Decodes the argument of a method, or refuses the call: the macros alone would report a failed
-/// `unwrap`, and set no limit to what decoding costs.
+/// `unwrap`, and set no limit to what decoding costs. A method that uses it says its signature with
+/// `candid_method`, because the macro exports `blob` for an argument it does not decode itself.
 fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> T {
     or_trap(argument::decode(&bytes))
 }
@@ -120,32 +121,38 @@ fn inspect_message() {
     }
 }
 
-#[ic_cdk::update(decode_with = "decode")]
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn get_utxos(args: GetUtxosArgs) -> GetUtxosResult {
     with(|app| app.get_utxos(&args))
 }
 
-#[ic_cdk::query(decode_with = "decode")]
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn get_utxos_query(args: GetUtxosArgs) -> GetUtxosResult {
     with(|app| app.get_utxos(&args))
 }
 
-#[ic_cdk::update(decode_with = "decode")]
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn get_balance(args: GetBalanceArgs) -> GetBalanceResult {
     with(|app| app.get_balance(&args))
 }
 
-#[ic_cdk::query(decode_with = "decode")]
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn get_balance_query(args: GetBalanceArgs) -> GetBalanceResult {
     with(|app| app.get_balance(&args))
 }
 
-#[ic_cdk::update(decode_with = "decode")]
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn get_block_headers(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
     with(|app| app.get_block_headers(&args))
 }
 
-#[ic_cdk::query(decode_with = "decode")]
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn get_block_headers_query(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
     with(|app| app.get_block_headers(&args))
 }
@@ -160,7 +167,8 @@ fn get_config() -> Config {
     with(|app| app.get_config())
 }
 
-#[ic_cdk::update(decode_with = "decode")]
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn set_config(change: SetConfigRequest) {
     if !ic_cdk::api::is_controller(&ic_cdk::api::msg_caller()) {
         ic_cdk::trap("Only controllers can call set_config");
@@ -168,17 +176,20 @@ fn set_config(change: SetConfigRequest) {
     with(|app| or_trap(app.set_config(change)));
 }
 
-#[ic_cdk::query(decode_with = "decode")]
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn feed_state(args: FeedStateArgs) -> FeedStateResult {
     with(|app| app.feed_state(ic_cdk::api::msg_caller(), &args))
 }
 
-#[ic_cdk::update(decode_with = "decode")]
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn push_blocks(parts: Vec<BlockPart>) -> PushBlocksResult {
     with(|app| app.push_blocks(&System, ic_cdk::api::msg_caller(), &parts))
 }
 
-#[ic_cdk::query(decode_with = "decode")]
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     with(|app| app.http_request(&System, &request))
 }

@@ -228,7 +228,8 @@ fn decode_reply(bytes: &[u8]) -> Result<Reply, String> {
     let mut limits = DecoderConfig::new();
     limits
         .set_decoding_quota(DECODING_QUOTA)
-        .set_skipping_quota(SKIPPING_QUOTA);
+        .set_skipping_quota(SKIPPING_QUOTA)
+        .set_full_error_message(false);
     let response: GetSuccessorsResponse = candid::decode_one_with_config(bytes, &limits)
         .map_err(|error| format!("the reply is no get_successors response: {error}"))?;
     let plain = |list: Vec<ByteBuf>| list.into_iter().map(ByteBuf::into_vec).collect();

@@ -74,16 +74,10 @@ impl Node {
             .program
             .parent()
             .context("a program lies in a folder")?;
-        let paths = env::var_os("PATH").unwrap_or_default();
-        let paths = env::join_paths(
-            [folder.to_owned()]
-                .into_iter()
-                .chain(env::split_paths(&paths)),
-        );
-        command.env(
-            "PATH",
-            paths.with_context(|| format!("{} cannot be part of PATH", folder.display()))?,
-        );
+        let paths = process::search_path(command);
+        let paths = process::led_by(folder, &paths)
+            .with_context(|| format!("{} cannot be part of PATH", folder.display()))?;
+        command.env("PATH", paths);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Runs other programs, and says which one failed, how, and in what folder.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,9 +19,15 @@ const CARGO_RUN_VARIABLES: [&str; 5] = [
 ];
 
 /// Returns a command with no terminal input and without the variables `cargo run` added.
+///
+/// Its `PATH` begins with the folder of the toolchain that runs this program: where another `rustc`
+/// comes first, as Debian's may after this program installed it, cargo would compile with that one.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null());
+    if let Some(path) = toolchain_first(env::var_os("CARGO"), env::var_os("PATH")) {
+        command.env("PATH", path);
+    }
     for (name, _) in env::vars_os() {
         let Some(text) = name.to_str() else { continue };
         if CARGO_RUN_VARIABLES.contains(&text)
@@ -32,6 +38,36 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         }
     }
     command
+}
+
+/// Returns `path` led by the folder of `cargo`, when cargo's compiler is there too.
+fn toolchain_first(cargo: Option<OsString>, path: Option<OsString>) -> Option<OsString> {
+    let cargo = PathBuf::from(cargo?);
+    let folder = cargo.parent()?;
+    let compiler = format!("rustc{}", env::consts::EXE_SUFFIX);
+    if !folder.join(compiler).is_file() {
+        return None;
+    }
+    led_by(folder, &path.unwrap_or_default()).ok()
+}
+
+/// Returns the search path `path` with `folder` before all others.
+///
+/// # Errors
+/// When the name of `folder` contains the separator.
+pub fn led_by(folder: &Path, path: &OsStr) -> Result<OsString, env::JoinPathsError> {
+    env::join_paths(std::iter::once(folder.to_owned()).chain(env::split_paths(path)))
+}
+
+/// Returns the `PATH` that `command` will see.
+pub fn search_path(command: &Command) -> OsString {
+    let own = command
+        .get_envs()
+        .find_map(|(name, value)| (name == "PATH").then_some(value));
+    own.map_or_else(
+        || env::var_os("PATH").unwrap_or_default(),
+        |path| path.unwrap_or_default().to_owned(),
+    )
 }
 
 /// Returns a cargo command for the toolchain that runs this program, working in `folder`.
@@ -99,4 +135,25 @@ pub fn shown(command: &Command) -> String {
         .chain(arguments)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_toolchain_that_runs_this_program_comes_first() {
+        let folder = env::temp_dir().join(format!("millrace-toolchain-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("created");
+        let cargo = folder.join("cargo");
+        let path = OsString::from("/usr/bin:/bin");
+        let first = || toolchain_first(Some(cargo.clone().into()), Some(path.clone()));
+        assert_eq!(first(), None, "a cargo without its rustc says nothing");
+        std::fs::write(folder.join("rustc"), "").expect("written");
+        let mut expected = folder.clone().into_os_string();
+        expected.push(":/usr/bin:/bin");
+        assert_eq!(first(), Some(expected));
+        assert_eq!(toolchain_first(None, Some(path)), None);
+        std::fs::remove_dir_all(&folder).expect("removed");
+    }
 }

@@ -21,6 +21,8 @@ pub fn candid_quotas(bytes: usize) -> DecoderConfig {
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(steps);
     config.set_decoding_quota(steps.saturating_mul(SKIPPING_PENALTY + 1));
+    // Else an error's text repeats the whole argument in hex.
+    config.set_full_error_message(false);
     config
 }
 

@@ -14,7 +14,7 @@ const SKIPPING_QUOTA: usize = 10_000;
 
 /// The argument is not the one the contract has for the method.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot decode the argument: {0}; see this canister's candid:service")]
+#[error("cannot decode the argument: {0:#}; see this canister's candid:service")]
 pub struct BadArgument(candid::Error);
 
 /// Decodes the only argument of a call. Costs at most about a hundred instructions for each of

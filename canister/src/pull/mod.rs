@@ -231,7 +231,7 @@ fn decode_reply(bytes: &[u8]) -> Result<Reply, String> {
         .set_skipping_quota(SKIPPING_QUOTA)
         .set_full_error_message(false);
     let response: GetSuccessorsResponse = candid::decode_one_with_config(bytes, &limits)
-        .map_err(|error| format!("the reply is no get_successors response: {error}"))?;
+        .map_err(|error| format!("the reply is no get_successors response: {error:#}"))?;
     let plain = |list: Vec<ByteBuf>| list.into_iter().map(ByteBuf::into_vec).collect();
     Ok(match response {
         GetSuccessorsResponse::Complete(complete) => Reply::Complete {

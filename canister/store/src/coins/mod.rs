@@ -39,7 +39,7 @@ use codec::{
 
 pub use codec::ListedCoin;
 pub use connect::PreparedDelta;
-pub use view::{Balance, View};
+pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
 
 /// Whether a stepwise duty is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

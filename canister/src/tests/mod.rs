@@ -5,6 +5,7 @@ mod chain;
 mod feeding;
 mod pulling;
 mod reads;
+mod refusals;
 mod setup;
 mod trouble;
 mod upgrades;

@@ -161,6 +161,12 @@ impl<M: Memory> Coins<M> {
         self.run_cache.contains_key(block)
     }
 
+    /// Returns whether the block has a run that is being deleted.
+    pub fn is_dropping(&self, block: &BlockHash) -> bool {
+        let run = self.run_cache.get(block);
+        run.is_some_and(|run| run.state == RunState::Dropping)
+    }
+
     /// Returns the number of runs.
     pub fn run_count(&self) -> usize {
         self.run_cache.len()

@@ -192,22 +192,27 @@ impl Config {
         candid::encode_one(self.to_wire(network)).map_err(stored)
     }
 
-    /// Reads the stable form.
+    /// Reads the stable form. What another version allowed and this one does not is brought within
+    /// this one's bounds: a store must always open.
     ///
     /// # Errors
-    /// [`ConfigError`].
+    /// [`ConfigError::Stored`] for bytes that are no configuration.
     pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
         let wire: WireConfig = candid::decode_one(bytes).map_err(stored)?;
-        let config = Self {
+        let threshold = u32::try_from(wire.stability_threshold.0).unwrap_or(u32::MAX);
+        let mut adapters = wire.adapters;
+        adapters.retain(|adapter| *adapter != Principal::anonymous());
+        adapters.truncate(MAX_ADAPTERS);
+        let instructions = wire.budgets.instructions_per_heartbeat;
+        let pages = u64::from(wire.budgets.stable_pages_per_heartbeat);
+        Ok(Self {
+            stability_threshold: threshold.min(MAX_STABILITY_THRESHOLD),
             blocks_source: wire.blocks_source,
-            ..Self::default()
-        };
-        config.changed(SetConfigRequest {
-            stability_threshold: Some(wire.stability_threshold),
-            pull: Some(wire.pull),
-            adapters: Some(wire.adapters),
-            syncing: Some(wire.syncing),
-            budgets: Some(wire.budgets),
+            is_pulling: wire.pull == Flag::Enabled,
+            adapters,
+            is_syncing: wire.syncing == Flag::Enabled,
+            instructions: Instructions::new(instructions.clamp(1, MAX_INSTRUCTIONS.get())),
+            pages: Pages::new(pages.clamp(1, MAX_PAGES.get())),
         })
     }
 }

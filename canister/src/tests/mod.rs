@@ -1,5 +1,6 @@
 //! The whole canister on a vector of bytes, fed with real blocks.
 
+mod any_input;
 mod bad_input;
 mod chain;
 mod feeding;

@@ -73,7 +73,8 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Decodes the block. One step, whatever its size: at most 4 MB are hashed.
+    /// Decodes the block. One step, whatever its size: it costs at most
+    /// [`crate::config::DECODING_INSTRUCTIONS`].
     fn begin(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
         if self.store.coins.is_dropping(&hash) {
             // Deleting goes before connecting, so it is halted: nothing would ever follow.

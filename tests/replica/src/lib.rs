@@ -17,3 +17,4 @@ pub mod http;
 pub mod instance;
 pub mod module_cache;
 pub mod pocketic;
+pub mod program;

@@ -1,5 +1,5 @@
 //! Where compiled modules are kept between runs: compiling a canister takes seconds, its state
-//! loads in none.
+//! loads in none. The folder holds at most [`millrace_vm::CACHE_BYTES_MAX`].
 
 use millrace_vm::{Engine, EngineError, EngineOptions};
 use std::env;

@@ -61,6 +61,9 @@ pub enum AuthError {
     /// The delegations do not allow this request.
     #[error("Invalid delegation: {0}")]
     Delegation(String),
+    /// The sender information is not vouched for by the canister it names.
+    #[error("Invalid sender_info: {0}")]
+    SenderInfo(String),
     /// Sender and public key do not belong together.
     #[error("The user id {sender} does not match the public key {public_key}")]
     SenderMismatch {
@@ -291,21 +294,26 @@ impl Validator<'_> {
         let Some(public_key) = &envelope.sender_pubkey else {
             return Err(AuthError::MissingSignature(*envelope.content.sender()));
         };
+        let key = PublicKey::from_der(public_key)?;
+        let Some(signer) = key.signing_canister() else {
+            return Err(AuthError::SenderInfo(
+                "it needs a canister signature key as the sender's public key".to_owned(),
+            ));
+        };
+        if signer.as_slice() != info.signer {
+            return Err(AuthError::SenderInfo(format!(
+                "signer {} is not the canister {signer} of the sender's public key",
+                hex::encode(&info.signer)
+            )));
+        }
         let mut message = SENDER_INFO_DOMAIN.to_vec();
         message.extend_from_slice(&info.info);
-        match PublicKey::from_der(public_key)? {
-            key @ PublicKey::Canister(_) => {
-                Ok(key.verify(&message, &info.sig, self.root_key_raw)?)
-            }
-            _ => Err(AuthError::Delegation(
-                "sender_info needs a canister signature key as the sender's public key".to_owned(),
-            )),
-        }
+        Ok(key.verify(&message, &info.sig, self.root_key_raw)?)
     }
 }
 
 /// Returns the canister-certified sender information of a request.
-pub fn sender_info(content: &EnvelopeContent) -> Option<&SenderInfo> {
+fn sender_info(content: &EnvelopeContent) -> Option<&SenderInfo> {
     match content {
         EnvelopeContent::Call { sender_info, .. } | EnvelopeContent::Query { sender_info, .. } => {
             sender_info.as_ref()

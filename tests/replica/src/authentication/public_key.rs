@@ -89,6 +89,26 @@ impl PublicKey {
         }
     }
 
+    /// Returns the canister that signs with this key, when it is a canister signature key.
+    pub fn signing_canister(&self) -> Option<Principal> {
+        let Self::Canister(der) = self else {
+            return None;
+        };
+        let oid = der
+            .windows(OID_CANISTER.len())
+            .position(|window| window == OID_CANISTER)?;
+        // A bit string follows: tag, length of one to three bytes, no unused bits; then the length of the
+        // canister id, the id and the seed.
+        let [0x03, length, rest @ ..] = der.get(oid + OID_CANISTER.len()..)? else {
+            return None;
+        };
+        let more = usize::from(length.checked_sub(0x80).unwrap_or_default());
+        let [0, id_bytes, rest @ ..] = rest.get(more..)? else {
+            return None;
+        };
+        Principal::try_from_slice(rest.get(..usize::from(*id_bytes))?).ok()
+    }
+
     /// Checks `signature` over `message`. Canister signatures are checked against `root_key_raw`,
     /// the 96-byte root key of the network.
     ///

@@ -5,13 +5,13 @@ use millrace_replica::pocketic::port_file::PortFile;
 use millrace_replica::pocketic::routes;
 use millrace_replica::pocketic::server::{Lifetime, Server};
 use millrace_replica::pocketic::version::{self, VERSION_ENV};
+use millrace_replica::program::{self, Log};
 use millrace_subnet::LimitsConfig;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 /// How long the server waits for requests before it stops by itself.
 const DEFAULT_TTL_S: u64 = 60;
@@ -58,23 +58,18 @@ fn main() -> ExitCode {
         );
         return ExitCode::SUCCESS;
     }
-    match run(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("pocket-ic-server: {message}");
-            ExitCode::FAILURE
-        }
-    }
+    let log = Log {
+        option: "--log-levels",
+        filter: &args.log_levels.clone(),
+    };
+    let limits = args.limits.clone();
+    program::run("pocket-ic-server", &log, limits.as_deref(), |limits| {
+        serve(args, limits)
+    })
 }
 
-fn run(args: Args) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&args.log_levels)
-        .map_err(|e| format!("--log-levels {:?} is invalid: {e}", args.log_levels))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let port_file = match &args.port_file {
+async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {
+    let mut port_file = match &args.port_file {
         None => None,
         Some(path) => match PortFile::create(path) {
             Ok(Some(file)) => Some(file),
@@ -88,27 +83,6 @@ fn run(args: Args) -> Result<(), String> {
             }
         },
     };
-    let limits = match &args.limits {
-        None => LimitsConfig::default(),
-        Some(path) => {
-            millrace_replica::instance::limits_file::read(path).map_err(|e| e.to_string())?
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("cannot start the runtime: {e}"))?;
-    let served = runtime.block_on(serve(args, port_file, limits));
-    // What still executes when the server ends is not waited for.
-    runtime.shutdown_background();
-    served
-}
-
-async fn serve(
-    args: Args,
-    mut port_file: Option<PortFile>,
-    limits: LimitsConfig,
-) -> Result<(), String> {
     let engine = millrace_replica::module_cache::engine().map_err(|e| e.to_string())?;
     let listener = TcpListener::bind((args.ip_addr, args.port))
         .await

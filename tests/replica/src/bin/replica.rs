@@ -12,6 +12,7 @@ use millrace_replica::pocketic::server::{Lifetime, Server};
 use millrace_replica::pocketic::types::{
     AutoProgressConfig, InitialTime, InstanceConfig, SubnetConfigSet, SubnetSpec, Topology,
 };
+use millrace_replica::program::{self, Log};
 use millrace_subnet::LimitsConfig;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +21,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 /// Local replica of the Internet Computer, for development and tests. It is not a node: keys are
 /// public and nothing in it has any value.
@@ -82,36 +82,15 @@ struct Ready {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("replica: {message}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(args: Args) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&args.log)
-        .map_err(|e| format!("--log {:?} is invalid: {e}", args.log))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
-    let limits = match &args.limits {
-        None => LimitsConfig::default(),
-        Some(path) => {
-            millrace_replica::instance::limits_file::read(path).map_err(|e| e.to_string())?
-        }
+    let args = Args::parse();
+    let log = Log {
+        option: "--log",
+        filter: &args.log.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("cannot start the runtime: {e}"))?;
-    let served = runtime.block_on(serve(args, limits));
-    // What still executes when the server ends is not waited for.
-    runtime.shutdown_background();
-    served
+    let limits = args.limits.clone();
+    program::run("replica", &log, limits.as_deref(), |limits| {
+        serve(args, limits)
+    })
 }
 
 async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {

@@ -2,7 +2,7 @@
 //! (interface spec, "HTTPS interface"), in the versions v2, v3 and v4 of their paths.
 
 use super::errors::TextError;
-use crate::authentication::envelope::{self, AuthError, Targets, Validator, sender_info};
+use crate::authentication::envelope::{self, AuthError, Targets, Validator};
 use crate::certification::authority::to_cbor;
 use crate::certification::keys::raw_bls_key;
 use crate::http::effective_id;
@@ -14,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use candid::Principal;
 use ic_transport_types::{
     Envelope, EnvelopeContent, NodeSignature, QueryResponse, ReadStateResponse, RejectCode,
-    RejectResponse, ReplyResponse,
+    RejectResponse, ReplyResponse, SenderInfo,
 };
 use millrace_subnet::{
     EffectivePrincipal, Ingress, IngressState, MessageId, Network, Query, UserError,
 };
+use millrace_vm::CallerInfo;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,7 +85,7 @@ pub async fn call(
     mode: CallMode,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let (envelope, _) = verified(instance, body, "a call request").await?;
+    let (envelope, _) = verified(instance, scope, body, "a call request").await?;
     let id = MessageId(*envelope.content.to_request_id());
     let EnvelopeContent::Call {
         ingress_expiry,
@@ -92,12 +93,12 @@ pub async fn call(
         canister_id,
         method_name,
         arg,
+        sender_info,
         ..
     } = envelope.content.into_owned()
     else {
         return Err(wrong_kind("call"));
     };
-    effective_id::check(scope, canister_id, &method_name, &arg)?;
     let ingress = Ingress {
         sender,
         canister_id,
@@ -106,9 +107,10 @@ pub async fn call(
         effective: effective(scope),
         message_id: Some(id),
         expiry_ns: instance.validates_ingress().then_some(ingress_expiry),
-        caller_info: None,
+        caller_info: sender_info.map(caller_info).transpose()?,
     };
     let mut changes = instance.subscribe();
+    let by_itself = instance.auto_progress_enabled();
     if let Err(rejection) = instance.submit(ingress).await? {
         return Ok(not_accepted(&rejection, mode));
     }
@@ -131,9 +133,12 @@ pub async fn call(
                 },
             ));
         }
-        if tokio::time::timeout_at(deadline, changes.changed())
-            .await
-            .is_err()
+        // Once automatic progress has stopped, nobody knows whether a round comes: the agent polls.
+        let stopped = by_itself && !instance.auto_progress_enabled();
+        if stopped
+            || tokio::time::timeout_at(deadline, changes.changed())
+                .await
+                .is_err()
         {
             return Ok(accepted());
         }
@@ -169,19 +174,20 @@ pub async fn query(
     scope: Scope,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let (envelope, _) = verified(instance, body, "a query request").await?;
+    let (envelope, _) = verified(instance, scope, body, "a query request").await?;
     let request_id = envelope.content.to_request_id();
     let EnvelopeContent::Query {
         sender,
         canister_id,
         method_name,
         arg,
+        sender_info,
         ..
     } = envelope.content.into_owned()
     else {
         return Err(wrong_kind("query"));
     };
-    effective_id::check(scope, canister_id, &method_name, &arg)?;
+    let caller_info = sender_info.map(caller_info).transpose()?;
     let authority = instance.authority().clone();
     let response = instance
         .run(move |network| {
@@ -195,7 +201,7 @@ pub async fn query(
                 method: method_name,
                 payload: arg,
                 effective: effective(scope),
-                caller_info: None,
+                caller_info,
             }));
             let timestamp = network.time_ns();
             let signature = NodeSignature {
@@ -223,7 +229,7 @@ pub async fn read_state(
     scope: Scope,
     body: Bytes,
 ) -> Result<Response, TextError> {
-    let (envelope, targets) = verified(instance, body, "a read_state request").await?;
+    let (envelope, targets) = verified(instance, scope, body, "a read_state request").await?;
     let EnvelopeContent::ReadState { sender, paths, .. } = envelope.content.into_owned() else {
         return Err(wrong_kind("read_state"));
     };
@@ -234,10 +240,11 @@ pub async fn read_state(
     Ok(cbor(StatusCode::OK, &ReadStateResponse { certificate }))
 }
 
-/// Decodes and checks an envelope against the instance's current time. Signature checks run on a
+/// Decodes and checks an envelope against the URL and the instance's current time. That runs on a
 /// blocking thread, outside the instance's queue.
 async fn verified(
     instance: &Arc<Instance>,
+    scope: Scope,
     body: Bytes,
     expected: &'static str,
 ) -> Result<(Envelope<'static>, Targets), TextError> {
@@ -256,23 +263,48 @@ async fn verified(
     let (authority, enabled) = (instance.authority().clone(), instance.validates_ingress());
     tokio::task::spawn_blocking(move || {
         let envelope = envelope::decode(&body, expected)?;
-        if enabled && let Some(_info) = sender_info(&envelope.content) {
-            // The system API has no place for it yet in this replica; silence would mislead.
-            return Err(TextError::new(
-                StatusCode::BAD_REQUEST,
-                "sender_info is not supported by this replica; send the request without it",
-            ));
-        }
         let validator = Validator {
             now_ns,
             root_key_raw: raw_bls_key(authority.root_key_der()).unwrap_or_default(),
             enabled,
         };
         let targets = validator.check(&envelope)?;
+        if let EnvelopeContent::Call {
+            canister_id,
+            method_name,
+            arg,
+            ..
+        }
+        | EnvelopeContent::Query {
+            canister_id,
+            method_name,
+            arg,
+            ..
+        } = envelope.content.as_ref()
+        {
+            effective_id::check(scope, *canister_id, method_name, arg)?;
+        }
         Ok((envelope, targets))
     })
     .await
     .map_err(|e| TextError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))?
+}
+
+/// Returns what the canister learns about its caller; the validator has checked the signature.
+fn caller_info(info: SenderInfo) -> Result<CallerInfo, TextError> {
+    let signer = Principal::try_from_slice(&info.signer).map_err(|e| {
+        TextError::new(
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the signer {} of sender_info is not a principal: {e}",
+                hex::encode(&info.signer)
+            ),
+        )
+    })?;
+    Ok(CallerInfo {
+        data: info.info,
+        signer,
+    })
 }
 
 fn effective(scope: Scope) -> EffectivePrincipal {

@@ -65,3 +65,30 @@ async fn automatic_progress_can_start_again_after_a_failure() {
     let again = instance.start_auto_progress(None).await;
     assert!(matches!(again, Err(InstanceError::Deleted)), "{again:?}");
 }
+
+#[tokio::test]
+async fn a_change_whose_client_hangs_up_is_in_the_next_checkpoint() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let first = instance(Some(dir.path().to_owned())).await;
+    assert!(first.checkpoint(true).await.expect("written"));
+    assert!(!first.checkpoint(false).await.expect("nothing to write"));
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let time_ns = first.run(|network| network.time_ns()).await.expect("read");
+    let change = first.change(move |network| {
+        let _ = begun.send(());
+        let _ = wait.recv();
+        network.set_time_ns(time_ns + 77).expect("later");
+    });
+    tokio::select! {
+        _ = change => panic!("it waits"),
+        begun = has_begun => begun.expect("runs"),
+    }
+    // The future of the request is gone; what it began goes on.
+    go.send(()).expect("received");
+    assert_eq!(
+        first.run(|network| network.time_ns()).await.ok(),
+        Some(time_ns + 77)
+    );
+    assert!(first.checkpoint(false).await.expect("written"));
+}

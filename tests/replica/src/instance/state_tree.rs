@@ -135,7 +135,9 @@ impl Reading<'_> {
                 self.canister(id, rest)
             }
             [b"subnet"] => {
-                self.subnet(self.subnet_id);
+                for spec in self.network.topology().subnets {
+                    self.subnet(spec.id);
+                }
                 Ok(())
             }
             [b"subnet", id, rest @ ..] => self.subnet_path(id, rest),

@@ -140,11 +140,6 @@ pub async fn ingress_status(
     }))
 }
 
-/// `GET read/get_canister_http`: canisters cannot make HTTP outcalls here, so there never are any.
-pub async fn canister_http(OfInstance(_): OfInstance) -> Json<[(); 0]> {
-    Json([])
-}
-
 fn canister_id(canister: RawCanisterId) -> Result<Principal, ApiError> {
     principal("canister_id", &canister.canister_id).map_err(ApiError::bad_request)
 }

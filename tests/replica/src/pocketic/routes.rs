@@ -7,7 +7,7 @@ use super::types::{
     BlobId, CreateHttpGatewayResponse, CreateInstanceResponse, HttpGatewayBackend,
     HttpGatewayConfig, HttpGatewayDetails, InstanceConfig, RawVerifyCanisterSigArg,
 };
-use super::{extensions, read, update};
+use super::{extensions, outcalls, read, snapshots, update};
 use crate::certification::keys::raw_bls_key;
 use crate::http::dispatch;
 use crate::http::errors::ApiError;
@@ -55,7 +55,7 @@ fn instance_routes() -> Router<Arc<Server>> {
         .route("/read/pub_key", post(read::public_key))
         .route("/read/query", post(read::query))
         .route("/read/ingress_status", post(read::ingress_status))
-        .route("/read/get_canister_http", get(read::canister_http))
+        .route("/read/get_canister_http", get(outcalls::list))
         .route("/update/submit_ingress_message", post(update::submit))
         .route("/update/await_ingress_message", post(update::await_answer))
         .route("/update/add_cycles", post(update::add_cycles))
@@ -64,22 +64,16 @@ fn instance_routes() -> Router<Arc<Server>> {
         .route("/update/set_certified_time", post(update::set_time))
         .route("/update/tick", post(update::tick))
         .route("/update/delete_subnet", post(update::delete_subnet))
-        .route(
-            "/update/mock_canister_http",
-            post(update::mock_canister_http),
-        )
+        .route("/update/mock_canister_http", post(outcalls::mock))
         .route(
             "/update/mock_flexible_canister_http",
-            post(update::mock_canister_http),
+            post(outcalls::mock_flexible),
         )
         .route(
             "/update/canister_snapshot_download",
-            post(update::snapshot_files),
+            post(snapshots::download),
         )
-        .route(
-            "/update/canister_snapshot_upload",
-            post(update::snapshot_files),
-        )
+        .route("/update/canister_snapshot_upload", post(snapshots::upload))
         .route(
             "/auto_progress",
             get(update::auto_progress).post(update::start_auto_progress),
@@ -168,16 +162,20 @@ async fn read_blob(
         .ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, format!("blob {id} does not exist")))
 }
 
+/// Verifies on a blocking thread: pairings take milliseconds.
 async fn verify_signature(
     JsonBody(arg): JsonBody<RawVerifyCanisterSigArg>,
-) -> Json<Result<(), String>> {
-    Json(match raw_bls_key(&arg.root_pubkey) {
+) -> Result<Json<Result<(), String>>, ApiError> {
+    tokio::task::spawn_blocking(move || match raw_bls_key(&arg.root_pubkey) {
         Some(root_key) => verify_canister_sig(&arg.msg, &arg.sig, &arg.pubkey, root_key),
         None => Err(format!(
             "root_pubkey {} is not a DER-encoded BLS key",
             hex::encode(&arg.root_pubkey)
         )),
     })
+    .await
+    .map(Json)
+    .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
 async fn list_gateways(State(server): State<Arc<Server>>) -> Json<Vec<HttpGatewayDetails>> {

@@ -180,3 +180,44 @@ async fn lifetime_end(server: Arc<Server>, lifetime: Lifetime) -> Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pocketic::types::{SubnetConfigSet, SubnetSpec};
+
+    #[tokio::test]
+    async fn clients_are_told_that_the_server_ends_before_the_last_checkpoints() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let state_dir = dir.path().join("state");
+        let engine =
+            millrace_vm::Engine::new(millrace_vm::EngineOptions::default()).expect("an engine");
+        let server = Server::new(engine, LimitsConfig::default());
+        let config = InstanceConfig {
+            subnet_config_set: SubnetConfigSet {
+                application: vec![SubnetSpec::default()],
+                ..SubnetConfigSet::default()
+            },
+            state_dir: Some(state_dir.clone()),
+            ..InstanceConfig::default()
+        };
+        server
+            .create_instance(config, false)
+            .await
+            .expect("created");
+        let current = state_dir.join("current");
+        assert!(!current.exists(), "no checkpoint yet");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let mut checkpoint_then = None;
+        let lifetime = Lifetime::default();
+        let stop = std::future::ready(());
+        server
+            .serve(listener, Router::new(), lifetime, stop, || {
+                checkpoint_then = Some(current.exists());
+            })
+            .await
+            .expect("served");
+        assert_eq!(checkpoint_then, Some(false));
+        assert!(current.exists(), "the last checkpoint");
+    }
+}

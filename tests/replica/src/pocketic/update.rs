@@ -220,21 +220,6 @@ pub async fn stop_auto_progress(OfInstance(instance): OfInstance) -> Json<()> {
     Json(())
 }
 
-/// `POST update/mock_canister_http` and `update/mock_flexible_canister_http`
-pub async fn mock_canister_http(OfInstance(_): OfInstance) -> ApiError {
-    ApiError::bad_request(
-        "canister HTTP outcalls are not supported by this replica, so there is none to answer",
-    )
-}
-
-/// `POST update/canister_snapshot_download` and `update/canister_snapshot_upload`
-pub async fn snapshot_files(OfInstance(_): OfInstance) -> ApiError {
-    ApiError::bad_request(
-        "downloading and uploading canister snapshots is not supported by this replica; \
-         take_canister_snapshot and load_canister_snapshot are",
-    )
-}
-
 /// Checks the principals of a raw call.
 ///
 /// # Errors

@@ -88,12 +88,13 @@ impl Subnet {
                 ),
             ));
         }
-        if self.state.pool_bytes.saturating_add(bytes) > limits.ingress_pool_bytes {
+        let waiting = self.waiting_ingress_bytes();
+        if waiting.saturating_add(bytes) > limits.ingress_pool_bytes {
             return Err(UserError::new(
                 ErrorCode::IngressHistoryFull,
                 format!(
-                    "messages of {} bytes wait to be let in already, and the limit is {}; retry after some rounds",
-                    self.state.pool_bytes, limits.ingress_pool_bytes
+                    "messages of {waiting} bytes wait to be executed already, and the limit is {}; retry after some rounds",
+                    limits.ingress_pool_bytes
                 ),
             ));
         }
@@ -116,6 +117,23 @@ impl Subnet {
         self.state.pool_bytes += bytes;
         self.state.pool.push_back(ingress);
         Ok(())
+    }
+
+    /// Returns the bytes of users' messages that have not started: accepted or already inducted.
+    fn waiting_ingress_bytes(&self) -> u64 {
+        let queued: u64 = self
+            .canisters
+            .values()
+            .map(|canister| canister.queues.ingress_bytes())
+            .sum();
+        let management: u64 = self
+            .state
+            .management_queue
+            .iter()
+            .filter(|call| matches!(call.origin, Origin::Ingress { .. }))
+            .map(|call| (call.method.len() + call.payload.len()) as u64)
+            .sum();
+        self.state.pool_bytes + queued + management
     }
 
     fn filter_management(&self, ingress: &Ingress) -> Result<(), UserError> {

@@ -76,6 +76,10 @@ impl CallContexts {
         self.contexts.get_mut(&id)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CallContext> {
+        self.contexts.values()
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut CallContext> {
         self.contexts.values_mut()
     }

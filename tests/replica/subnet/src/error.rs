@@ -140,6 +140,20 @@ impl RejectCode {
         self as u8
     }
 
+    /// Returns the class with this number, or `None`.
+    #[must_use]
+    pub const fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
+            1 => Self::SysFatal,
+            2 => Self::SysTransient,
+            3 => Self::DestinationInvalid,
+            4 => Self::CanisterReject,
+            5 => Self::CanisterError,
+            6 => Self::SysUnknown,
+            _ => return None,
+        })
+    }
+
     /// Returns the IC's variant name, for example `CanisterError`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -245,6 +259,28 @@ pub enum NetworkError {
     /// No management call waits under this callback id.
     #[error("no management call waits for a consensus response under callback {0}")]
     UnknownConsensusCall(u64),
+    /// The responses to an outcall are neither one for all nodes nor one for each. The variant's name in
+    /// PocketIC is part of the text, because tests expect it.
+    #[error(
+        "{given} responses for the {nodes} nodes of the subnet: give one for all or one for each (InvalidMockCanisterHttpResponses(({given}, {nodes})))"
+    )]
+    OutcallResponses {
+        /// Number of responses.
+        given: usize,
+        /// Nodes of the subnet.
+        nodes: u64,
+    },
+    /// The operation is refused as the same management call would be.
+    #[error(transparent)]
+    Refused(#[from] UserError),
+    /// A snapshot could not be written into or read from a folder.
+    #[error("snapshot folder: {path}: {reason}")]
+    SnapshotFolder {
+        /// File or folder.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// Saved state could not be written or read.
     #[error("saved state in {path}: {reason}")]
     SavedState {

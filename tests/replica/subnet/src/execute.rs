@@ -202,7 +202,7 @@ fn execute_response(scene: Scene<'_>, canister: &mut Canister, response: Respons
 /// Part of a callback's instructions that is kept for its clean-up.
 const CLEANUP_FRACTION: u64 = 20;
 /// Function index by which a canister says that it wants no callback.
-const NO_CALLBACK: u32 = u32::MAX;
+pub(crate) const NO_CALLBACK: u32 = u32::MAX;
 
 /// Runs the callback and, when it traps, the clean-up; returns the error of the trap.
 fn run_callback(

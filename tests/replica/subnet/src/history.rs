@@ -33,6 +33,11 @@ impl History {
         }
     }
 
+    /// Forgets the changes; their number stays.
+    pub(crate) fn clear(&mut self) {
+        self.changes.clear();
+    }
+
     pub(crate) const fn total(&self) -> u64 {
         self.total
     }

@@ -8,6 +8,7 @@ mod admission;
 mod canister;
 mod consensus;
 mod contexts;
+mod deletion;
 mod error;
 mod execute;
 mod fees;
@@ -19,6 +20,7 @@ mod log;
 mod management;
 mod message;
 mod network;
+mod outcalls;
 mod outcome;
 mod persist;
 mod query;
@@ -37,6 +39,7 @@ pub use error::{ErrorCode, NetworkError, RejectCode, UserError};
 pub use ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 pub use limits::{LimitsConfig, SubnetLimits};
 pub use network::{Certifier, Network, NetworkConfig};
+pub use outcalls::{HttpAnswer, HttpOutcall};
 pub use topology::{
     CanisterId, CanisterRange, CostSchedule, InstructionConfig, SubnetId, SubnetKind, SubnetSpec,
     SubnetType, Topology, canister_id_from_number, canister_number, mainnet_home,

@@ -143,7 +143,7 @@ pub struct SubnetLimits {
     pub ingress_queue: u64,
     /// Ingress messages inducted per round.
     pub ingress_round_messages: u64,
-    /// Bytes of methods and payloads that wait for their induction.
+    /// Bytes of users' messages that have not started: methods and payloads, inducted or not.
     pub ingress_pool_bytes: u64,
     /// Bytes of ingress methods and payloads inducted per round.
     pub ingress_round_bytes: u64,

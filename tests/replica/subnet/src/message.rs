@@ -166,6 +166,13 @@ pub(crate) struct QueuedIngress {
     pub(crate) expiry_ns: u64,
 }
 
+impl QueuedIngress {
+    /// Returns the bytes that the sender decided on.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.method.len() + self.payload.len()) as u64
+    }
+}
+
 /// A call of the management canister.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ManagementCall {

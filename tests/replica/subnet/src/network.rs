@@ -132,18 +132,6 @@ impl Network {
         Ok(())
     }
 
-    /// Removes a subnet with all its canisters.
-    ///
-    /// # Errors
-    /// [`NetworkError::SubnetNotFound`].
-    pub fn delete_subnet(&mut self, id: &SubnetId) -> Result<(), NetworkError> {
-        self.subnets
-            .remove(id)
-            .ok_or(NetworkError::SubnetNotFound(*id))?;
-        self.env.routing.subnets.retain(|spec| spec.id != *id);
-        Ok(())
-    }
-
     /// Returns the kind and ranges of the subnet that must be added before this message can be routed:
     /// the creation of a canister with a mainnet id that no subnet owns.
     #[must_use]
@@ -321,8 +309,8 @@ impl Network {
         }
     }
 
-    /// Returns whether a round would do any work besides time: a message waits, a timer is due, or a
-    /// running canister has a heartbeat.
+    /// Returns whether a round would do any work besides time: a message waits, a timer or an
+    /// outcall's time-out is due, or a running canister has a heartbeat.
     #[must_use]
     pub fn has_work(&self) -> bool {
         self.subnets.values().any(|subnet| {
@@ -332,6 +320,7 @@ impl Network {
                 || !state.management_queue.is_empty()
                 || !state.random_calls.is_empty()
                 || !state.consensus_queue.is_empty()
+                || subnet.has_expired_outcall(&self.env)
                 || subnet.canisters.values().any(|canister| {
                     canister.has_work(self.env.time_ns)
                         || matches!(canister.status, crate::canister::Status::Stopping(_))

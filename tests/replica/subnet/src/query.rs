@@ -1,6 +1,7 @@
 //! Queries: one canister answers, nothing changes; composite queries call further queries.
 
 use crate::error::{ErrorCode, RejectCode, UserError};
+use crate::execute::NO_CALLBACK;
 use crate::message::{Answer, Origin};
 use crate::outcome::{no_module, query_result, response_result, trapped};
 use crate::run::{Env, Round, Run, Scene, message_facts, pages, run_on, vm_limits};
@@ -157,6 +158,13 @@ impl Subnet {
         waiting.extend(effects.calls);
         while let Some(outgoing) = waiting.pop_front() {
             let answer = self.answer_of(env, call, &outgoing, budget)?;
+            let callback = match &answer {
+                Answer::Reply(_) => outgoing.on_reply,
+                Answer::Reject { .. } => outgoing.on_reject,
+            };
+            if callback.fun == NO_CALLBACK {
+                continue;
+            }
             let (result, instructions) =
                 self.run_query_callback(env, call, state, &outgoing, answer, used, budget);
             used += instructions;

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InputQueues {
     ingress: VecDeque<QueuedIngress>,
+    /// Bytes of the users' messages.
+    ingress_bytes: u64,
     from_canisters: BTreeMap<CanisterId, VecDeque<CanisterMessage>>,
     /// Senders with waiting messages, in the order of their turns.
     turns: VecDeque<CanisterId>,
@@ -33,7 +35,12 @@ impl InputQueues {
         self.ingress.len() as u64
     }
 
+    pub(crate) const fn ingress_bytes(&self) -> u64 {
+        self.ingress_bytes
+    }
+
     pub(crate) fn push_ingress(&mut self, message: QueuedIngress) {
+        self.ingress_bytes = self.ingress_bytes.saturating_add(message.bytes());
         self.ingress.push_back(message);
     }
 
@@ -61,7 +68,9 @@ impl InputQueues {
     }
 
     fn pop_ingress(&mut self) -> Option<Input> {
-        self.ingress.pop_front().map(Input::Ingress)
+        let message = self.ingress.pop_front()?;
+        self.ingress_bytes = self.ingress_bytes.saturating_sub(message.bytes());
+        Some(Input::Ingress(message))
     }
 
     fn pop_canister(&mut self) -> Option<Input> {
@@ -92,12 +101,23 @@ impl InputQueues {
             .into_iter()
             .partition(|m| m.expiry_ns < now_ns);
         self.ingress = kept;
+        self.ingress_bytes = self.ingress.iter().map(QueuedIngress::bytes).sum();
         Vec::from_iter::<VecDeque<QueuedIngress>>(expired)
     }
 
     /// Removes and returns all ingress messages.
     pub(crate) fn drain_ingress(&mut self) -> Vec<QueuedIngress> {
+        self.ingress_bytes = 0;
         std::mem::take(&mut self.ingress).into()
+    }
+
+    /// Returns the calls of canisters that wait.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &Request> {
+        let messages = self.from_canisters.values().flatten();
+        messages.filter_map(|message| match message {
+            CanisterMessage::Request(request) => Some(request),
+            CanisterMessage::Response(_) => None,
+        })
     }
 
     /// Returns what waits from canisters.

@@ -54,7 +54,8 @@ impl Subnet {
         self.expire_ingress(env);
         self.expire_calls(env);
         self.induct_ingress(env);
-        self.drain_consensus_queue(env);
+        self.expire_outcalls(env);
+        self.drain_consensus_queue();
         if self.state.heap_delta >= self.heap_delta_limit(interval) {
             tracing::warn!(
                 round = self.state.round,
@@ -316,6 +317,10 @@ impl Subnet {
         for id in bankrupt {
             tracing::info!(canister = %id, "uninstalling a canister because it ran out of cycles");
             self.uninstall(env, &id);
+            // As on the IC: the history costs memory too, which nobody pays any more.
+            if let Some(canister) = self.canisters.get_mut(&id) {
+                canister.history.clear();
+            }
         }
     }
 

@@ -1,14 +1,14 @@
 //! One subnet: canisters, queues and the messages that come in and go out between rounds.
 
 use crate::canister::Canister;
-use crate::consensus::ConsensusResponse;
+use crate::consensus::{ConsensusResponse, OutsideCall};
 use crate::error::{RejectCode, UserError};
 use crate::fees::Fees;
 use crate::ingress::{Ingress, IngressState, MessageId};
 use crate::ingress_history::IngressHistory;
 use crate::limits::{LimitsConfig, SubnetLimits};
 use crate::management::Snapshot;
-use crate::message::{CanisterMessage, ManagementCall, Origin, Request, Response};
+use crate::message::{Answer, CanisterMessage, ManagementCall, Origin, Request, Response};
 use crate::run::{Env, Rules};
 use crate::topology::{CanisterId, SubnetId, SubnetSpec};
 use candid::Principal;
@@ -30,7 +30,7 @@ pub(crate) struct SubnetState {
     /// Answers from outside; every round empties it.
     pub(crate) consensus_queue: VecDeque<ConsensusResponse>,
     /// Management calls that wait for an answer from outside.
-    pub(crate) consensus_calls: BTreeMap<u64, ManagementCall>,
+    pub(crate) consensus_calls: BTreeMap<u64, OutsideCall>,
     pub(crate) next_consensus_call: u64,
     /// Messages for other subnets and for the management canister, delivered before the next round.
     pub(crate) outbox: Vec<CanisterMessage>,
@@ -173,7 +173,6 @@ impl Subnet {
         refund: u128,
     ) {
         match origin {
-            Origin::SystemTask => {}
             Origin::Ingress { id, .. } => {
                 let state = match result {
                     Ok(bytes) => IngressState::Replied(bytes),
@@ -181,19 +180,28 @@ impl Subnet {
                 };
                 self.set_ingress_state(env, *id, state);
             }
-            Origin::Canister {
-                sender, callback, ..
-            } => {
-                let response = Response {
-                    originator: *sender,
-                    respondent: Principal::management_canister(),
-                    callback: *callback,
-                    answer: result.into(),
-                    refund,
-                };
-                self.deliver(CanisterMessage::Response(response));
+            Origin::Canister { .. } | Origin::SystemTask => {
+                self.answer_canister(origin, result.into(), refund);
             }
         }
+    }
+
+    /// Answers a management call that a canister made; nobody waits for the answer of another one.
+    pub(crate) fn answer_canister(&mut self, origin: &Origin, answer: Answer, refund: u128) {
+        let Origin::Canister {
+            sender, callback, ..
+        } = origin
+        else {
+            return;
+        };
+        let response = Response {
+            originator: *sender,
+            respondent: Principal::management_canister(),
+            callback: *callback,
+            answer,
+            refund,
+        };
+        self.deliver(CanisterMessage::Response(response));
     }
 
     /// Records the progress of an ingress message; an answer stays for the history's time to live.

@@ -1,10 +1,13 @@
 //! Administration through the `pocket-ic` 16 client.
 
-use crate::support::{builder, counter, install_counter, number, replying, with_counter};
+use crate::support::{builder, counter, install_counter, number, refusal, replying, with_counter};
 use candid::Principal;
 use flate2::{Compression, write::GzEncoder};
 use pocket_ic::common::rest::{BlobCompression, RawEffectivePrincipal};
-use pocket_ic::{ErrorCode, IngressStatusResult, PocketIc, PocketIcState, RejectCode, Time};
+use pocket_ic::{
+    ErrorCode, IngressStatusResult, PocketIc, PocketIcState, RejectCode, SubnetBlockmakers,
+    TickConfigs, Time,
+};
 use std::io::Write;
 use std::time::Duration;
 
@@ -328,8 +331,7 @@ fn subnet_metrics_are_certified_and_count() {
 
 #[test]
 fn what_is_not_supported_is_refused_with_a_message() {
-    let (pic, canister) = with_counter();
-    assert!(pic.get_canister_http().is_empty());
+    let (pic, _) = with_counter();
     let url = pic.get_server_url();
     let post = |path: &str, body: serde_json::Value| {
         let response = reqwest::blocking::Client::new()
@@ -342,7 +344,6 @@ fn what_is_not_supported_is_refused_with_a_message() {
         (status, body.to_string())
     };
     let instance = format!("instances/{}", pic.instance_id());
-    let canister = serde_json::json!({"canister_id": base64(canister.as_slice())});
     let missing = serde_json::json!({"canister_id": base64(user(1).as_slice())});
     let cases = [
         (
@@ -357,13 +358,13 @@ fn what_is_not_supported_is_refused_with_a_message() {
         ),
         (
             format!("{instance}/update/canister_snapshot_download"),
-            canister.clone(),
-            "snapshots",
+            serde_json::json!({}),
+            "sender",
         ),
         (
             format!("{instance}/update/mock_canister_http"),
-            canister,
-            "outcalls",
+            serde_json::json!({}),
+            "subnet_id",
         ),
         (format!("{instance}/read/get_cycles"), missing, "not found"),
         (
@@ -425,4 +426,33 @@ fn usage_of_each_message_is_told_under_the_extension_route() {
     assert_eq!(records[0]["stable_pages_dirtied"], 1);
     assert_eq!(records[0]["heap_pages_dirtied"], 1);
     assert_eq!(records[0]["succeeded"], true);
+}
+
+#[test]
+fn the_block_maker_of_a_round_can_be_the_subnets_node_only() {
+    let pic = builder().with_application_subnet().build();
+    let subnet = pic.topology().get_app_subnets()[0];
+    let tick = |blockmaker: Principal, failed_blockmakers: Vec<Principal>| {
+        pic.tick_with_configs(TickConfigs {
+            blockmakers: Some(vec![SubnetBlockmakers {
+                subnet,
+                blockmaker,
+                failed_blockmakers,
+            }]),
+        });
+    };
+    let refused = refusal(|| tick(user(1), vec![]));
+    let (_, named) = refused.split_once("its only node is ").expect(&refused);
+    let named: String = named
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    let node = Principal::from_text(&named).expect("the node's id");
+    // Between two rounds time passes, so a round can be seen.
+    pic.tick();
+    let before = pic.get_time();
+    tick(node, vec![]);
+    assert!(pic.get_time() > before, "the round took place");
+    let refused = refusal(|| tick(node, vec![user(1)]));
+    assert!(refused.contains("after 1 others failed"), "{refused}");
 }

@@ -5,6 +5,7 @@ use ic_agent::Identity;
 use ic_transport_types::{Envelope, EnvelopeContent};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -177,6 +178,13 @@ pub fn post_cbor(url: &str, body: Vec<u8>) -> (u16, Vec<u8>) {
         .expect("the server answers");
     let status = response.status().as_u16();
     (status, response.bytes().expect("a body").to_vec())
+}
+
+/// Returns the message with which the client panics, as it does when the server refuses.
+pub fn refusal(operation: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(operation)).expect_err("the server refuses");
+    let message = panic.downcast_ref::<String>();
+    message.cloned().expect("a formatted message")
 }
 
 /// Waits until `done` says so.

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
@@ -15,6 +15,7 @@ use crate::api::host::grow_heap;
 use crate::api::{self, Host};
 use crate::memory::heap::{HEAP_RESERVATION_BYTES, HeapCreator, HeapTracking, open_pagemap};
 use crate::module::{CanisterModule, ModuleError};
+use crate::module_files::ModuleFiles;
 use crate::trap::Trap;
 use crate::wasm::instrument::{
     GROW_HEAP, HOST_MODULE, Instrumented, OUT_OF_INSTRUCTIONS, global_export, instrument,
@@ -34,12 +35,18 @@ const CACHED_MODULES_MAX: usize = 64;
 /// Changes whenever instrumentation does, so that older files in the cache are not used.
 const INSTRUMENTATION_VERSION: u32 = 1;
 
+/// Bytes of compiled modules that a cache directory keeps unless told otherwise: a few hundred canisters.
+pub const CACHE_BYTES_MAX: u64 = 2 << 30;
+
 /// How an engine is set up.
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
     /// Where compiled modules are kept between runs; nowhere when `None`. The directory must be
     /// as trustworthy as this executable: its files are machine code.
     pub cache_dir: Option<PathBuf>,
+    /// Bytes of compiled modules in that directory above which those that were not used for longest are
+    /// removed; [`CACHE_BYTES_MAX`] when `None`.
+    pub cache_bytes_max: Option<u64>,
     /// How written heap pages are found.
     pub heap_tracking: HeapTracking,
 }
@@ -69,7 +76,7 @@ pub struct Engine {
 struct Inner {
     wasmtime: wasmtime::Engine,
     linker: Linker<Host>,
-    cache_dir: Option<PathBuf>,
+    files: Option<ModuleFiles>,
     pagemap: Option<File>,
     modules: Mutex<ModuleCache>,
 }
@@ -83,7 +90,7 @@ struct ModuleCache {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
-            .field("cache_dir", &self.inner.cache_dir)
+            .field("files", &self.inner.files)
             .finish_non_exhaustive()
     }
 }
@@ -95,19 +102,21 @@ impl Engine {
     /// When wasmtime refuses its configuration or the cache directory cannot be created.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let configuration = |error: wasmtime::Error| EngineError::Configuration(error.to_string());
-        if let Some(path) = &options.cache_dir {
-            fs::create_dir_all(path).map_err(|source| EngineError::CacheDirectory {
-                path: path.clone(),
-                source,
-            })?;
-        }
+        let bytes_max = options.cache_bytes_max.unwrap_or(CACHE_BYTES_MAX);
+        let files = options
+            .cache_dir
+            .map(|path| {
+                ModuleFiles::open(path.clone(), bytes_max)
+                    .map_err(|source| EngineError::CacheDirectory { path, source })
+            })
+            .transpose()?;
         let wasmtime = wasmtime::Engine::new(&config()).map_err(configuration)?;
         let linker = linker(&wasmtime).map_err(configuration)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 wasmtime,
                 linker,
-                cache_dir: options.cache_dir,
+                files,
                 pagemap: open_pagemap(options.heap_tracking),
                 modules: Mutex::default(),
             }),
@@ -208,20 +217,20 @@ impl Engine {
 
     fn compile(&self, hash: &[u8; 32], instrumented: &Instrumented) -> wasmtime::Result<Module> {
         let engine = &self.inner.wasmtime;
-        let Some(dir) = &self.inner.cache_dir else {
+        let Some(files) = &self.inner.files else {
             return Module::new(engine, &instrumented.wasm);
         };
-        let path = dir.join(self.cache_file_name(hash));
-        if let Some(module) = read_cached(engine, &path) {
+        let name = self.cache_name(hash);
+        if let Some(module) = files.read(engine, &name) {
             return Ok(module);
         }
         let module = Module::new(engine, &instrumented.wasm)?;
         // A cache that cannot be written costs time, not correctness.
-        let _ = write_cached(&module, &path);
+        let _ = files.write(&name, &module);
         Ok(module)
     }
 
-    fn cache_file_name(&self, hash: &[u8; 32]) -> String {
+    fn cache_name(&self, hash: &[u8; 32]) -> String {
         let mut hasher = DefaultHasher::new();
         self.inner
             .wasmtime
@@ -229,31 +238,8 @@ impl Engine {
             .hash(&mut hasher);
         INSTRUMENTATION_VERSION.hash(&mut hasher);
         let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{hex}-{:016x}.cwasm", hasher.finish())
+        format!("{hex}-{:016x}", hasher.finish())
     }
-}
-
-/// File layout: SHA-256 of the rest, then wasmtime's serialised module.
-fn read_cached(engine: &wasmtime::Engine, path: &Path) -> Option<Module> {
-    let bytes = fs::read(path).ok()?;
-    let (checksum, module) = bytes.split_at_checked(32)?;
-    if Sha256::digest(module).as_slice() != checksum {
-        return None;
-    }
-    // SAFETY: the checksum matches what `write_cached` wrote into a trusted directory; wasmtime
-    // itself refuses other versions and configurations.
-    unsafe { Module::deserialize(engine, module) }.ok()
-}
-
-fn write_cached(module: &Module, path: &Path) -> wasmtime::Result<()> {
-    let serialized = module.serialize()?;
-    let mut bytes = Sha256::digest(&serialized).to_vec();
-    bytes.extend_from_slice(&serialized);
-    // Concurrent writers write the same content; the rename makes it appear whole.
-    let temporary = path.with_extension(format!("tmp{}", std::process::id()));
-    fs::write(&temporary, bytes)?;
-    fs::rename(&temporary, path)?;
-    Ok(())
 }
 
 fn config() -> Config {

@@ -19,6 +19,7 @@ mod fees;
 mod input;
 mod memory;
 mod module;
+mod module_files;
 mod output;
 mod state;
 mod trap;
@@ -29,7 +30,7 @@ mod wasm;
 mod tests;
 
 pub use candid_input::{candid_quotas, decode_candid};
-pub use engine::{Engine, EngineError, EngineOptions};
+pub use engine::{CACHE_BYTES_MAX, Engine, EngineError, EngineOptions};
 pub use execute::execute;
 pub use fees::{Fees, HttpRequestEstimate, INTER_CANISTER_PAYLOAD_BYTES_MAX};
 pub use input::{

@@ -1,12 +1,12 @@
 //! Heap, globals and stable memory of one canister, between messages.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wasmtime::{V128, Val};
+use wasmtime::{ExternType, V128, Val, ValType};
 
 use crate::memory::pages::Pages;
 use crate::module::CanisterModule;
@@ -18,6 +18,12 @@ const STATE_FILE: &str = "state.cbor";
 
 /// Format of the files `save` writes.
 const STATE_VERSION: u32 = 1;
+/// Bytes of the file of globals; a module has at most 1,000 of them.
+const STATE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Pages that a 32-bit memory can have.
+const HEAP_PAGES_MAX: u64 = 1 << 16;
+/// Pages that stable memory can have on the IC: 500 GiB.
+const STABLE_PAGES_MAX: u64 = (500 << 30) / WASM_PAGE_BYTES;
 
 /// Why state could not be read, written, saved or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +100,18 @@ impl GlobalValue {
             _ => return None,
         })
     }
+
+    /// Returns whether a global of this type can hold the value.
+    fn is_a(self, content: &ValType) -> bool {
+        matches!(
+            (self, content),
+            (Self::I32(_), ValType::I32)
+                | (Self::I64(_), ValType::I64)
+                | (Self::F32(_), ValType::F32)
+                | (Self::F64(_), ValType::F64)
+                | (Self::V128(..), ValType::V128)
+        )
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,6 +122,52 @@ struct Saved {
     heap_pages: u64,
     stable_pages: u64,
     globals: Option<Vec<GlobalValue>>,
+}
+
+impl Saved {
+    /// Checks that the module could have come to this state, as far as sizes and types tell.
+    fn check(&self, module: &CanisterModule) -> Result<(), String> {
+        if self.version != STATE_VERSION {
+            return Err(format!("version {} is not {STATE_VERSION}", self.version));
+        }
+        if self.wasm_hash != module.wasm_hash() {
+            return Err("it belongs to another module".to_owned());
+        }
+        let heap_pages = module.heap_pages_min..=HEAP_PAGES_MAX;
+        if !heap_pages.contains(&self.heap_pages) {
+            return Err(format!(
+                "a heap of {} pages, but the module's has {} to {HEAP_PAGES_MAX}",
+                self.heap_pages, module.heap_pages_min
+            ));
+        }
+        if self.stable_pages > STABLE_PAGES_MAX {
+            return Err(format!(
+                "stable memory of {} pages, more than {STABLE_PAGES_MAX}",
+                self.stable_pages
+            ));
+        }
+        let Some(globals) = &self.globals else {
+            return Ok(());
+        };
+        if globals.len() != module.globals.len() {
+            return Err(format!(
+                "{} globals, but the module has {}",
+                globals.len(),
+                module.globals.len()
+            ));
+        }
+        let exports = module.instance.module();
+        for (name, value) in module.globals.iter().zip(globals) {
+            let fits = match exports.get_export(name) {
+                Some(ExternType::Global(global)) => value.is_a(global.content()),
+                _ => false,
+            };
+            if !fits {
+                return Err(format!("{value:?} is not of the type of {name}"));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The committed contents of one canister.
@@ -137,10 +201,10 @@ impl CanisterState {
         })
     }
 
-    /// Returns a throw-away copy that shares unchanged pages; neither sees the other's changes.
+    /// Returns a copy that shares unchanged pages; neither sees the other's changes.
     ///
-    /// Costs the same whatever the size. While a copy lives, commits of both go to overlays, so
-    /// copies are best dropped before the next message.
+    /// Costs the same whatever the size. While both live, commits of each go to an overlay of its own,
+    /// so copies that are not kept are best dropped before the next message.
     #[must_use]
     pub fn fork(&self) -> Self {
         Self {
@@ -275,36 +339,31 @@ impl CanisterState {
         fs::write(dir.join(STATE_FILE), bytes).map_err(write("globals"))
     }
 
-    /// Reads what `save` wrote; `module` is the module the state belonged to.
+    /// Reads what `save` wrote; `module` is the module the state belonged to. The files are checked: they
+    /// may come from elsewhere.
     ///
     /// # Errors
     /// When files are missing, damaged or of another module.
     pub fn load(dir: &Path, module: &Arc<CanisterModule>) -> Result<Self, StateError> {
         let read = |what: &str| host(format!("load {what} from {}", dir.display()));
         let path = dir.join(STATE_FILE);
+        let mut bytes = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(STATE_FILE_BYTES_MAX).read_to_end(&mut bytes))
+            .map_err(read("state"))?;
         let unusable = |reason: String| StateError::Unusable {
             path: path.display().to_string(),
             reason,
         };
-        let bytes = fs::read(&path).map_err(read("state"))?;
         let saved: Saved =
             serde_cbor::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-        if saved.version != STATE_VERSION {
-            let reason = format!("version {} is not {STATE_VERSION}", saved.version);
-            return Err(unusable(reason));
-        }
-        if saved.wasm_hash != module.wasm_hash() {
-            return Err(unusable("it belongs to another module".to_owned()));
-        }
-        let globals = saved.globals.as_ref();
-        if globals.is_some_and(|globals| globals.len() != module.globals.len()) {
-            return Err(unusable("the number of globals differs".to_owned()));
-        }
+        saved.check(module).map_err(unusable)?;
+        let memory = |file: &str, pages: u64| Pages::load(&dir.join(file), pages * WASM_PAGE_BYTES);
         Ok(Self {
             module: Arc::clone(module),
-            heap: Pages::load(&dir.join(HEAP_FILE)).map_err(read("the heap"))?,
+            heap: memory(HEAP_FILE, saved.heap_pages).map_err(read("the heap"))?,
             heap_pages: saved.heap_pages,
-            stable: Pages::load(&dir.join(STABLE_FILE)).map_err(read("stable memory"))?,
+            stable: memory(STABLE_FILE, saved.stable_pages).map_err(read("stable memory"))?,
             stable_pages: saved.stable_pages,
             globals: saved.globals,
         })

@@ -6,6 +6,7 @@ mod install;
 mod lifecycle;
 mod metadata;
 mod settings;
+mod snapshot_files;
 mod snapshots;
 mod status;
 
@@ -132,8 +133,8 @@ fn dispatch(
             subnet.state.random_calls.push(call);
             return Outcome::Deferred;
         }
-        "bitcoin_get_successors" => return subnet.ask_for_blocks(call),
-        "http_request" => return subnet.ask_the_web(call),
+        "bitcoin_get_successors" => return subnet.ask_for_blocks(env, call),
+        "http_request" => return subnet.ask_the_web(env, call),
         "create_canister" => {
             let (result, refund) = subnet.create_canister(env, &call);
             return Outcome::Done { result, refund };

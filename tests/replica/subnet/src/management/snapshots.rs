@@ -12,7 +12,6 @@ use ic_management_canister_types::{
     LoadSnapshotRecord, Snapshot as SnapshotInfo, SnapshotSource, SnapshotVisibility,
     TakeCanisterSnapshotArgs,
 };
-use millrace_vm::{CanisterModule, CanisterState, StateError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -34,6 +33,8 @@ pub(crate) struct SnapshotRecord {
     pub(crate) global_timer_ns: u64,
     pub(crate) low_memory_hook: LowMemoryHook,
     pub(crate) chunks: ChunkStore,
+    /// Whether it came out of a folder rather than from the canister.
+    pub(crate) uploaded: bool,
 }
 
 impl Snapshot {
@@ -76,14 +77,11 @@ impl Subnet {
         let bytes = memory.heap + memory.stable + memory.binary + memory.chunks;
         let instructions = charge(canister, bytes, &limits, &fees)?;
         let snapshot = snapshot_of(canister, env.time_ns, bytes)
-            .map_err(|error| errors::host("copy memories", &error))?;
+            .ok_or_else(|| errors::snapshot_of_empty(&id))?;
         let snapshot_id = next_snapshot_id(canister);
-        if let Some(replaced) = &args.replace_snapshot {
-            self.remove_snapshot(replaced);
-        }
         let info = snapshot.info(&snapshot_id);
-        self.snapshots.insert(snapshot_id, snapshot);
-        self.refresh_snapshot_bytes(&id);
+        let replaced = args.replace_snapshot.as_deref();
+        self.replace_snapshot(&id, replaced, snapshot_id, snapshot);
         usage.instructions += instructions;
         usage.heap_delta += bytes;
         let canister = self.canister_mut(&id)?;
@@ -95,7 +93,11 @@ impl Subnet {
     }
 
     /// Checks the snapshot to be replaced, or that there is room for one more.
-    fn check_replaced(&self, id: &CanisterId, replaced: Option<&[u8]>) -> Result<(), UserError> {
+    pub(super) fn check_replaced(
+        &self,
+        id: &CanisterId,
+        replaced: Option<&[u8]>,
+    ) -> Result<(), UserError> {
         if let Some(replaced) = replaced {
             return self.owned_snapshot(id, replaced).map(|_| ());
         }
@@ -111,7 +113,11 @@ impl Subnet {
         Ok(())
     }
 
-    fn owned_snapshot(&self, id: &CanisterId, snapshot: &[u8]) -> Result<&Snapshot, UserError> {
+    pub(super) fn owned_snapshot(
+        &self,
+        id: &CanisterId,
+        snapshot: &[u8],
+    ) -> Result<&Snapshot, UserError> {
         match self.snapshots.get(snapshot) {
             None => Err(errors::snapshot_not_found(id, snapshot)),
             Some(found) if found.record.canister_id != *id => {
@@ -143,10 +149,8 @@ impl Subnet {
         };
         let record = &snapshot.record;
         usage.instructions += charge(canister, record.bytes, &limits, &fees)?;
-        let state =
-            copy(&snapshot.code.state).map_err(|error| errors::host("copy memories", &error))?;
         canister.code = Some(Code {
-            state,
+            state: snapshot.code.state.fork(),
             uploaded: Arc::clone(&snapshot.code.uploaded),
             module_hash: snapshot.code.module_hash,
         });
@@ -166,7 +170,11 @@ impl Subnet {
                 snapshot_id: args.snapshot_id.clone(),
                 canister_version: record.canister_version,
                 taken_at_timestamp: record.taken_ns,
-                source: SnapshotSource::TakenFromCanister(Reserved),
+                source: if record.uploaded {
+                    SnapshotSource::MetadataUpload(Reserved)
+                } else {
+                    SnapshotSource::TakenFromCanister(Reserved)
+                },
             }),
             limits.history_entries,
         );
@@ -198,13 +206,24 @@ impl Subnet {
         let args: DeleteCanisterSnapshotArgs = decode(payload)?;
         self.chunk_owner(&caller.principal, &args.canister_id)?;
         self.owned_snapshot(&args.canister_id, &args.snapshot_id)?;
-        self.remove_snapshot(&args.snapshot_id);
+        self.snapshots.remove(&args.snapshot_id);
         self.refresh_snapshot_bytes(&args.canister_id);
         Ok(encode(()))
     }
 
-    fn remove_snapshot(&mut self, id: &[u8]) {
-        self.snapshots.remove(id);
+    /// Keeps a snapshot, in place of another one if so asked.
+    pub(super) fn replace_snapshot(
+        &mut self,
+        canister: &CanisterId,
+        replaced: Option<&[u8]>,
+        id: Vec<u8>,
+        snapshot: Snapshot,
+    ) {
+        if let Some(replaced) = replaced {
+            self.snapshots.remove(replaced);
+        }
+        self.snapshots.insert(id, snapshot);
+        self.refresh_snapshot_bytes(canister);
     }
 
     fn refresh_snapshot_bytes(&mut self, id: &CanisterId) {
@@ -221,7 +240,7 @@ impl Subnet {
 }
 
 /// Charges for copying this many bytes and returns the instructions.
-fn charge(
+pub(super) fn charge(
     canister: &mut Canister,
     bytes: u64,
     limits: &crate::limits::SubnetLimits,
@@ -236,12 +255,10 @@ fn charge(
     Ok(instructions)
 }
 
-fn snapshot_of(canister: &Canister, taken_ns: u64, bytes: u64) -> Result<Snapshot, StateError> {
-    let code = canister
-        .code
-        .as_ref()
-        .expect("the caller checked that there is code");
-    Ok(Snapshot {
+/// Returns a copy of the canister, or `None` of an empty one.
+fn snapshot_of(canister: &Canister, taken_ns: u64, bytes: u64) -> Option<Snapshot> {
+    let code = canister.code.as_ref()?;
+    Some(Snapshot {
         record: SnapshotRecord {
             canister_id: canister.id,
             taken_ns,
@@ -251,9 +268,10 @@ fn snapshot_of(canister: &Canister, taken_ns: u64, bytes: u64) -> Result<Snapsho
             global_timer_ns: canister.global_timer_ns,
             low_memory_hook: canister.low_memory_hook,
             chunks: canister.chunks.clone(),
+            uploaded: false,
         },
         code: Code {
-            state: copy(&code.state)?,
+            state: code.state.fork(),
             uploaded: Arc::clone(&code.uploaded),
             module_hash: code.module_hash,
         },
@@ -261,24 +279,9 @@ fn snapshot_of(canister: &Canister, taken_ns: u64, bytes: u64) -> Result<Snapsho
 }
 
 /// Returns a snapshot id as the IC forms it: a counter, then the canister id.
-fn next_snapshot_id(canister: &mut Canister) -> Vec<u8> {
+pub(super) fn next_snapshot_id(canister: &mut Canister) -> Vec<u8> {
     let mut id = canister.snapshots_taken.to_be_bytes().to_vec();
     canister.snapshots_taken += 1;
     id.extend_from_slice(canister.id.as_slice());
     id
-}
-
-/// Returns an independent copy: one that stays as it is while the original goes on.
-///
-/// A fork shares pages with an original that must not change meanwhile, so the copy goes through files.
-fn copy(state: &CanisterState) -> Result<CanisterState, StateError> {
-    let host = |action: &str, source| StateError::Host {
-        action: action.to_owned(),
-        source,
-    };
-    let dir = tempfile::tempdir().map_err(|error| host("create a temporary folder", error))?;
-    let path = dir.path().join("state");
-    state.save(&path)?;
-    let module: &Arc<CanisterModule> = state.module();
-    CanisterState::load(&path, module)
 }

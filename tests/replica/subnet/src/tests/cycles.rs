@@ -47,7 +47,7 @@ fn total(net: &Net) -> u128 {
                 + state
                     .consensus_calls
                     .values()
-                    .map(|call| call.cycles)
+                    .map(|waiting| waiting.call.cycles)
                     .sum::<u128>()
         })
         .sum()
@@ -101,6 +101,10 @@ fn memory_is_charged_over_time_and_a_bankrupt_canister_loses_its_code() {
     net.pass_seconds(1_000_000);
     assert_eq!(net.cycles(&id), 0);
     assert_eq!(net.0.canister(&id).expect("exists").module_hash(), None);
+    // The IC forgets the history of a canister that cannot pay for it, but not how long it was.
+    let history = &net.subnet_mut(&id).canisters[&id].history;
+    assert_eq!(history.latest(10), Vec::new());
+    assert_eq!(history.total(), 2);
 }
 
 #[test]

@@ -533,3 +533,26 @@ fn long_method_names_and_a_full_pool_are_refused() {
     net.ticks(1);
     top_up(&mut net, 3).expect("room again");
 }
+
+#[test]
+fn inducted_messages_count_against_the_bytes_that_may_wait() {
+    let mut net = Net::application();
+    let id = net.probe();
+    // The canister is kept busy, so that its messages wait in its queue.
+    net.subnet_mut(&id)
+        .canisters
+        .get_mut(&id)
+        .expect("exists")
+        .slices_left = 3;
+    net.subnet_mut(&id).rules.limits.ingress_pool_bytes = 100;
+    let first = net.submit(user(), id, "echo", vec![1; 80]).expect("room");
+    net.ticks(1);
+    assert_eq!(net.subnet_mut(&id).state.pool_bytes, 0, "inducted");
+    let error = net
+        .submit(user(), id, "echo", vec![2; 80])
+        .expect_err("full");
+    assert_eq!(error.code, ErrorCode::IngressHistoryFull);
+    net.finish(first).expect("replied");
+    net.submit(user(), id, "echo", vec![2; 80])
+        .expect("room again");
+}

@@ -120,3 +120,29 @@ fn queries_leave_no_trace_but_statistics() {
     );
     assert!(statistics.instructions > 0);
 }
+
+#[test]
+fn a_composite_query_need_not_want_to_know_the_answer() {
+    let mut net = Net::application();
+    let id = net.create();
+    // Both callbacks are the function index that stands for none.
+    net.install(
+        id,
+        wasm(
+            r#"(module
+            (import "ic0" "canister_self_size" (func $self_size (result i32)))
+            (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
+            (import "ic0" "call_new" (func $call_new (param i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "ic0" "call_perform" (func $perform (result i32)))
+            (memory 1)
+            (data (i32.const 100) "none")
+            (func (export "canister_composite_query ask")
+                (call $self_copy (i32.const 0) (i32.const 0) (call $self_size))
+                (call $call_new (i32.const 0) (call $self_size) (i32.const 100) (i32.const 4)
+                    (i32.const -1) (i32.const 0) (i32.const -1) (i32.const 0))
+                (drop (call $perform))))"#,
+        ),
+    );
+    let error = net.query(id, "ask", b"").expect_err("never replies");
+    assert_eq!(error.code, ErrorCode::CanisterDidNotReply, "{error}");
+}

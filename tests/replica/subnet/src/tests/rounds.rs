@@ -59,7 +59,7 @@ fn an_answer_that_nobody_waits_for_is_refused_and_harms_nothing() {
     ));
     // Even an item that slipped into the queue is drained, and the rest goes on.
     net.subnet_mut(&id)
-        .push_consensus_response(78, Ok(Vec::new()));
+        .push_consensus_response(78, Ok(Vec::new()).into());
     let callback = net.0.consensus_calls(&subnet_id).expect("subnet")[0].callback;
     let refused = UserError::new(ErrorCode::CanisterRejectedMessage, "no blocks today");
     net.0

@@ -192,3 +192,42 @@ fn error_codes_know_their_class_and_name() {
         assert_eq!(u16::from(code.reject_code().number()), code.number() / 100);
     }
 }
+
+#[test]
+fn deleting_a_subnet_rejects_the_calls_that_it_owes_an_answer() {
+    let mut net = Net::new(&[SubnetKind::Application, SubnetKind::Application]);
+    let subnets: Vec<SubnetId> = net.0.topology().subnets.iter().map(|s| s.id).collect();
+    let probe_on = |net: &mut Net, subnet: SubnetId| {
+        let id = net.create_in(EffectivePrincipal::SubnetId(subnet), 100 * TRILLION);
+        net.install(id, probe());
+        id
+    };
+    let caller = probe_on(&mut net, subnets[0]);
+    let callee = probe_on(&mut net, subnets[1]);
+    let cycles = 5_000_000_000;
+    let before = net.cycles(&caller);
+    // One call begun and not answered, because its own call waits; one in the callee's queue.
+    let waiting = call(Principal::management_canister(), "raw_rand", 0, b"DIDL\0\0");
+    let begun = call(callee, "call", cycles, &waiting);
+    let begun = net.submit(user(), caller, "call", begun).expect("accepted");
+    net.ticks(2);
+    // From now on the callee is busy.
+    let busy = &mut net.subnet_mut(&callee).canisters;
+    busy.get_mut(&callee).expect("exists").slices_left = 10;
+    let queued = call(callee, "echo", cycles, b"");
+    let queued = net
+        .submit(user(), caller, "call", queued)
+        .expect("accepted");
+    net.ticks(2);
+    net.0.delete_subnet(&subnets[1]).expect("exists");
+    for message in [begun, queued] {
+        let expected = format!("rejected 3: subnet {} was deleted", subnets[1]);
+        assert_eq!(text(net.finish(message)), expected);
+    }
+    let spent = before - net.cycles(&caller);
+    assert!(
+        spent < u128::from(cycles),
+        "the calls' cycles came back: {spent}"
+    );
+    net.manage("stop_canister", &record(caller)).expect("stops");
+}

@@ -71,23 +71,23 @@ impl SparseFile {
     /// Copies everything that is not a hole into `target`.
     pub(crate) fn copy_to(&self, target: &Self) -> io::Result<()> {
         target.ensure_len(*self.len())?;
-        copy_data(&self.file, &target.file)
+        copy_data(&self.file, &target.file, u64::MAX)
     }
 
     /// Writes the file to `path`, holes as holes.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         let target = File::create(path)?;
         target.set_len(*self.len())?;
-        copy_data(&self.file, &target)?;
+        copy_data(&self.file, &target, u64::MAX)?;
         target.sync_all()
     }
 
-    /// Reads what `save` wrote.
-    pub(crate) fn load(path: &Path) -> io::Result<Self> {
+    /// Reads the first `len_max` bytes of what `save` wrote.
+    pub(crate) fn load(path: &Path, len_max: u64) -> io::Result<Self> {
         let source = File::open(path)?;
         let file = Self::new()?;
-        file.ensure_len(source.metadata()?.len())?;
-        copy_data(&source, &file.file)?;
+        file.ensure_len(source.metadata()?.len().min(len_max))?;
+        copy_data(&source, &file.file, len_max)?;
         Ok(file)
     }
 
@@ -96,18 +96,18 @@ impl SparseFile {
     }
 }
 
-/// Copies the data extents of `source`, which `target` is already as long as.
-fn copy_data(source: &File, target: &File) -> io::Result<()> {
+/// Copies the data extents of `source` before `end_max`, up to which `target` is already as long.
+fn copy_data(source: &File, target: &File, end_max: u64) -> io::Result<()> {
     let mut buffer = vec![0; COPY_BYTES];
     let mut position = 0;
-    loop {
+    while position < end_max {
         let start = match seek(source, SeekFrom::Data(position)) {
             Ok(start) => start,
             // No data beyond this position.
             Err(Errno::NXIO) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        let end = seek(source, SeekFrom::Hole(start))?;
+        let end = seek(source, SeekFrom::Hole(start))?.min(end_max);
         position = start;
         while position < end {
             let length = COPY_BYTES.min(usize::try_from(end - position).unwrap_or(COPY_BYTES));
@@ -116,4 +116,5 @@ fn copy_data(source: &File, target: &File) -> io::Result<()> {
             position += length as u64;
         }
     }
+    Ok(())
 }

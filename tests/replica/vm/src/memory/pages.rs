@@ -146,10 +146,11 @@ impl Pages {
         self.flattened()?.save(path)
     }
 
-    /// Reads what `save` wrote.
-    pub(crate) fn load(path: &Path) -> io::Result<Self> {
+    /// Reads the first `len_max` bytes of what `save` wrote: the rest is no memory yet, and zeros when it
+    /// becomes some.
+    pub(crate) fn load(path: &Path, len_max: u64) -> io::Result<Self> {
         Ok(Self {
-            base: Arc::new(SparseFile::load(path)?),
+            base: Arc::new(SparseFile::load(path, len_max)?),
             overlay: None,
         })
     }

@@ -3,9 +3,10 @@
 
 use bitcoin::BlockHash;
 use millrace_candid::{CanisterArg, InitNetwork};
+use millrace_source_canister::wire::{Fault, Options};
 use millrace_tests::coins::CoinSet;
 use millrace_tests::mining::{BlockPlan, Miner, output_of, pay, script, spend_with_witness};
-use millrace_tests::setup::{Fault, Setup, Source, SourceOptions, encode};
+use millrace_tests::setup::{Setup, Source, encode};
 
 use crate::chains::{last_hash, mainnet};
 
@@ -61,9 +62,9 @@ fn a_large_block_comes_in_pages() {
     let (setup, source) = Setup::pulling(InitNetwork::Regtest);
     source.set_options(
         &setup,
-        &SourceOptions {
+        &Options {
             page_bytes: 150_000,
-            ..SourceOptions::default()
+            ..Options::default()
         },
     );
     source.load(&setup, miner.chain(tip));
@@ -91,10 +92,10 @@ fn a_new_branch_with_more_work_is_pulled_and_wins() {
 #[test]
 fn an_upgrade_while_a_call_is_in_flight_loses_nothing() {
     let (setup, source, miner, tip) = regtest(60);
-    let slow = SourceOptions {
+    let slow = Options {
         reply_blocks: 10,
         delay_rounds: 5,
-        ..SourceOptions::default()
+        ..Options::default()
     };
     source.set_options(&setup, &slow);
     let mut upgrades_in_flight = 0;
@@ -127,19 +128,19 @@ fn an_upgrade_while_a_call_is_in_flight_loses_nothing() {
 #[test]
 fn a_source_that_answers_nonsense_is_asked_again_and_changes_nothing() {
     for fault in [
-        Fault::empty,
-        Fault::garbage_blocks,
-        Fault::garbage_reply,
-        Fault::reject,
-        Fault::unasked_page,
+        Fault::Empty,
+        Fault::GarbageBlocks,
+        Fault::GarbageReply,
+        Fault::Reject,
+        Fault::UnaskedPage,
     ] {
         let mut miner = Miner::new();
         let tip = miner.mine_many(miner.tree.genesis(), 5, &script(1));
         let (setup, source) = Setup::pulling(InitNetwork::Regtest);
-        let options = SourceOptions {
+        let options = Options {
             fault: Some(fault),
             fault_calls: 3,
-            ..SourceOptions::default()
+            ..Options::default()
         };
         source.set_options(&setup, &options);
         source.load(&setup, miner.chain(tip));

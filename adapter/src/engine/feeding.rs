@@ -170,11 +170,7 @@ impl Engine {
             }
             PartOutcome::NoRoom => {
                 self.rewind_to(sent.position);
-                self.is_held = true;
-                self.window.narrow();
-                // The room was believed to be there; what takes it may stay for minutes.
-                let pause = self.setbacks.fail();
-                self.pause_until(now.elapsed.saturating_add(pause));
+                self.room_was_missing(now);
                 return false;
             }
             PartOutcome::Incomplete { received: offset } | PartOutcome::ContinueAt { offset } => {
@@ -192,6 +188,19 @@ impl Engine {
             }
         }
         true
+    }
+
+    /// Pauses, longer each time: the room was believed to be there, and what takes it, such as
+    /// beginnings of other adapters' blocks, may stay for minutes. All parts refused before the next
+    /// answer are one setback.
+    fn room_was_missing(&mut self, now: Now) {
+        if self.is_held {
+            return;
+        }
+        self.is_held = true;
+        self.window.narrow();
+        let pause = self.setbacks.fail();
+        self.pause_until(now.elapsed.saturating_add(pause));
     }
 
     fn acknowledge(&mut self, sent: Sent) {

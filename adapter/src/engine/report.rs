@@ -280,6 +280,8 @@ impl Engine {
             } else {
                 Waiting::Connecting
             })
+        } else if self.is_held {
+            Some(Waiting::QueueFull)
         } else if self.reading.is_reading() || !self.resume_at.is_zero() {
             None
         } else {

@@ -79,6 +79,40 @@ fn a_queue_smaller_than_the_chain_holds_pushes_back_without_loss() {
 }
 
 #[test]
+fn a_block_without_room_though_the_queue_has_some_is_pushed_again_ever_more_rarely() {
+    let chain = Chain::linear(5, |_| 1_000_000);
+    let model = Model {
+        is_assembly_full: true,
+        ..Model::default()
+    };
+    let mut simulation = Simulation::new(config(Until::Synced), &chain, model, 1);
+    simulation.run_for(Duration::from_secs(600), Faults::none());
+    // 0.5 + 1 + 2 + 4 + 8 + 16 s, then 30 s each, by half or half again.
+    assert!(
+        (15..=50).contains(&simulation.pushes),
+        "{} pushes in 10 minutes",
+        simulation.pushes
+    );
+    assert!(simulation.waits.contains(&Waiting::QueueFull));
+    simulation.model.is_assembly_full = false;
+    let outcome = simulation.run(Faults::none());
+    assert!(synced(5)(&outcome), "{outcome:?}");
+}
+
+#[test]
+fn many_parts_without_room_in_one_message_are_one_setback() {
+    let chain = Chain::linear(400, |_| 250);
+    let model = Model {
+        is_next_push_without_room: true,
+        ..Model::default()
+    };
+    let mut simulation = Simulation::new(config(Until::Stopped), &chain, model, 1);
+    // One pause, a question, a push and two heartbeats; the longest pause alone takes longer.
+    simulation.run_for(Duration::from_secs(8), Faults::none());
+    assert_eq!(simulation.model.tip().height, Height::new(400));
+}
+
+#[test]
 fn a_canister_that_has_everything_is_sent_nothing() {
     let chain = Chain::linear(2_000, |_| 300);
     let model = Model::default().holding(&chain, 2_000);

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::artifacts;
 
-pub use pull::{Calls, Fault, Source, SourceOptions};
+pub use pull::Source;
 pub use push::{part, parts_of};
 pub use read::{Snapshot, hash_of};
 
@@ -216,7 +216,12 @@ impl Setup {
     /// Whether nothing that was pushed waits any more.
     pub fn is_settled(&self) -> bool {
         let feed = self.feed_state().expect("the adapter may ask");
-        feed.pending_blocks == 0 && feed.free_blocks == self.queue_capacity
+        feed.pending_blocks == 0 && self.waiting_of(&feed) == 0
+    }
+
+    /// Blocks of this feed state that were admitted and are not connected yet.
+    pub fn waiting_of(&self, feed: &FeedState) -> u32 {
+        self.queue_capacity - feed.free_blocks
     }
 
     /// Runs rounds until reads answer from this block.

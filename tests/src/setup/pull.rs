@@ -4,8 +4,8 @@ use bitcoin::Block;
 use bitcoin::consensus::serialize;
 use candid::{CandidType, Principal, decode_one, encode_one};
 use millrace_candid::{Flag, InitConfig, InitNetwork};
+use millrace_source_canister::wire::{Calls, Options};
 use pocket_ic::PocketIc;
-use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
 use super::{GENEROUS, Setup, adapter_principal, instance};
@@ -16,55 +16,6 @@ const LOAD_BYTES: usize = 1_500_000;
 
 /// Cycles no test uses up.
 const CYCLES: u128 = 1_000_000_000_000_000;
-
-/// What a call gets instead of an answer; see `tests/canisters/source/source.did`.
-#[derive(CandidType, Deserialize, Clone, Copy, Debug)]
-#[allow(non_camel_case_types, reason = "the contract's spelling")]
-#[expect(missing_docs, reason = "documented in source.did")]
-pub enum Fault {
-    empty,
-    garbage_blocks,
-    garbage_reply,
-    reject,
-    unasked_page,
-}
-
-/// How the source answers; see `tests/canisters/source/source.did`.
-#[derive(CandidType, Deserialize, Clone, Debug)]
-#[expect(missing_docs, reason = "documented in source.did")]
-pub struct SourceOptions {
-    pub page_bytes: u32,
-    pub reply_bytes: u32,
-    pub reply_blocks: u32,
-    pub delay_rounds: u32,
-    pub fault: Option<Fault>,
-    pub fault_calls: u32,
-}
-
-impl Default for SourceOptions {
-    /// As the IC's own integration answers.
-    fn default() -> Self {
-        Self {
-            page_bytes: 2_000_000,
-            reply_bytes: 1_992_000,
-            reply_blocks: 100,
-            delay_rounds: 0,
-            fault: None,
-            fault_calls: 0,
-        }
-    }
-}
-
-/// How often the source was asked.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct Calls {
-    /// Initial requests.
-    pub initial: u64,
-    /// Requests for further pages of a large block.
-    pub follow_up: u64,
-    /// Calls under way at once, at most.
-    pub at_once_max: u32,
-}
 
 /// The source canister.
 pub struct Source {
@@ -113,7 +64,7 @@ impl Source {
     }
 
     /// Changes how the source answers.
-    pub fn set_options(&self, setup: &Setup, options: &SourceOptions) {
+    pub fn set_options(&self, setup: &Setup, options: &Options) {
         let payload = encode_one(options).expect("plain data encodes");
         setup
             .pic

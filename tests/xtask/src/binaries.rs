@@ -38,19 +38,44 @@ pub const DEMO: Program = Program {
 
 /// Builds `programs` and returns their files, in that order.
 ///
+/// Cargo chooses the features of shared dependencies from all packages it is asked for, and those of
+/// dependencies of tests only when it is asked for targets that need them. `--workspace` and
+/// `--examples` (there is none) make both choices those of `cargo xtask test`: otherwise each of the
+/// two commands would compile most dependencies again, the largest ones included.
+///
 /// # Errors
-/// When one does not compile or its package does not bring it.
+/// When one does not compile or its package does not bring it, or this system is not Linux.
 pub fn build<const N: usize>(
     workspace: &Workspace,
     programs: [Program; N],
 ) -> Result<[PathBuf; N]> {
+    require_linux()?;
     let mut cargo = process::cargo(workspace.root());
-    cargo.args(["build", "--bins"]);
-    for package in programs.iter().map(|program| program.package) {
-        cargo.args(["--package", package]);
+    cargo.args(["build", "--workspace", "--examples"]);
+    for program in programs {
+        cargo.args(["--bin", program.name]);
     }
     process::run(&mut cargo)?;
     locate(workspace, programs)
+}
+
+/// Fails on systems the local replica does not run on, before anything is compiled for it.
+///
+/// # Errors
+/// When this is not Linux.
+pub fn require_linux() -> Result<()> {
+    supports(std::env::consts::OS)
+}
+
+/// The replica keeps the memories of canisters in files without a name (memfd), which only Linux has.
+fn supports(system: &str) -> Result<()> {
+    if system != "linux" {
+        bail!(
+            "the local replica needs Linux, and this is {system}: run this in a Linux container or \
+             virtual machine, or under WSL 2 on Windows"
+        );
+    }
+    Ok(())
 }
 
 /// Returns the files of `programs`, which were built before.
@@ -74,4 +99,19 @@ pub fn locate<const N: usize>(
         }
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::supports;
+
+    #[test]
+    fn systems_without_a_replica_are_named_with_a_way_out() {
+        assert!(supports("linux").is_ok());
+        for system in ["macos", "windows"] {
+            let error = supports(system).expect_err("no replica there").to_string();
+            assert!(error.contains(system), "{error}");
+            assert!(error.contains("Linux container"), "{error}");
+        }
+    }
 }

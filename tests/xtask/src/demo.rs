@@ -1,6 +1,5 @@
 //! `cargo xtask demo` and `cargo xtask replica`: build what they run, then run it.
 
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -44,6 +43,7 @@ pub struct ReplicaOptions {
 /// # Errors
 /// When something does not build, or the demo cannot be started.
 pub fn demo(workspace: &Workspace, options: &DemoOptions) -> Result<()> {
+    binaries::require_linux()?;
     wasm::run(workspace, &wasm::Options::canister())?;
     let [demo, replica, adapter] = binaries::build(workspace, [DEMO, REPLICA, ADAPTER])?;
     let state = workspace.path(STATE);
@@ -74,9 +74,18 @@ pub fn replica(workspace: &Workspace, options: &ReplicaOptions) -> Result<()> {
 }
 
 /// Becomes the program, so that it has this terminal, its Ctrl-C and its exit code to itself.
+#[cfg(unix)]
 fn become_program(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+
     let shown = process::shown(command);
     eprintln!("$ {shown}");
     let error = command.stdin(Stdio::inherit()).exec();
     Err(error).with_context(|| format!("cannot start `{shown}`"))
+}
+
+/// Never reached: [`binaries::require_linux`] comes first, and this only lets it be compiled and say so.
+#[cfg(not(unix))]
+fn become_program(command: &mut Command) -> Result<()> {
+    process::run(command.stdin(Stdio::inherit()))
 }

@@ -35,6 +35,7 @@ pub struct Options {
 /// # Errors
 /// When any stage failed: the summary says which.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    binaries::require_linux()?;
     let mut summary = Summary::default();
     let outcome = stages(workspace, options, &mut summary);
     let passed = summary.print();

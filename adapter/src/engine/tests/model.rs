@@ -133,6 +133,11 @@ pub struct Model {
     pub block_bytes_max: u32,
     pub parts_max: u32,
     pub anchor_height: usize,
+    /// Whether blocks in parts find no room, however much the queue has: other adapters' beginnings
+    /// take it.
+    pub is_assembly_full: bool,
+    /// Whether the next message finds no room for any of its parts.
+    pub is_next_push_without_room: bool,
     /// Blocks that break a rule on connecting.
     pub bad: HashSet<BlockHash>,
     // The rest is the canister's own state, public so that tests can vary the settings above.
@@ -166,6 +171,8 @@ impl Default for Model {
             block_bytes_max: 4_000_000,
             parts_max: 500,
             anchor_height: 0,
+            is_assembly_full: false,
+            is_next_push_without_room: false,
             bad: HashSet::new(),
             connected: vec![genesis],
             heights: HashMap::from([(genesis.hash, genesis.height)]),
@@ -278,7 +285,11 @@ impl Model {
         );
         let bytes: usize = parts.iter().map(|part| part.bytes.len() + 46).sum();
         assert!(bytes <= 200_000, "the contract's limit, got {bytes}");
-        let outcomes = parts.into_iter().map(|part| self.push_part(part)).collect();
+        let outcomes = if std::mem::take(&mut self.is_next_push_without_room) {
+            vec![PartOutcome::NoRoom; parts.len()]
+        } else {
+            parts.into_iter().map(|part| self.push_part(part)).collect()
+        };
         Receipt {
             outcomes,
             free_bytes: self.free_bytes(),
@@ -297,7 +308,11 @@ impl Model {
             };
         }
         if part.offset == 0 {
-            if self.free_blocks() == 0 || self.free_bytes() < u64::from(part.size) {
+            let is_whole = part.bytes.len() as u64 == u64::from(part.size);
+            if self.free_blocks() == 0
+                || self.free_bytes() < u64::from(part.size)
+                || (self.is_assembly_full && !is_whole)
+            {
                 return PartOutcome::NoRoom;
             }
             self.halves.insert(part.hash, Vec::new());

@@ -49,7 +49,11 @@ mod tests {
 
     #[test]
     fn the_named_folder_wins_over_the_users_cache() {
-        let cases: [(&[(&str, &str)], Option<&str>); 5] = [
+        type Case = (
+            &'static [(&'static str, &'static str)],
+            Option<&'static str>,
+        );
+        let cases: [Case; 5] = [
             (&[(VARIABLE, "/m"), ("HOME", "/h")], Some("/m")),
             (&[(VARIABLE, ""), ("HOME", "/h")], None),
             (

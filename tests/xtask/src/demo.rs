@@ -16,7 +16,7 @@ const STATE: &str = ".millrace/demo";
 #[derive(Args)]
 pub struct DemoOptions {
     /// Options of the demo program: --fresh to start from nothing, --keep-running to leave the
-    /// replica running for calls of your own, --port <PORT>
+    /// replica running for calls of your own, --port PORT
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -78,6 +78,12 @@ pub fn pocket_ic_server() -> PathBuf {
     }
 }
 
+/// Whether [`pocket_ic_server`] is the one of this workspace, which can do more than the protocol asks.
+pub fn is_own_server() -> bool {
+    let file = |path: PathBuf| path.canonicalize().expect("an existing file has a path");
+    file(pocket_ic_server()) == file(binary("pocket-ic-server", "millrace-replica"))
+}
+
 /// A program of this workspace, next to the program that asks.
 ///
 /// `package` is the one that builds it.

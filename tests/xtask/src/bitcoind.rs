@@ -3,6 +3,8 @@
 //! Core's sources come from the crates.io package `libbitcoinkernel-sys`, which carries the whole
 //! tree but the wallet. The programs are built once and kept in the user's cache.
 
+mod trial;
+
 use std::env;
 use std::fs::{self, File};
 use std::io::Write;
@@ -136,6 +138,7 @@ fn build(folder: &Path, options: &Options) -> Result<()> {
             version.lines().next().unwrap_or_default()
         );
     }
+    trial::run(&draft, folder)?;
     fs::rename(&draft, &finished)
         .with_context(|| format!("cannot create {}", finished.display()))?;
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))

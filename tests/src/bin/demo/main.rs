@@ -1,7 +1,7 @@
 //! `demo`: the whole of Millrace on real mainnet blocks, in one command.
 //!
 //! Starts the local replica, deploys the canister, feeds it with the adapter, asks it over Candid and
-//! holds every answer against an independent recomputation. State is kept: the next run answers at once.
+//! holds every answer against an independent recomputation. State is kept: the next run only asks.
 
 mod client;
 mod deploy;
@@ -111,7 +111,7 @@ async fn run(args: Args) -> Result<()> {
         Ok(_) => {
             replica.stop()?;
             println!(
-                "\nStopped. The state is kept in {}: the next run answers at once (`--fresh` starts over).",
+                "\nStopped. The state is kept in {}: the next run only asks (`--fresh` starts over).",
                 args.state.display()
             );
             Ok(())

@@ -74,11 +74,7 @@ impl Node {
             .program
             .parent()
             .context("a program lies in a folder")?;
-        let paths = process::search_path(command);
-        let paths = process::led_by(folder, &paths)
-            .with_context(|| format!("{} cannot be part of PATH", folder.display()))?;
-        command.env("PATH", paths);
-        Ok(())
+        process::put_in_path(command, folder)
     }
 }
 

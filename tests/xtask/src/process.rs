@@ -51,23 +51,22 @@ fn toolchain_first(cargo: Option<OsString>, path: Option<OsString>) -> Option<Os
     led_by(folder, &path.unwrap_or_default()).ok()
 }
 
-/// Returns the search path `path` with `folder` before all others.
+/// Makes programs in `folder` known to `command`, before all but the toolchain's: `folder` may be one
+/// like `/usr/bin`, with a compiler of its own.
 ///
 /// # Errors
-/// When the name of `folder` contains the separator.
-pub fn led_by(folder: &Path, path: &OsStr) -> Result<OsString, env::JoinPathsError> {
-    env::join_paths(std::iter::once(folder.to_owned()).chain(env::split_paths(path)))
+/// When the name of `folder` contains the separator of `PATH`.
+pub fn put_in_path(command: &mut Command, folder: &Path) -> Result<()> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = led_by(folder, &path)
+        .with_context(|| format!("{} cannot be part of PATH", folder.display()))?;
+    let path = toolchain_first(env::var_os("CARGO"), Some(path.clone())).unwrap_or(path);
+    command.env("PATH", path);
+    Ok(())
 }
 
-/// Returns the `PATH` that `command` will see.
-pub fn search_path(command: &Command) -> OsString {
-    let own = command
-        .get_envs()
-        .find_map(|(name, value)| (name == "PATH").then_some(value));
-    own.map_or_else(
-        || env::var_os("PATH").unwrap_or_default(),
-        |path| path.unwrap_or_default().to_owned(),
-    )
+fn led_by(folder: &Path, path: &OsStr) -> Result<OsString, env::JoinPathsError> {
+    env::join_paths(std::iter::once(folder.to_owned()).chain(env::split_paths(path)))
 }
 
 /// Returns a cargo command for the toolchain that runs this program, working in `folder`.
@@ -155,5 +154,17 @@ mod tests {
         assert_eq!(first(), Some(expected));
         assert_eq!(toolchain_first(None, Some(path)), None);
         std::fs::remove_dir_all(&folder).expect("removed");
+    }
+
+    #[test]
+    fn a_folder_with_another_compiler_does_not_change_the_compiler() {
+        let toolchain = PathBuf::from(env::var_os("CARGO").expect("cargo runs the tests"));
+        let toolchain = toolchain.parent().expect("a program lies in a folder");
+        let mut told = command("rustc");
+        put_in_path(&mut told, Path::new("/usr/bin")).expect("no separator");
+        let path = told.get_envs().find(|(name, _)| *name == "PATH");
+        let path = path.and_then(|(_, path)| path).expect("was set");
+        let folders: Vec<PathBuf> = env::split_paths(path).take(2).collect();
+        assert_eq!(folders, [toolchain, Path::new("/usr/bin")]);
     }
 }

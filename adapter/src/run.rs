@@ -9,8 +9,8 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::engine::{Command, Engine, EngineConfig, Event, Now, Outcome};
 use crate::progress::Reporter;
-use crate::sink::Sink;
-use crate::source::BlockSource;
+use crate::sink::{Sink, SinkError};
+use crate::source::{BlockSource, SourceError};
 
 /// How long pushes in flight may take to end after a stop; then they are abandoned, which loses
 /// nothing.
@@ -41,7 +41,7 @@ pub async fn run(
     let mut engine = Engine::new(config);
     let (events, mut inbox) = mpsc::channel(CHANNEL_LENGTH);
     let (requests, outbox) = mpsc::unbounded_channel();
-    let source = tokio::spawn(serve(source, outbox, events.clone()));
+    let mut source = tokio::spawn(serve(source, outbox, events.clone()));
     let mut stop = std::pin::pin!(stop);
     let mut stopped_at = None;
     let mut event = Event::Tick;
@@ -55,19 +55,14 @@ pub async fn run(
                     }
                 }
                 Command::Ask { locator } => {
-                    let (sink, events) = (sink.clone(), events.clone());
-                    tokio::spawn(async move {
-                        let result = sink.feed_state(locator).await;
-                        // Nobody listens any more after the end.
-                        let _ = events.send(Event::Answered(result)).await;
-                    });
+                    let sink = sink.clone();
+                    let call = async move { sink.feed_state(locator).await };
+                    report(&events, call, Event::Answered);
                 }
                 Command::Push(id, parts) => {
-                    let (sink, events) = (sink.clone(), events.clone());
-                    tokio::spawn(async move {
-                        let result = sink.push(parts).await;
-                        let _ = events.send(Event::Pushed(id, result)).await;
-                    });
+                    let sink = sink.clone();
+                    let call = async move { sink.push(parts).await };
+                    report(&events, call, move |result| Event::Pushed(id, result));
                 }
                 Command::Notify(notice) => reporter.notice(&notice),
                 Command::Finish(outcome) => break 'run outcome,
@@ -81,6 +76,11 @@ pub async fn run(
         let wake_at = engine.wake_at().min(elapsed.saturating_add(REFRESH));
         event = tokio::select! {
             Some(event) = inbox.recv() => event,
+            // It ends only by a defect of its own: nothing would ever be read again.
+            ended = &mut source => {
+                let reason = ended.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
+                break 'run Outcome::SourceFailed(SourceError::Stopped { reason });
+            }
             () = &mut stop, if stopped_at.is_none() => {
                 stopped_at = Some(started.elapsed());
                 Event::Stop
@@ -91,6 +91,24 @@ pub async fn run(
     source.abort();
     reporter.end();
     outcome
+}
+
+/// Makes a call in the background and reports how it ended, however that was: the engine waits for
+/// each of its calls.
+fn report<T: Send + 'static>(
+    events: &mpsc::Sender<Event>,
+    call: impl Future<Output = Result<T, SinkError>> + Send + 'static,
+    event: impl FnOnce(Result<T, SinkError>) -> Event + Send + 'static,
+) {
+    let events = events.clone();
+    tokio::spawn(async move {
+        let result = tokio::spawn(call).await.unwrap_or_else(|error| {
+            let reason = error.to_string();
+            Err(SinkError::Interrupted { reason })
+        });
+        // Nobody listens any more after the end.
+        let _ = events.send(event(result)).await;
+    });
 }
 
 /// Answers requests to the source one after another.
@@ -112,7 +130,7 @@ async fn serve(
 
 /// Passes a request on. The channel has no bound of its own: the engine's read-ahead is one.
 fn send(requests: &mpsc::UnboundedSender<Request>, request: Request) {
-    // The task only ends with this one.
+    // A task that ended is noticed where events are waited for.
     let _ = requests.send(request);
 }
 

@@ -15,6 +15,7 @@ use millrace_adapter::progress::Reporter;
 use millrace_adapter::run::run;
 use millrace_adapter::sink::{Sink, SinkError};
 use millrace_adapter::source::file::FileSource;
+use millrace_adapter::source::{BlockSource, Discovery, SourceError};
 use millrace_adapter::status;
 use millrace_core::block::CheckedBlock;
 use millrace_core::{Height, Network, UnixSeconds};
@@ -24,6 +25,8 @@ use millrace_core::{Height, Network, UnixSeconds};
 struct List {
     blocks: Arc<Mutex<HashMap<BlockHash, Height>>>,
     tip: Arc<Mutex<BlockRef>>,
+    /// How many of the next pushes end in a panic instead of an answer.
+    panics: Arc<Mutex<u32>>,
 }
 
 impl List {
@@ -35,7 +38,15 @@ impl List {
         Self {
             blocks: Arc::new(Mutex::new(HashMap::from([(genesis.hash, genesis.height)]))),
             tip: Arc::new(Mutex::new(genesis)),
+            panics: Arc::new(Mutex::new(0)),
         }
+    }
+
+    fn panics_next(&self) -> bool {
+        let mut left = self.panics.lock().expect("no test panics with the lock");
+        let panics = *left > 0;
+        *left = left.saturating_sub(1);
+        panics
     }
 
     fn tip(&self) -> BlockRef {
@@ -96,6 +107,7 @@ impl Sink for List {
     }
 
     async fn push(&self, parts: Vec<Part>) -> Result<Receipt, SinkError> {
+        assert!(!self.panics_next(), "a defect of the sink");
         Ok(Receipt {
             outcomes: parts.iter().map(|part| self.take(part)).collect(),
             free_bytes: 10_000_000,
@@ -204,4 +216,40 @@ async fn status_tells_how_far_behind_the_source_the_canister_is() {
     );
     assert_eq!(json["recent_rejections"][0]["kind"], "invalid_header");
     assert_eq!(json["recent_rejections"][0]["reason"], "an example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_panics_is_tried_again() {
+    let list = List::new();
+    *list.panics.lock().expect("no test panics with the lock") = 2;
+    let stop = std::future::pending();
+    let config = config(Until::Synced);
+    let outcome = run(config, source(), list.clone(), reporter(), stop).await;
+    assert!(matches!(outcome, Outcome::Synced { .. }), "{outcome:?}");
+    assert_eq!(list.tip().height, Height::new(4521));
+    assert!(!list.panics_next(), "both panics happened");
+}
+
+/// A source with a defect.
+struct Panicking;
+
+impl BlockSource for Panicking {
+    async fn discover(&mut self, _: Vec<BlockHash>) -> Result<Discovery, SourceError> {
+        panic!("a defect of the source");
+    }
+
+    async fn read(&mut self, _: BlockHash) -> Result<Vec<u8>, SourceError> {
+        panic!("a defect of the source");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_panics_ends_the_run_with_its_words() {
+    let stop = std::future::pending();
+    let config = config(Until::Synced);
+    let outcome = run(config, Panicking, List::new(), reporter(), stop).await;
+    assert!(
+        matches!(&outcome, Outcome::SourceFailed(SourceError::Stopped { reason }) if reason.contains("panicked")),
+        "{outcome:?}"
+    );
 }

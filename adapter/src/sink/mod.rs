@@ -58,6 +58,13 @@ pub enum SinkError {
         /// What it says.
         reason: String,
     },
+    /// The call's task ended before the call did: a defect of this process. Transient, since another
+    /// call may end well.
+    #[error("the call broke off inside the adapter: {reason}; please report it with the log")]
+    Interrupted {
+        /// How the task ended.
+        reason: String,
+    },
     /// A controller has switched syncing off. Transient.
     #[error("canister {canister} has syncing disabled; a controller can enable it with set_config")]
     SyncingDisabled {
@@ -142,6 +149,7 @@ impl SinkError {
             self,
             Self::Unreachable { .. }
                 | Self::Unavailable { .. }
+                | Self::Interrupted { .. }
                 | Self::SyncingDisabled { .. }
                 | Self::CanisterFailed { .. }
         )

@@ -14,8 +14,8 @@ const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// Recorded data that may be larger, one by one.
 const LARGE_FIXTURES: [&str; 0] = [];
 
-/// Besides hidden files.
-const TOP_LEVEL: [&str; 14] = [
+/// Besides hidden files. `rust-toolchain.toml` is not in the design, but rustup knows no hidden name for it.
+const TOP_LEVEL: [&str; 13] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "Cargo.lock",
@@ -28,7 +28,6 @@ const TOP_LEVEL: [&str; 14] = [
     "dfx.json",
     "icp.yaml",
     "rust-toolchain.toml",
-    "rustfmt.toml",
     "tests",
 ];
 

@@ -10,6 +10,8 @@ mod skip;
 mod work;
 
 #[cfg(test)]
+mod networks_tests;
+#[cfg(test)]
 mod tests;
 
 use bitcoin::block::Header;

@@ -11,6 +11,7 @@
 //! | [`stability`] | when the oldest unstable block is final enough to retire |
 //! | [`block`] | whether bytes are a well-formed block |
 //! | [`delta`] | what a block changes in the UTXO set |
+//! | [`fees`] | what recent transactions paid |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
@@ -29,6 +30,7 @@ pub mod assembly;
 pub mod block;
 mod bytes;
 pub mod delta;
+pub mod fees;
 pub mod header;
 pub mod network;
 pub mod page;
@@ -43,4 +45,4 @@ mod fixtures;
 
 pub use bitcoin::{Amount, BlockHash, OutPoint, Script, ScriptBuf, Txid};
 pub use network::Network;
-pub use units::{Bytes, Height, Instructions, Pages, UnixSeconds};
+pub use units::{Bytes, FeeRate, Height, Instructions, Pages, UnixSeconds};

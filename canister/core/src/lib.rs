@@ -11,6 +11,8 @@
 //! | [`stability`] | when the oldest unstable block is final enough to retire |
 //! | [`block`] | whether bytes are a well-formed block |
 //! | [`delta`] | what a block changes in the UTXO set |
+//! | [`consensus`] | whether a block may change it so, without running scripts |
+//! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
@@ -29,7 +31,9 @@
 pub mod assembly;
 pub mod block;
 mod bytes;
+pub mod consensus;
 pub mod delta;
+pub mod deployments;
 pub mod fees;
 pub mod header;
 pub mod network;

@@ -5,7 +5,7 @@
 //! tests rely on it: further coinbase-like transactions and created value pass. What the block
 //! does to the UTXO set is [`crate::delta`]'s question.
 
-mod merkle;
+pub(crate) mod merkle;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use bitcoin::block::Header;
 use bitcoin::consensus::deserialize_partial;
+use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid};
 
 use merkle::merkle_root;
@@ -183,12 +184,13 @@ impl CheckedBlock {
             return Err(BlockError::TooHeavy { hash, weight });
         }
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::compute_txid).collect();
-        let root = merkle_root(&txids);
-        if root.root != block.header.merkle_root {
+        let root = merkle_root(txids.iter().map(|txid| txid.to_byte_array()).collect());
+        let got = TxMerkleNode::from_byte_array(root.root);
+        if got != block.header.merkle_root {
             return Err(BlockError::MerkleRoot {
                 hash,
                 expected: block.header.merkle_root,
-                got: root.root,
+                got,
             });
         }
         if root.mutated {

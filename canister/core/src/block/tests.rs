@@ -1,7 +1,6 @@
 //! Structure rules against real blocks, and one broken case per rule.
 
 use bitcoin::consensus::serialize;
-use bitcoin::hashes::Hash;
 use bitcoin::{ScriptBuf, Sequence, TxIn, Witness};
 use proptest::prelude::*;
 
@@ -209,7 +208,8 @@ proptest! {
             .map(|seed| Txid::hash(&seed.to_le_bytes()))
             .collect();
         let expected = bitcoin::merkle_tree::calculate_root(txids.iter().copied()).unwrap();
-        prop_assert_eq!(merkle_root(&txids).root.to_byte_array(), expected.to_byte_array());
+        let leaves = txids.iter().map(|txid| txid.to_byte_array()).collect();
+        prop_assert_eq!(merkle_root(leaves).root, expected.to_byte_array());
     }
 
     #[test]

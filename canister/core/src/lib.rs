@@ -14,6 +14,7 @@
 //! | [`consensus`] | whether a block may change it so, without running scripts |
 //! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
+//! | [`proof`] | whether a transaction is under a header's merkle root |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
@@ -38,6 +39,7 @@ pub mod fees;
 pub mod header;
 pub mod network;
 pub mod page;
+pub mod proof;
 pub mod script;
 pub mod stability;
 pub mod sync;

@@ -477,6 +477,15 @@ fn relative_lock_rules() {
         matches!(e, E::LockedByTime { until, median: MEDIAN, .. }
             if *until == u64::from(MEDIAN) + 512)
     });
+    let one_second_later = |w: &mut World| {
+        w.times.0.insert(499, MEDIAN - 512 * 100 + 1);
+        relative(BY_TIME | 100)(w);
+    };
+    breaks(
+        "a second too early",
+        one_second_later,
+        |e| matches!(e, E::LockedByTime { until, .. } if *until == u64::from(MEDIAN) + 1),
+    );
     holds("switched off", relative(1 << 31 | 501));
     let of_version = |version: i32| {
         move |w: &mut World| {

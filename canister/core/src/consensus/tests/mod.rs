@@ -69,6 +69,38 @@ fn connect(
     }
 }
 
+/// Storage that cannot be read.
+struct Broken;
+
+impl CoinView for Broken {
+    type Error = &'static str;
+
+    fn coin(&self, _: &OutPoint) -> Result<Option<Coin>, &'static str> {
+        Err("a page is damaged")
+    }
+}
+
+impl MedianTimes for Broken {
+    type Error = &'static str;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, &'static str> {
+        Err("a header is damaged")
+    }
+}
+
+#[test]
+fn a_failing_look_up_condemns_nothing() {
+    let (block, _) = real::with_coins(170);
+    let place = real::mainnet_place(&block, 170);
+    for validation in [BlockValidation::ProofOfWork, BlockValidation::Consensus] {
+        let connector = BlockConnector::start(&block, place, validation).unwrap();
+        let error = connector.step(&block, &Broken, &Broken, 100).unwrap_err();
+        assert_eq!(error.to_string(), "coin look-up failed: a page is damaged");
+        assert!(!error.condemns_block());
+        assert!(!error.suspects_carrier());
+    }
+}
+
 #[test]
 fn validations_are_named_in_configurations() {
     for validation in [BlockValidation::ProofOfWork, BlockValidation::Consensus] {

@@ -161,10 +161,14 @@ impl World {
         }
     }
 
-    fn judge(&self, validation: BlockValidation, budget: usize) -> Verdict {
+    fn seal(&self) -> CheckedBlock {
         let mut block = self.block();
         block.header.merkle_root = block.compute_merkle_root().unwrap();
-        let block = CheckedBlock::check(block).unwrap();
+        CheckedBlock::check(block).unwrap()
+    }
+
+    fn judge(&self, validation: BlockValidation, budget: usize) -> Verdict {
+        let block = self.seal();
         connect(
             &block,
             self.place,
@@ -173,6 +177,17 @@ impl World {
             &self.times,
             budget,
         )
+    }
+}
+
+/// Coins that can be read, beside times that cannot.
+struct Readable<'a>(&'a Coins);
+
+impl CoinView for Readable<'_> {
+    type Error = &'static str;
+
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, &'static str> {
+        Ok(self.0.0.get(outpoint).cloned())
     }
 }
 
@@ -513,6 +528,16 @@ fn relative_lock_rules() {
         matches!(e, E::LockedByHeight { .. })
     });
 
+    let broken = with(relative(BY_TIME | 100));
+    let block = broken.seal();
+    let connector =
+        BlockConnector::start(&block, broken.place, BlockValidation::Consensus).unwrap();
+    let error = connector
+        .step(&block, &Readable(&broken.coins), &Broken, 100)
+        .unwrap_err();
+    assert_eq!(error, ConnectError::Times("a header is damaged"));
+    assert!(!error.condemns_block());
+
     let mut world = with(relative(BY_TIME | 100));
     world.times.0.clear();
     let error = world.judge(BlockValidation::Consensus, 2).unwrap_err();
@@ -608,15 +633,10 @@ fn created_value_pays_no_fee_under_proof_of_work() {
 
 #[test]
 fn a_connector_resumed_with_another_block_is_refused() {
-    let seal = |world: &World| {
-        let mut block = world.block();
-        block.header.merkle_root = block.compute_merkle_root().unwrap();
-        CheckedBlock::check(block).unwrap()
-    };
     let world = with(|_| {});
-    let other = seal(&with(|w| w.version = 5));
+    let other = with(|w| w.version = 5).seal();
     let connector =
-        BlockConnector::start(&seal(&world), world.place, BlockValidation::Consensus).unwrap();
+        BlockConnector::start(&world.seal(), world.place, BlockValidation::Consensus).unwrap();
     let verdict = connector.step(&other, &world.coins, &world.times, 1);
     assert!(matches!(
         verdict,

@@ -38,13 +38,14 @@ fn p2sh_cost(redeem: &[u8]) -> u64 {
 
 #[test]
 fn multisigs_count_their_keys_only_right_after_a_small_number() {
-    let cases: [(&str, &[u8], u64); 10] = [
+    let cases: [(&str, &[u8], u64); 11] = [
         ("nothing", &[], 0),
         ("single", &[CHECKSIG, CHECKSIGVERIFY], 2),
         ("2 keys", &[OP_2, CHECKMULTISIG], 2),
         ("16 keys", &[OP_16, CHECKMULTISIGVERIFY], 16),
         ("no number", &[CHECKMULTISIG], 20),
         ("zero keys", &[0, CHECKMULTISIG], 20),
+        ("a push between", &[OP_2, 1, 7, CHECKMULTISIG], 20),
         ("another opcode between", &[OP_2, NOP, CHECKMULTISIG], 20),
         (
             "a second multisig",

@@ -127,6 +127,7 @@ impl Status {
             "recent_rejections": view.rejections.iter().map(|rejection| json!({
                 "hash": rejection.hash.to_string(),
                 "height": rejection.height.map(Height::get),
+                "kind": rejection.kind.name(),
                 "reason": rejection.reason,
             })).collect::<Vec<_>>(),
         })

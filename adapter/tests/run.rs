@@ -89,6 +89,7 @@ impl Sink for List {
             rejections: vec![millrace_adapter::engine::Rejection {
                 hash: BlockHash::from_byte_array([7; 32]),
                 height: None,
+                kind: millrace_adapter::engine::RejectionKind::InvalidHeader,
                 reason: "an example".to_owned(),
             }],
         })
@@ -201,5 +202,6 @@ async fn status_tells_how_far_behind_the_source_the_canister_is() {
         json["source_tip"]["hash"],
         "00000000ac08f7d984f6b36027395e654a5f1e3bb006cd9df9c60b9897ea4c40"
     );
+    assert_eq!(json["recent_rejections"][0]["kind"], "invalid_header");
     assert_eq!(json["recent_rejections"][0]["reason"], "an example");
 }

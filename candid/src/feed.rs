@@ -24,6 +24,35 @@ pub struct HalfReceived {
     pub received: u32,
 }
 
+/// What kind of rule a refused block broke, and so what its pusher can do.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// It came before its parent: push its ancestors, then push it again.
+    #[serde(rename = "unknown_parent")]
+    UnknownParent,
+    /// Its time is ahead of the canister's clock: push it again later.
+    #[serde(rename = "too_new")]
+    TooNew,
+    /// It has less work than all blocks held: push it again when blocks have retired.
+    #[serde(rename = "tree_full")]
+    TreeFull,
+    /// The delivered bytes are not those its header stands for: push an intact copy.
+    #[serde(rename = "damaged_bytes")]
+    DamagedBytes,
+    /// Its header breaks a rule: it is refused for good.
+    #[serde(rename = "invalid_header")]
+    InvalidHeader,
+    /// It breaks a rule: it is refused for good.
+    #[serde(rename = "invalid_block")]
+    InvalidBlock,
+    /// It follows an invalid block, or is known to be invalid.
+    #[serde(rename = "invalid_ancestor")]
+    InvalidAncestor,
+    /// Processing it never ended: it is refused until the canister is upgraded.
+    #[serde(rename = "quarantined")]
+    Quarantined,
+}
+
 /// A block that was refused.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -31,7 +60,9 @@ pub struct Rejection {
     pub hash: ByteBuf,
     /// Its height, where its parent was known.
     pub height: Option<u32>,
-    /// The rule it broke.
+    /// The kind of rule it broke; `None` for a kind that a newer canister has.
+    pub kind: Option<RejectionKind>,
+    /// The rule it broke, for people.
     pub reason: String,
 }
 
@@ -148,9 +179,12 @@ pub enum PartError {
     /// The header's own proof of work does not hold on this network.
     #[serde(rename = "insufficient_work")]
     InsufficientWork { reason: String },
-    /// The block was refused before.
+    /// The block was refused before: for good, or until the canister is upgraded.
     #[serde(rename = "invalid_block")]
-    InvalidBlock { reason: String },
+    InvalidBlock {
+        kind: Option<RejectionKind>,
+        reason: String,
+    },
 }
 
 /// What became of one part.

@@ -16,7 +16,7 @@ pub use config::{
 };
 pub use feed::{
     BlockPart, FeedError, FeedState, FeedStateArgs, FeedStateResult, HalfReceived, PartError,
-    PartOutcome, PushBlocksResult, PushReceipt, Rejection,
+    PartOutcome, PushBlocksResult, PushReceipt, Rejection, RejectionKind,
 };
 pub use http::{HttpHeader, HttpRequest, HttpResponse};
 pub use read::{

@@ -133,7 +133,7 @@ pub struct UtxosPage {
     pub utxos: Vec<Utxo>,
     /// The last block considered.
     pub tip: BlockId,
-    /// Present if there are more.
+    /// Where the list goes on; absent on its last page.
     pub next_page: Option<ByteBuf>,
 }
 

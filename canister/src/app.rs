@@ -8,12 +8,17 @@ use millrace_core::Height;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
 use millrace_core::{Pages, UnixSeconds};
-use millrace_store::cells::{Counter, Rejection, Watch};
+use millrace_store::cells::{Counter, Watch};
+use millrace_store::rejections::{Rejection, RejectionKind};
 use millrace_store::{OpenError, Store, StoreError};
 
 use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
+
+/// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
+/// keeps a few kilobytes of log, and one message may refuse thousands of blocks. Counters have all.
+pub const MAX_LOG_LINES: u32 = 16;
 
 /// Why the canister cannot be installed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +44,8 @@ pub struct App<M: Memory> {
     pub(crate) in_hand: Option<InHand>,
     /// The stable child of the root, once it was looked for since the tree changed.
     pub(crate) stable_child: Option<Option<BlockHash>>,
+    /// Lines about refused blocks and faults since the last heartbeat began, logged or not.
+    pub(crate) lines: u32,
     /// What the last heartbeat spent, for the metrics.
     pub(crate) last_beat: Spent,
 }
@@ -108,6 +115,7 @@ impl<M: Memory> App<M> {
             policy: SyncPolicy::default(),
             in_hand: None,
             stable_child: None,
+            lines: 0,
             last_beat: Spent::default(),
         }
     }
@@ -165,30 +173,71 @@ impl<M: Memory> App<M> {
         )
     }
 
-    /// Remembers and counts a refused block.
+    /// Counts a refused block and lists it among the recent ones.
     pub(crate) fn reject(
         &mut self,
         env: &impl Env,
         hash: BlockHash,
-        counter: Counter,
+        kind: RejectionKind,
         reason: impl ToString,
     ) {
-        let reason = reason.to_string();
+        let rejection = self.rejection(hash, kind, reason);
+        self.note_rejection(env, rejection);
+    }
+
+    /// As [`App::reject`], and has further deliveries of the block refused at once.
+    pub(crate) fn refuse_for_good(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        kind: RejectionKind,
+        reason: impl ToString,
+    ) {
+        let rejection = self.rejection(hash, kind, reason);
+        self.store.rejections.refuse_for_good(rejection.clone());
+        self.note_rejection(env, rejection);
+    }
+
+    fn rejection(&self, hash: BlockHash, kind: RejectionKind, reason: impl ToString) -> Rejection {
         let node = self.store.tree.get(&hash);
-        let height = node.map(|node| node.context().height());
-        env.log(&format!("refused block {hash}: {reason}"));
-        self.store.counters.add(counter, 1);
-        self.store.rejections.push(Rejection {
+        Rejection {
             hash,
-            height,
-            reason,
-        });
+            height: node.map(|node| node.context().height()),
+            kind,
+            reason: reason.to_string(),
+        }
+    }
+
+    fn note_rejection(&mut self, env: &impl Env, rejection: Rejection) {
+        let Rejection { hash, reason, .. } = &rejection;
+        self.log(env, || format!("refused block {hash}: {reason}"));
+        self.store.counters.add(rejection.kind.counter(), 1);
+        self.store.rejections.push(rejection);
     }
 
     /// Counts and logs a fault of the store.
     pub(crate) fn note_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
-        env.log(&format!("fault while {during}: {error}"));
+        self.log(env, || format!("fault while {during}: {error}"));
         self.store.counters.add(Counter::StoreErrors, 1);
+    }
+
+    /// Logs a line that input can cause any number of; see [`MAX_LOG_LINES`].
+    fn log(&mut self, env: &impl Env, line: impl FnOnce() -> String) {
+        self.lines = self.lines.saturating_add(1);
+        if self.lines <= MAX_LOG_LINES {
+            env.log(&line());
+        }
+    }
+
+    /// Says how many lines were left out, and begins to count anew.
+    pub(crate) fn end_log(&mut self, env: &impl Env) {
+        let left_out = self.lines.saturating_sub(MAX_LOG_LINES);
+        if left_out > 0 {
+            env.log(&format!(
+                "{left_out} more refused blocks or faults; see /metrics"
+            ));
+        }
+        self.lines = 0;
     }
 
     /// Takes the bodies away from held blocks above one that lost its own, so that every held

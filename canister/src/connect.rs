@@ -12,11 +12,16 @@ use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
 use millrace_store::coins::{PreparedDelta, Progress};
+use millrace_store::rejections::RejectionKind;
 
-use crate::{App, Env};
+use crate::{App, Env, convert};
 
 /// Coins looked at or moved in one step: about 10 M instructions.
 pub const STEP_COINS: usize = 64;
+
+/// Why a block that came again is not connected.
+const UNDELETABLE: &str =
+    "an earlier copy of its change cannot be deleted; a newer version of the canister may";
 
 /// The block being connected.
 pub(crate) struct InHand {
@@ -68,8 +73,14 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Decodes the block. One step, whatever its size: at most 4 MB are hashed.
+    /// Decodes the block. One step, whatever its size: it costs at most
+    /// [`crate::config::DECODING_INSTRUCTIONS`].
     fn begin(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
+        if self.store.coins.is_dropping(&hash) {
+            // Deleting goes before connecting, so it is halted: nothing would ever follow.
+            self.condemn(env, hash, InvalidReason::Quarantined, UNDELETABLE);
+            return Ok(());
+        }
         let bytes = self.store.blobs.read_all(&BlobKey::Block(hash))?;
         match CheckedBlock::decode(&bytes) {
             Ok(block) => {
@@ -85,7 +96,7 @@ impl<M: Memory> App<M> {
             }
             Err(error) => {
                 // Whoever delivered the bytes may have damaged them: the block is wanted again.
-                self.reject(env, hash, Counter::RejectedStructure, error);
+                self.reject(env, hash, RejectionKind::DamagedBytes, error);
                 if self.store.tree.drop_body(&hash).is_ok() {
                     self.store.discard(hash);
                     self.drop_bodies_above(&hash);
@@ -158,7 +169,8 @@ impl<M: Memory> App<M> {
         Ok(())
     }
 
-    /// Marks a block and its descendants invalid and deletes what is held of them.
+    /// Marks a block and its descendants invalid, deletes what is held of them, and refuses it for
+    /// good.
     pub(crate) fn condemn(
         &mut self,
         env: &impl Env,
@@ -166,13 +178,7 @@ impl<M: Memory> App<M> {
         reason: InvalidReason,
         error: impl ToString,
     ) {
-        let counter = match reason {
-            InvalidReason::Structure => Counter::RejectedStructure,
-            InvalidReason::Coins => Counter::RejectedCoins,
-            InvalidReason::Ancestor => Counter::RejectedInvalid,
-            InvalidReason::Quarantined => Counter::RejectedQuarantined,
-        };
-        self.reject(env, hash, counter, error);
+        self.refuse_for_good(env, hash, convert::rejection_kind(reason), error);
         match self.store.tree.mark_invalid(&hash, reason) {
             Ok(marked) => {
                 for hash in marked {

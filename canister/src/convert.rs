@@ -5,9 +5,11 @@ use bitcoin::{BlockHash, OutPoint};
 use millrace_candid as wire;
 use millrace_core::assembly::AssemblyError;
 use millrace_core::script::AddressError;
+use millrace_core::tree::InvalidReason;
 use millrace_core::{Height, Network};
 use millrace_store::StoreError;
 use millrace_store::coins::ListedCoin;
+use millrace_store::rejections::{Rejection, RejectionKind};
 use serde_bytes::ByteBuf;
 
 /// Bytes in a hash.
@@ -107,6 +109,40 @@ pub fn address_error(error: AddressError) -> wire::ReadError {
 /// Returns the error for a fault of the store.
 pub fn store_error(error: StoreError) -> wire::ReadError {
     wire::ReadError::Internal(error.to_string())
+}
+
+/// Returns the kind of rejection of a block that is invalid.
+pub const fn rejection_kind(reason: InvalidReason) -> RejectionKind {
+    match reason {
+        InvalidReason::Structure => RejectionKind::Structure,
+        InvalidReason::Coins => RejectionKind::Coins,
+        InvalidReason::Ancestor => RejectionKind::Ancestor,
+        InvalidReason::Quarantined => RejectionKind::Quarantined,
+    }
+}
+
+/// Returns a kind's Candid form.
+pub const fn wire_kind(kind: RejectionKind) -> wire::RejectionKind {
+    match kind {
+        RejectionKind::UnknownParent => wire::RejectionKind::UnknownParent,
+        RejectionKind::TooNew => wire::RejectionKind::TooNew,
+        RejectionKind::TreeFull => wire::RejectionKind::TreeFull,
+        RejectionKind::DamagedBytes => wire::RejectionKind::DamagedBytes,
+        RejectionKind::Header => wire::RejectionKind::InvalidHeader,
+        RejectionKind::Structure | RejectionKind::Coins => wire::RejectionKind::InvalidBlock,
+        RejectionKind::Ancestor => wire::RejectionKind::InvalidAncestor,
+        RejectionKind::Quarantined => wire::RejectionKind::Quarantined,
+    }
+}
+
+/// Returns a rejection's Candid form.
+pub fn rejection(rejection: &Rejection) -> wire::Rejection {
+    wire::Rejection {
+        hash: hash(rejection.hash),
+        height: rejection.height.map(Height::get),
+        kind: Some(wire_kind(rejection.kind)),
+        reason: rejection.reason.clone(),
+    }
 }
 
 /// Returns the error for a part that cannot be accepted; none when it only has to wait.

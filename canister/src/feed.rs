@@ -169,11 +169,19 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Refuses blocks known to be invalid, and headers that cheap checks show to be false.
+    /// Refuses blocks that were refused for good or are known to be invalid, and headers that cheap
+    /// checks show to be false.
     fn check_header(&self, hash: BlockHash, part: &BlockPart) -> Result<(), PartError> {
+        if let Some(rejection) = self.store.rejections.refused(&hash) {
+            return Err(PartError::InvalidBlock {
+                kind: Some(convert::wire_kind(rejection.kind)),
+                reason: rejection.reason,
+            });
+        }
         let status = self.store.tree.get(&hash).map(|node| node.status());
         if let Some(BlockStatus::Invalid(reason)) = status {
             return Err(PartError::InvalidBlock {
+                kind: Some(convert::wire_kind(convert::rejection_kind(reason))),
                 reason: reason.to_string(),
             });
         }
@@ -285,11 +293,7 @@ impl<M: Memory> App<M> {
         self.store
             .rejections
             .newest_first()
-            .map(|rejection| Rejection {
-                hash: convert::hash(rejection.hash),
-                height: rejection.height.map(Height::get),
-                reason: rejection.reason.clone(),
-            })
+            .map(convert::rejection)
             .collect()
     }
 

@@ -127,6 +127,11 @@ impl<M: Memory> App<M> {
         );
         gauge("pending_bytes", "Their bytes", held_bytes.get());
         gauge(
+            "refused_blocks",
+            "Blocks refused for good and remembered",
+            store.rejections.refused_len(),
+        );
+        gauge(
             "half_received_blocks",
             "Blocks of which a beginning was pushed",
             store.assembly.len() as u64,

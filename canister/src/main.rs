@@ -55,8 +55,9 @@ fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> T {
     or_trap(argument::decode(&bytes))
 }
 
-fn watch() {
-    ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000);
+/// Sets the watchdog's timer. Returns whether it was off.
+fn watch() -> bool {
+    ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000) == 0
 }
 
 /// Installs. Exported by hand: the macro would decode the argument itself, which must be absent,
@@ -86,8 +87,12 @@ extern "C" fn post_upgrade() {
 
 #[ic_cdk::heartbeat]
 async fn heartbeat() {
+    if watch() {
+        // The watchdog trapped. Nothing else happens here, so that the timer stays set.
+        with(|app| app.note_dead_watchdog(&System));
+        return;
+    }
     let ask = with(|app| app.heartbeat(&System));
-    watch();
     if let Some(Ask {
         id,
         source,
@@ -107,15 +112,20 @@ async fn heartbeat() {
 #[unsafe(export_name = "canister_global_timer")]
 extern "C" fn global_timer() {
     ic_cdk::futures::internals::in_executor_context(|| {
-        with(|app| app.watchdog(&System));
         watch();
+        with(|app| app.watchdog(&System));
     });
 }
 
+/// Spares strangers' pushes their way through consensus. Opens nothing: until the first message
+/// after an upgrade did, `push_blocks` itself refuses them.
 #[ic_cdk::inspect_message]
 fn inspect_message() {
     let is_wanted = ic_cdk::api::msg_method_name() != "push_blocks"
-        || with(|app| app.is_adapter(&ic_cdk::api::msg_caller()));
+        || APP.with_borrow(|app| {
+            let caller = ic_cdk::api::msg_caller();
+            app.as_ref().is_none_or(|app| app.is_adapter(&caller))
+        });
     if is_wanted {
         ic_cdk::api::accept_message();
     }

@@ -48,6 +48,7 @@ impl<M: Memory> App<M> {
         }
         let ask = self.next_ask(env);
         self.note_success();
+        self.end_log(env);
         self.store.counters.add(Counter::Heartbeats, 1);
         self.store.flush();
         self.last_beat = Spent {
@@ -91,16 +92,19 @@ impl<M: Memory> App<M> {
 
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
-        if !self.store.cells.watch().is_retiring_halted {
-            if let Some(hash) = self.store.coins.retiring() {
-                return Some(Work::Retire(hash));
-            }
-            if self.store.has_garbage() {
-                return Some(Work::Collect);
-            }
-            if let Some(hash) = self.stable_child() {
-                return Some(Work::BeginRetire(hash));
-            }
+        let watch = self.store.cells.watch();
+        if !watch.is_retiring_halted
+            && let Some(hash) = self.store.coins.retiring()
+        {
+            return Some(Work::Retire(hash));
+        }
+        if !watch.is_collecting_halted && self.store.has_garbage() {
+            return Some(Work::Collect);
+        }
+        if !watch.is_retiring_halted
+            && let Some(hash) = self.stable_child()
+        {
+            return Some(Work::BeginRetire(hash));
         }
         self.next_to_connect().map(Work::Connect)
     }

@@ -8,18 +8,23 @@
 //! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
 //!    step of work, chosen from durable state alone;
 //! 2. at [`BLAME_STRIKES`] that item is given up: a queued block is refused, a block being
-//!    connected is quarantined with its descendants, retiring and deleting stop until the next
-//!    upgrade.
+//!    connected is quarantined with its descendants, retiring or deleting stops until the next
+//!    upgrade. What was given up is not taken in again before that.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
 //! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
 //! which takes nothing away: what is in hand stays there.
+//!
+//! A trap in the watchdog itself undoes its setting of the timer, too. The next heartbeat finds the
+//! timer off, sets it and does nothing else, so that this much cannot be undone:
+//! [`App::note_dead_watchdog`].
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::{Counter, Watch};
+use millrace_store::rejections::RejectionKind;
 
 use crate::tick::Work;
 use crate::{App, Env};
@@ -55,6 +60,24 @@ impl<M: Memory> App<M> {
         if !has_work {
             return;
         }
+        if self.strike() {
+            self.give_up_next(env);
+        }
+        self.store.flush();
+    }
+
+    /// Runs instead of a heartbeat's work when the timer is off: the watchdog ran and trapped. Its
+    /// one duty that depends on more than an item of work is to look for a stable block, so that is
+    /// what is given up.
+    pub fn note_dead_watchdog(&mut self, env: &impl Env) {
+        if self.strike() {
+            self.halt_retiring(env);
+        }
+        self.store.flush();
+    }
+
+    /// Counts a strike. Returns whether something is to be given up.
+    fn strike(&mut self) -> bool {
         let mut watch = self.store.cells.watch();
         watch.strikes = watch.strikes.saturating_add(1);
         self.store.counters.add(Counter::WatchdogStrikes, 1);
@@ -64,34 +87,29 @@ impl<M: Memory> App<M> {
             // heartbeat's work would otherwise start over for ever where heartbeats are rare.
             self.in_hand = None;
         }
-        if watch.strikes >= BLAME_STRIKES {
+        let is_last = watch.strikes >= BLAME_STRIKES;
+        if is_last {
             watch.strikes = 0;
-            self.store.cells.set_watch(watch);
-            self.give_up_next(env);
-        } else {
-            self.store.cells.set_watch(watch);
         }
-        self.store.flush();
+        self.store.cells.set_watch(watch);
+        is_last
     }
 
     fn give_up_next(&mut self, env: &impl Env) {
-        if !self.store.queue.is_empty() {
-            match self.store.queue.pop() {
-                Ok(Some(block)) => self.give_up_queued(env, block.hash),
-                Ok(None) => {}
-                Err(error) => self.note_fault(env, "giving up a queued block", &error),
-            }
+        if let Some(hash) = self.store.queue.pop() {
+            self.give_up_queued(env, hash);
             return;
         }
         match self.plan() {
             Some(Work::Connect(hash)) => {
                 self.condemn(env, hash, InvalidReason::Quarantined, REASON);
             }
-            Some(Work::Retire(_) | Work::BeginRetire(_) | Work::Collect) => {
-                env.log("retiring blocks never ends; it is halted until the next upgrade");
+            Some(Work::Retire(_) | Work::BeginRetire(_)) => self.halt_retiring(env),
+            Some(Work::Collect) => {
+                env.log("deleting blocks never ends; it is halted until the next upgrade");
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {
-                    is_retiring_halted: true,
+                    is_collecting_halted: true,
                     ..watch
                 });
             }
@@ -99,19 +117,28 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Refuses a block taken from the queue. If its header is in the tree, the block is quarantined,
-    /// or it would be wanted, and delivered, again at once.
+    fn halt_retiring(&mut self, env: &impl Env) {
+        env.log("retiring blocks never ends; it is halted until the next upgrade");
+        let watch = self.store.cells.watch();
+        self.store.cells.set_watch(Watch {
+            is_retiring_halted: true,
+            ..watch
+        });
+    }
+
+    /// Refuses a block taken from the queue until the next upgrade, or it would be delivered again
+    /// at once. If its header is in the tree, the block is quarantined there, too.
     fn give_up_queued(&mut self, env: &impl Env, hash: BlockHash) {
         let status = self.store.tree.get(&hash).map(|node| node.status());
         match status {
             Some(BlockStatus::BodyHeld | BlockStatus::Connected) => {
                 // The tree has the block, and these are its bytes.
-                return self.reject(env, hash, Counter::RejectedQuarantined, REASON);
+                return self.reject(env, hash, RejectionKind::Quarantined, REASON);
             }
             Some(BlockStatus::HeaderOnly | BlockStatus::Invalid(_)) => {
                 self.condemn(env, hash, InvalidReason::Quarantined, REASON);
             }
-            None => self.reject(env, hash, Counter::RejectedQuarantined, REASON),
+            None => self.refuse_for_good(env, hash, RejectionKind::Quarantined, REASON),
         }
         self.store.blobs.remove(&BlobKey::Block(hash));
     }

@@ -260,7 +260,7 @@ fn an_invalid_block_is_remembered_and_its_siblings_connect() {
         .setup
         .assert_equals(&scene.miner.tree.coins_at(sibling), None);
     match scene.setup.push_part(part(scene.miner.tree.block(bad))) {
-        PartOutcome::Rejected(PartError::InvalidBlock { reason }) => {
+        PartOutcome::Rejected(PartError::InvalidBlock { reason, .. }) => {
             assert!(!reason.is_empty());
         }
         other => panic!("the invalid block is not remembered: {other:?}"),

@@ -206,7 +206,7 @@ impl Engine {
         };
         let reason = self.view.as_ref().and_then(|view| {
             let mut own = view.rejections.iter().filter(|other| other.hash == hash);
-            own.find(|rejection| !rejection.is_transient())
+            own.find(|rejection| !rejection.kind.is_transient())
                 .map(|rejection| rejection.reason.clone())
         });
         let Some(reason) = reason else { return };

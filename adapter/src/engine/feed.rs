@@ -23,6 +23,52 @@ pub struct HalfReceived {
     pub received: u32,
 }
 
+/// The kind of rule that a refused block broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// It came before its parent.
+    UnknownParent,
+    /// Its time is ahead of the canister's clock.
+    TooNew,
+    /// It has less work than all blocks the canister holds.
+    TreeFull,
+    /// The delivered bytes are not those its header stands for.
+    DamagedBytes,
+    /// Its header breaks a rule.
+    InvalidHeader,
+    /// It breaks a rule.
+    InvalidBlock,
+    /// It follows an invalid block.
+    InvalidAncestor,
+    /// Processing it never ended.
+    Quarantined,
+    /// A kind that only newer versions know.
+    Unknown,
+}
+
+impl RejectionKind {
+    /// Returns whether the block itself is not at fault: it came before its parent or before its
+    /// time, and is to be pushed again.
+    pub const fn is_transient(self) -> bool {
+        matches!(self, Self::UnknownParent | Self::TooNew)
+    }
+
+    /// Returns the contract's name of the kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownParent => "unknown_parent",
+            Self::TooNew => "too_new",
+            Self::TreeFull => "tree_full",
+            Self::DamagedBytes => "damaged_bytes",
+            Self::InvalidHeader => "invalid_header",
+            Self::InvalidBlock => "invalid_block",
+            Self::InvalidAncestor => "invalid_ancestor",
+            Self::Quarantined => "quarantined",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A block the canister refused after it was pushed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -30,26 +76,10 @@ pub struct Rejection {
     pub hash: BlockHash,
     /// Its height, if its parent was known.
     pub height: Option<Height>,
-    /// The canister's reason.
+    /// The kind of rule it broke.
+    pub kind: RejectionKind,
+    /// The canister's reason, for people.
     pub reason: String,
-}
-
-/// What the canister's reasons say when the block itself is not at fault: it came before its parent
-/// or before its time, and is to be pushed again.
-const TRANSIENT_REASONS: [&str; 4] = [
-    "unknown parent",
-    "send its ancestors first",
-    "push that block first",
-    "retry later",
-];
-
-impl Rejection {
-    /// Returns whether pushing the block again can help. The contract has a text here, no code, so
-    /// this goes by the canister's words.
-    pub fn is_transient(&self) -> bool {
-        let reason = self.reason.to_ascii_lowercase();
-        TRANSIENT_REASONS.iter().any(|words| reason.contains(words))
-    }
 }
 
 /// The canister's answer to `feed_state`.

@@ -50,7 +50,9 @@ use pack::{Position, Sent};
 use reading::ReadAhead;
 use window::Window;
 
-pub use feed::{BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection};
+pub use feed::{
+    BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection, RejectionKind,
+};
 pub use locator::{MAX_LOCATOR, thinning};
 pub use pack::{MESSAGE_OVERHEAD_BYTES, PART_OVERHEAD_BYTES};
 pub use report::{Notice, Outcome, Progress, Waiting};

@@ -211,48 +211,6 @@ fn a_source_that_fails_after_it_worked_is_tried_again() {
 }
 
 #[test]
-fn refusals_that_are_not_the_blocks_fault_are_told_from_those_that_are() {
-    use bitcoin::hashes::Hash;
-    use millrace_core::header::HeaderError;
-    use millrace_core::tree::TreeError;
-
-    let hash = BlockHash::all_zeros();
-    let parent = hash;
-    let time = 1;
-    let cases = [
-        (TreeError::UnknownParent { hash, parent }.to_string(), true),
-        (
-            HeaderError::TimeTooNew {
-                hash,
-                time,
-                latest: 0,
-            }
-            .to_string(),
-            true,
-        ),
-        (
-            HeaderError::TimeTooOld {
-                hash,
-                time,
-                median: 2,
-            }
-            .to_string(),
-            false,
-        ),
-        ("unknown parent".to_owned(), true),
-        ("merkle root".to_owned(), false),
-    ];
-    for (reason, expected) in cases {
-        let rejection = Rejection {
-            hash,
-            height: None,
-            reason,
-        };
-        assert_eq!(rejection.is_transient(), expected, "{}", rejection.reason);
-    }
-}
-
-#[test]
 fn permanent_conditions_end_the_run_with_their_reason() {
     let chain = Chain::linear(20, |_| 300);
     let run = |model: Model, source: &Chain| {

@@ -6,7 +6,9 @@ use millrace_candid as wire;
 use millrace_core::{Height, Network};
 use serde_bytes::ByteBuf;
 
-use crate::engine::{BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection};
+use crate::engine::{
+    BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection, RejectionKind,
+};
 
 /// Why an answer cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +39,7 @@ pub fn feed_view(state: wire::FeedState) -> Result<FeedView, ConvertError> {
         Ok(Rejection {
             hash: hash("recent_rejections", &rejection.hash)?,
             height: rejection.height.map(Height::new),
+            kind: kind(rejection.kind),
             reason: rejection.reason,
         })
     });
@@ -125,9 +128,24 @@ fn rejected(error: wire::PartError) -> PartOutcome {
         } => format!("part of {length} bytes at {offset} reaches beyond the block's {size} bytes"),
         E::HeaderHashMismatch { .. } => "header does not hash to the block's hash".to_owned(),
         E::InsufficientWork { reason } => format!("insufficient work: {reason}"),
-        E::InvalidBlock { reason } => format!("refused before: {reason}"),
+        E::InvalidBlock { reason, .. } => format!("refused before: {reason}"),
     };
     PartOutcome::Refused { reason }
+}
+
+fn kind(kind: Option<wire::RejectionKind>) -> RejectionKind {
+    use wire::RejectionKind as W;
+    match kind {
+        Some(W::UnknownParent) => RejectionKind::UnknownParent,
+        Some(W::TooNew) => RejectionKind::TooNew,
+        Some(W::TreeFull) => RejectionKind::TreeFull,
+        Some(W::DamagedBytes) => RejectionKind::DamagedBytes,
+        Some(W::InvalidHeader) => RejectionKind::InvalidHeader,
+        Some(W::InvalidBlock) => RejectionKind::InvalidBlock,
+        Some(W::InvalidAncestor) => RejectionKind::InvalidAncestor,
+        Some(W::Quarantined) => RejectionKind::Quarantined,
+        None => RejectionKind::Unknown,
+    }
 }
 
 fn network(chain: wire::Chain) -> Network {

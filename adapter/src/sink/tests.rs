@@ -12,7 +12,7 @@ use super::classify::{Call, classify};
 use super::convert::{self, ConvertError};
 use super::identity::{IdentityError, IdentitySource};
 use super::*;
-use crate::engine::PartOutcome;
+use crate::engine::{PartOutcome, RejectionKind};
 
 /// Keys made for these tests with `openssl genpkey` and `openssl ecparam`; nothing is theirs.
 const ED25519: &str = "\
@@ -215,7 +215,8 @@ fn state() -> wire::FeedState {
         recent_rejections: vec![wire::Rejection {
             hash: ByteBuf::from([6; 32]),
             height: Some(21),
-            reason: "unknown parent".to_owned(),
+            kind: Some(wire::RejectionKind::UnknownParent),
+            reason: "an example".to_owned(),
         }],
     }
 }
@@ -239,7 +240,33 @@ fn every_field_of_the_state_arrives() {
     );
     assert_eq!(view.half_received[0].received, 40);
     assert_eq!(view.pending_blocks, 11);
-    assert!(view.rejections[0].is_transient());
+    assert_eq!(view.rejections[0].kind, RejectionKind::UnknownParent);
+    assert_eq!(view.rejections[0].reason, "an example");
+}
+
+#[test]
+fn refusals_that_are_not_the_blocks_fault_are_told_from_those_that_are() {
+    use wire::RejectionKind as W;
+    let cases = [
+        (Some(W::UnknownParent), "unknown_parent", true),
+        (Some(W::TooNew), "too_new", true),
+        (Some(W::TreeFull), "tree_full", false),
+        (Some(W::DamagedBytes), "damaged_bytes", false),
+        (Some(W::InvalidHeader), "invalid_header", false),
+        (Some(W::InvalidBlock), "invalid_block", false),
+        (Some(W::InvalidAncestor), "invalid_ancestor", false),
+        (Some(W::Quarantined), "quarantined", false),
+        (None, "unknown", false),
+    ];
+    for (kind, name, is_transient) in cases {
+        let mut state = state();
+        state.recent_rejections[0].kind = kind;
+        // Words decide nothing.
+        state.recent_rejections[0].reason = "unknown parent; retry later".to_owned();
+        let view = convert::feed_view(state).expect("a valid state");
+        let found = view.rejections[0].kind;
+        assert_eq!((found.name(), found.is_transient()), (name, is_transient));
+    }
 }
 
 #[test]
@@ -283,7 +310,8 @@ fn part_errors_say_where_to_go_on_or_that_the_block_is_lost() {
         PartOutcome::ContinueAt { offset: 0 }
     );
     let reason = "merkle root".to_owned();
-    let PartOutcome::Refused { reason } = outcome_of(InvalidBlock { reason }) else {
+    let kind = Some(wire::RejectionKind::InvalidBlock);
+    let PartOutcome::Refused { reason } = outcome_of(InvalidBlock { kind, reason }) else {
         panic!("an invalid block is refused");
     };
     assert!(reason.contains("merkle root"), "{reason}");

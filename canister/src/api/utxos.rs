@@ -12,7 +12,9 @@ use crate::{App, convert};
 pub const MAX_UTXOS: u32 = 1_000;
 
 impl<M: Memory> App<M> {
-    /// Returns one page of an owner's coins, newest first. Costs the same for every page.
+    /// Returns one page of an owner's coins, newest first. What it costs depends on the page's
+    /// limit and on the number of unstable blocks that touch the owner, not on how many coins there
+    /// are or how many came and went; see [`millrace_store::coins::View::coins_of`].
     ///
     /// # Errors
     /// [`ReadError`].
@@ -28,19 +30,17 @@ impl<M: Memory> App<M> {
         let (tip, from) = self.utxos_start(args)?;
         let from = from.map(|page| (page.height, page.outpoint));
         let view = self.view(tip)?;
-        let mut coins = view
-            .coins_of(&script, from, limit as usize + 1)
+        let page = view
+            .coins_of(&script, from, limit as usize)
             .map_err(convert::store_error)?;
-        let next = coins.get(limit as usize).copied();
-        coins.truncate(limit as usize);
         Ok(UtxosPage {
-            utxos: coins.iter().map(convert::utxo).collect(),
+            utxos: page.coins.iter().map(convert::utxo).collect(),
             tip: tip.to_wire(),
-            next_page: next.map(|coin| {
+            next_page: page.next.map(|(height, outpoint)| {
                 let page = Page {
                     tip: tip.hash,
-                    height: coin.height,
-                    outpoint: coin.outpoint,
+                    height,
+                    outpoint,
                 };
                 ByteBuf::from(page.encode())
             }),

@@ -208,7 +208,8 @@ impl<M: Memory> App<M> {
         }
         let (blocks, bytes) = self.store.free();
         let size = u32::try_from(length).ok()?;
-        if blocks == 0 || bytes < Bytes::new(u64::from(size)) {
+        let is_refused = self.store.rejections.refused(&hash).is_some();
+        if is_refused || blocks == 0 || bytes < Bytes::new(u64::from(size)) {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;
         }

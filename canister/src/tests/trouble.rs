@@ -2,7 +2,7 @@
 
 use super::setup::*;
 use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_BEATS};
-use millrace_candid::{Budgets, HttpRequest, InitConfig};
+use millrace_candid::{Budgets, HttpRequest, InitConfig, PartError, PartOutcome, RejectionKind};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::cells::Counter;
 use serde_bytes::ByteBuf;
@@ -63,7 +63,7 @@ fn a_block_whose_processing_never_ends_is_quarantined_and_others_go_on() {
 }
 
 #[test]
-fn a_queued_block_that_cannot_be_drained_is_refused() {
+fn a_queued_block_that_cannot_be_drained_is_refused_until_the_next_upgrade() {
     let mut canister = Canister::new(pushed());
     let real = real_blocks();
     canister.push_parts(vec![whole(&real[0]), whole(&real[1])]);
@@ -78,8 +78,23 @@ fn a_queued_block_that_cannot_be_drained_is_refused() {
         1
     );
     canister.settle();
+    let digest = canister.app.store().digest();
+    let again = canister.push_bytes(&real[0]);
+    let PartOutcome::Rejected(PartError::InvalidBlock { kind, reason }) = again else {
+        panic!("it comes back for ever: {again:?}");
+    };
+    assert_eq!(kind, Some(RejectionKind::Quarantined));
+    assert!(reason.starts_with("processing it never ended"), "{reason}");
+    assert_eq!(canister.app.store().digest(), digest);
+    let (_, metrics) = get(&canister, "/metrics");
+    assert!(
+        metrics.contains("\nmillrace_refused_blocks 1\n"),
+        "{metrics}"
+    );
+    canister.audit();
+    canister.upgrade();
     canister.feed(&real[..2]);
-    assert_eq!(canister.tip().1, 2, "it may be pushed again");
+    assert_eq!(canister.tip().1, 2, "the next version may know better");
     canister.audit();
 }
 

@@ -2,9 +2,11 @@
 
 use super::setup::*;
 use crate::App;
+use crate::config::{Config, MAX_ADAPTERS, MAX_INSTRUCTIONS, MAX_STABILITY_THRESHOLD};
 use candid::Principal;
 use ic_stable_structures::{Memory, VectorMemory};
 use millrace_candid::{Budgets, InitConfig, SetConfigRequest};
+use millrace_core::{Instructions, Pages};
 use millrace_store::{OpenError, Store};
 
 #[test]
@@ -114,4 +116,31 @@ fn a_heartbeat_stops_at_either_budget() {
         canister.settle();
         assert_eq!(canister.tip().1, 500);
     }
+}
+
+#[test]
+fn a_stored_configuration_beyond_todays_bounds_is_brought_within_them() {
+    let beyond = Config {
+        stability_threshold: MAX_STABILITY_THRESHOLD + 1,
+        adapters: (0..=MAX_ADAPTERS as u8)
+            .map(|n| Principal::self_authenticating([n; 32]))
+            .chain([Principal::anonymous()])
+            .collect(),
+        instructions: Instructions::new(u64::MAX),
+        pages: Pages::new(0),
+        ..Config::default()
+    };
+    let network = millrace_core::Network::Mainnet;
+    let read = Config::decode(&beyond.encode(network).unwrap()).unwrap();
+    let expected = Config {
+        stability_threshold: MAX_STABILITY_THRESHOLD,
+        adapters: beyond.adapters[..MAX_ADAPTERS].to_vec(),
+        instructions: MAX_INSTRUCTIONS,
+        pages: Pages::new(1),
+        ..beyond
+    };
+    assert_eq!(read, expected);
+    // What is within them stays as it is.
+    let again = Config::decode(&expected.encode(network).unwrap());
+    assert_eq!(again, Ok(expected));
 }

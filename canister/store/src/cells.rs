@@ -1,19 +1,10 @@
-//! Small durable values: configuration, counters, recent rejections, pull state, watchdog.
+//! Small durable values: configuration, counters, pull state, watchdog.
 
-use bitcoin::BlockHash;
-use bitcoin::hashes::Hash;
 use ic_stable_structures::{Cell, Memory};
-use millrace_core::Height;
 use millrace_core::sync::Sync;
 
 use crate::StoreError;
 use crate::record::{join, take};
-
-/// Rejections remembered for adapters to read.
-pub const MAX_REJECTIONS: usize = 16;
-
-/// Longest reason kept with a rejection, in bytes.
-pub const MAX_REASON_BYTES: usize = 300;
 
 /// Declares counters with their metric names, in stored order; new ones go to the end.
 macro_rules! counters {
@@ -77,7 +68,8 @@ counters! {
     PullCalls = "pull_calls",
     /// Calls to the blocks source that brought an error.
     PullErrors = "pull_errors",
-    /// Pulled blocks beyond what the queue takes, or too small or large to be blocks.
+    /// Pulled blocks beyond what the queue takes, too small or large to be blocks, or refused for
+    /// good before.
     PullBlocksIgnored = "pull_blocks_ignored",
     /// Pulled headers that were refused.
     PullHeadersRefused = "pull_headers_refused",
@@ -131,82 +123,6 @@ impl<M: Memory> Counters<M> {
     }
 }
 
-/// A block that was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// The block.
-    pub hash: BlockHash,
-    /// Its height, where its parent was known.
-    pub height: Option<Height>,
-    /// Why; at most [`MAX_REASON_BYTES`] bytes.
-    pub reason: String,
-}
-
-/// The last [`MAX_REJECTIONS`] rejections, oldest first.
-///
-/// Stored as a list of: hash 32, height u32 LE (all ones: unknown), length u16 LE, reason.
-pub struct Rejections<M: Memory> {
-    cell: Cell<Vec<u8>, M>,
-    recent: Vec<Rejection>,
-}
-
-impl<M: Memory> Rejections<M> {
-    pub(crate) fn open(memory: M) -> Result<Self, StoreError> {
-        let cell = Cell::init(memory, Vec::new());
-        let recent = decode_rejections(cell.get())
-            .ok_or_else(|| StoreError::damaged("rejections", "cut off"))?;
-        Ok(Self { cell, recent })
-    }
-
-    /// Remembers a rejection; the oldest one leaves when there are too many.
-    pub fn push(&mut self, mut rejection: Rejection) {
-        let mut end = rejection.reason.len().min(MAX_REASON_BYTES);
-        while !rejection.reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        rejection.reason.truncate(end);
-        if self.recent.len() >= MAX_REJECTIONS {
-            self.recent.remove(0);
-        }
-        self.recent.push(rejection);
-        self.cell.set(encode_rejections(&self.recent));
-    }
-
-    /// Returns the rejections, newest first.
-    pub fn newest_first(&self) -> impl Iterator<Item = &Rejection> {
-        self.recent.iter().rev()
-    }
-}
-
-fn encode_rejections(rejections: &[Rejection]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for rejection in rejections {
-        let height = rejection.height.unwrap_or(Height::MAX).get();
-        out.extend_from_slice(rejection.hash.as_byte_array());
-        out.extend_from_slice(&height.to_le_bytes());
-        out.extend_from_slice(&(rejection.reason.len() as u16).to_le_bytes());
-        out.extend_from_slice(rejection.reason.as_bytes());
-    }
-    out
-}
-
-fn decode_rejections(mut bytes: &[u8]) -> Option<Vec<Rejection>> {
-    let mut out = Vec::new();
-    while !bytes.is_empty() {
-        let hash = BlockHash::from_byte_array(take(&mut bytes)?);
-        let height = Height::new(u32::from_le_bytes(take(&mut bytes)?));
-        let length = u16::from_le_bytes(take(&mut bytes)?);
-        let (reason, rest) = bytes.split_at_checked(usize::from(length))?;
-        bytes = rest;
-        out.push(Rejection {
-            hash,
-            height: (height != Height::MAX).then_some(height),
-            reason: String::from_utf8_lossy(reason).into_owned(),
-        });
-    }
-    Some(out)
-}
-
 /// What the watchdog knows: see the canister's `watchdog` module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
@@ -216,6 +132,8 @@ pub struct Watch {
     pub cautious: u32,
     /// Whether retiring is given up until the next upgrade.
     pub is_retiring_halted: bool,
+    /// Whether deleting what left the tree is given up until the next upgrade.
+    pub is_collecting_halted: bool,
 }
 
 /// Configuration, pull state and watchdog state.
@@ -268,6 +186,7 @@ impl<M: Memory> Cells<M> {
             strikes: next(),
             cautious: next(),
             is_retiring_halted: next() != 0,
+            is_collecting_halted: next() != 0,
         }
     }
 
@@ -278,6 +197,7 @@ impl<M: Memory> Cells<M> {
                 &watch.strikes.to_le_bytes(),
                 &watch.cautious.to_le_bytes(),
                 &u32::from(watch.is_retiring_halted).to_le_bytes(),
+                &u32::from(watch.is_collecting_halted).to_le_bytes(),
             ]));
         }
     }

@@ -50,7 +50,7 @@ pub enum Region {
     Config = 0,
     /// Counters.
     Counters = 1,
-    /// Ring of recent rejections.
+    /// Recent rejections.
     Rejections = 2,
     /// State of the pull machine.
     Pull = 3,
@@ -88,6 +88,8 @@ pub enum Region {
     RunScripts = 19,
     /// Blocks that left the tree and whose data is still to be deleted.
     Garbage = 20,
+    /// Blocks refused for good.
+    Refused = 21,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -13,7 +13,8 @@
 //! | [`headers`] | headers of the stable chain |
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
-//! | [`cells`] | small durable values: counters, rejections, pull state |
+//! | [`cells`] | small durable values: counters, pull and watchdog state |
+//! | [`rejections`] | refused blocks: the last ones, and those refused for good |
 //! | [`audit`] | checks of all invariants |
 #![cfg_attr(
     not(test),
@@ -36,6 +37,7 @@ pub mod layout;
 pub mod nodes;
 pub mod queue;
 mod record;
+pub mod rejections;
 mod store;
 
 pub use error::StoreError;

@@ -15,19 +15,20 @@ use millrace_core::{Bytes, Height, Network, OutPoint};
 
 use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
-use crate::cells::{Cells, Counters, Rejections};
+use crate::cells::{Cells, Counters};
 use crate::coins::{CoinRegions, Coins, Progress, View};
 use crate::counting::CountingMemory;
 use crate::headers::Headers;
 use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
 use crate::nodes::{Loaded, Nodes};
 use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
+use crate::rejections::Rejections;
 
 const ASSEMBLY_KEY_BYTES: usize = 62;
 
 /// Everything the canister keeps.
 ///
-/// Changes of the tree, of counters and of the assembly become durable with [`Store::flush`],
+/// Changes of the tree, of counters, of recent rejections and of the assembly become durable with [`Store::flush`],
 /// which ends each message; all other changes are durable at once.
 pub struct Store<M: Memory> {
     raw: Raw<M>,
@@ -42,7 +43,7 @@ pub struct Store<M: Memory> {
     pub coins: Coins<RegionMemory<M>>,
     /// Counters.
     pub counters: Counters<RegionMemory<M>>,
-    /// Recent rejections.
+    /// Refused blocks.
     pub rejections: Rejections<RegionMemory<M>>,
     /// Configuration, pull and watchdog state.
     pub cells: Cells<RegionMemory<M>>,
@@ -135,7 +136,7 @@ impl<M: Memory> Store<M> {
         let garbage = garbage_set.iter().map(BlockHash::from_byte_array).collect();
         let mut store = Self {
             network,
-            queue: Queue::open(regions.get(Region::Queue))?,
+            queue: Queue::open(regions.get(Region::Queue)),
             blobs: Blobs::open(
                 regions.get(Region::BlobIndex),
                 regions.get(Region::BlobPages),
@@ -143,7 +144,10 @@ impl<M: Memory> Store<M> {
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
             coins: Coins::open(regions.coins())?,
             counters: Counters::open(regions.get(Region::Counters)),
-            rejections: Rejections::open(regions.get(Region::Rejections))?,
+            rejections: Rejections::open(
+                regions.get(Region::Rejections),
+                regions.get(Region::Refused),
+            ),
             cells: Cells::open(
                 regions.get(Region::Config),
                 regions.get(Region::Pull),
@@ -167,6 +171,7 @@ impl<M: Memory> Store<M> {
             store.nodes.remove(&hash);
             store.discard(hash);
         }
+        store.rejections.forget_quarantined();
         Ok(store)
     }
 
@@ -185,10 +190,11 @@ impl<M: Memory> Store<M> {
         Bytes::new(self.raw.size().saturating_mul(layout::WASM_PAGE_BYTES))
     }
 
-    /// Makes changes of tree and counters durable.
+    /// Makes changes of the tree, counters and recent rejections durable.
     pub fn flush(&mut self) {
         self.flush_tree();
         self.counters.flush();
+        self.rejections.flush();
     }
 
     /// Makes changes of the tree durable and schedules the data of blocks that left it for

@@ -6,11 +6,12 @@ use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode};
-use millrace_core::tree::TreeError;
 use millrace_core::{Height, Network};
 
 use super::simulation::Random;
-use crate::engine::{BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection};
+use crate::engine::{
+    BlockRef, FeedView, HalfReceived, Part, PartOutcome, Receipt, Rejection, RejectionKind,
+};
 
 /// Regtest blocks from genesis on: a header with work, and filling.
 #[derive(Clone, Debug)]
@@ -336,7 +337,11 @@ impl Model {
             let parent = header.prev_blockhash;
             if self.invalid.contains(&parent) {
                 self.invalid.insert(header.block_hash());
-                self.reject(header.block_hash(), "parent is invalid");
+                self.reject(
+                    header.block_hash(),
+                    RejectionKind::InvalidAncestor,
+                    "parent is invalid",
+                );
             } else if self.heights.contains_key(&parent) || self.drained.contains(&parent) {
                 self.drained.insert(header.block_hash());
                 self.pending.push_back(block);
@@ -354,11 +359,11 @@ impl Model {
             match self.heights.get(&header.prev_blockhash) {
                 _ if self.bad.contains(&hash) => {
                     self.invalid.insert(hash);
-                    self.reject(hash, "breaks a rule");
+                    self.reject(hash, RejectionKind::InvalidBlock, "breaks a rule");
                 }
                 None => {
                     self.invalid.insert(hash);
-                    self.reject(hash, "parent is invalid");
+                    self.reject(hash, RejectionKind::InvalidAncestor, "parent is invalid");
                 }
                 Some(height) => {
                     let height = height.next();
@@ -370,20 +375,17 @@ impl Model {
         }
     }
 
-    /// Refuses a block in the words of the canister's own rules.
     fn unknown_parent(&mut self, header: &Header) {
-        let error = TreeError::UnknownParent {
-            hash: header.block_hash(),
-            parent: header.prev_blockhash,
-        };
-        self.reject(header.block_hash(), &error.to_string());
+        let reason = format!("it follows {}", header.prev_blockhash);
+        self.reject(header.block_hash(), RejectionKind::UnknownParent, &reason);
     }
 
-    fn reject(&mut self, hash: BlockHash, reason: &str) {
+    fn reject(&mut self, hash: BlockHash, kind: RejectionKind, reason: &str) {
         self.waiting.remove(&hash);
         self.rejections.push_front(Rejection {
             hash,
             height: None,
+            kind,
             reason: reason.to_owned(),
         });
         self.rejections.truncate(16);

@@ -119,9 +119,13 @@ pub(super) fn split_run_coin_key(key: &[u8; RUN_COIN_KEY_BYTES]) -> u64 {
 }
 
 pub(super) fn split_script_key(key: &[u8; SCRIPT_KEY_BYTES]) -> (ScriptHash, [u8; PLACE_BYTES]) {
-    let mut rest = key.as_slice();
-    let script = ScriptHash::from_bytes(take(&mut rest).unwrap_or_default());
-    (script, take(&mut rest).unwrap_or([0; PLACE_BYTES]))
+    let script = key.first_chunk().copied().unwrap_or_default();
+    (ScriptHash::from_bytes(script), place_of(key))
+}
+
+/// Returns the place that ends a key.
+pub(super) fn place_of(key: &[u8]) -> [u8; PLACE_BYTES] {
+    key.last_chunk().copied().unwrap_or([0; PLACE_BYTES])
 }
 
 /// Joins a place and an entry to the coin they list.

@@ -39,7 +39,7 @@ use codec::{
 
 pub use codec::ListedCoin;
 pub use connect::PreparedDelta;
-pub use view::{Balance, View};
+pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
 
 /// Whether a stepwise duty is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,12 @@ impl<M: Memory> Coins<M> {
     /// Returns whether the block has a run of any kind.
     pub fn has_run(&self, block: &BlockHash) -> bool {
         self.run_cache.contains_key(block)
+    }
+
+    /// Returns whether the block has a run that is being deleted.
+    pub fn is_dropping(&self, block: &BlockHash) -> bool {
+        let run = self.run_cache.get(block);
+        run.is_some_and(|run| run.state == RunState::Dropping)
     }
 
     /// Returns the number of runs.

@@ -1,6 +1,8 @@
 //! The coin store against a naive model: random forks of small blocks, connected, retired and
 //! dropped in steps of random size, with the heap thrown away in between.
 
+mod paging;
+
 use std::collections::BTreeMap;
 
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
@@ -299,18 +301,7 @@ impl World {
             .collect();
         expected
             .sort_by_key(|(outpoint, coin)| millrace_core::page::position(coin.height, outpoint));
-        let mut found = Vec::new();
-        let mut from = None;
-        loop {
-            let mut page = view.coins_of(&key, from, 3).unwrap();
-            let next = (page.len() == 3).then(|| page.pop().unwrap());
-            found.append(&mut page);
-            match next {
-                Some(next) => from = Some((next.height, next.outpoint)),
-                None => break,
-            }
-        }
-        let found: Vec<_> = found
+        let found: Vec<_> = paging::all_pages(view, &key, 3, MAX_SPENT_PASSED)
             .iter()
             .map(|c| (c.outpoint, c.value, c.height, c.coinbase))
             .collect();

@@ -6,7 +6,9 @@
 mod config;
 mod feed;
 mod http;
+pub mod official;
 mod read;
+mod relay;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,12 @@ pub use read::{
     Balance, BlockHeaders, BlockId, BlockchainInfo, GetBalanceArgs, GetBalanceResult,
     GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult, HeaderSelector,
     OutPoint, Owner, ReadError, Utxo, UtxosFilter, UtxosPage,
+};
+pub use relay::{
+    GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
+    GetTransactionsToRelayResult, RelayError, RelayOutcome, ReportTransactionsResult, SendError,
+    SendTransactionArgs, SendTransactionResult, SentTransaction, TransactionReport,
+    TransactionStatus, TransactionToRelay,
 };
 
 /// The contract itself, as it is put into the Wasm's `candid:service` metadata.

@@ -97,6 +97,15 @@ pub enum ReadError {
     /// No header with this hash is known on that chain.
     #[serde(rename = "unknown_block")]
     UnknownBlock { hash: ByteBuf },
+    /// A controller or the watchdog closed the API.
+    #[serde(rename = "api_disabled")]
+    ApiDisabled,
+    /// Blocks of known headers are missing: wait, or name the tip to read at.
+    #[serde(rename = "not_synced")]
+    NotSynced {
+        height: u32,
+        best_header_height: u32,
+    },
     /// A defect or a limit inside the canister.
     #[serde(rename = "internal")]
     Internal(String),

@@ -3,6 +3,7 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, OutPoint};
 use millrace_candid as wire;
+use millrace_candid::official::NetworkInRequest;
 use millrace_core::assembly::AssemblyError;
 use millrace_core::script::AddressError;
 use millrace_core::{Height, Network};
@@ -22,6 +23,24 @@ pub const fn network(network: Network) -> wire::Network {
     }
 }
 
+/// Returns the network a request means, in either spelling.
+pub fn network_in_request(network: NetworkInRequest) -> wire::Network {
+    match network {
+        NetworkInRequest::Mainnet | NetworkInRequest::mainnet => wire::Network::Mainnet,
+        NetworkInRequest::Testnet | NetworkInRequest::testnet => wire::Network::Testnet,
+        NetworkInRequest::Regtest | NetworkInRequest::regtest => wire::Network::Regtest,
+    }
+}
+
+/// Returns the network that an official error names.
+pub const fn official_network(chain: wire::Chain) -> ic_btc_interface::Network {
+    match chain {
+        wire::Chain::Mainnet => ic_btc_interface::Network::Mainnet,
+        wire::Chain::Testnet4 | wire::Chain::Signet => ic_btc_interface::Network::Testnet,
+        wire::Chain::Regtest => ic_btc_interface::Network::Regtest,
+    }
+}
+
 /// Returns a network's own name. Testnet3 cannot be configured.
 pub const fn chain(network: Network) -> wire::Chain {
     match network {
@@ -29,6 +48,16 @@ pub const fn chain(network: Network) -> wire::Chain {
         Network::Testnet3 | Network::Testnet4 => wire::Chain::Testnet4,
         Network::Signet => wire::Chain::Signet,
         Network::Regtest => wire::Chain::Regtest,
+    }
+}
+
+/// Returns the name that configures a network. Testnet3 cannot be configured.
+pub const fn init_network(network: Network) -> wire::InitNetwork {
+    match network {
+        Network::Mainnet => wire::InitNetwork::Mainnet,
+        Network::Testnet3 | Network::Testnet4 => wire::InitNetwork::Testnet4,
+        Network::Signet => wire::InitNetwork::Signet,
+        Network::Regtest => wire::InitNetwork::Regtest,
     }
 }
 

@@ -11,9 +11,11 @@
 //! | [`stability`] | when the oldest unstable block is final enough to retire |
 //! | [`block`] | whether bytes are a well-formed block |
 //! | [`delta`] | what a block changes in the UTXO set |
+//! | [`fee_sample`] | what each transaction of a block paid |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
+//! | [`outbox`] | which transactions to relay, and what became of them |
 //! | [`assembly`] | which pushed chunk may be written where |
 #![cfg_attr(
     not(test),
@@ -29,8 +31,10 @@ pub mod assembly;
 pub mod block;
 mod bytes;
 pub mod delta;
+pub mod fee_sample;
 pub mod header;
 pub mod network;
+pub mod outbox;
 pub mod page;
 pub mod script;
 pub mod stability;

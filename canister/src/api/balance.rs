@@ -13,6 +13,12 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`ReadError`].
     pub fn get_balance(&self, args: &GetBalanceArgs) -> GetBalanceResult {
+        self.check_read(args.at_tip.is_some())?;
+        self.balance_of(args)
+    }
+
+    /// As [`App::get_balance`], for callers that were let in.
+    pub(crate) fn balance_of(&self, args: &GetBalanceArgs) -> GetBalanceResult {
         let script = script_hash(&args.owner, self.store.network())?;
         let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
         let tip = self.confirmed(tip, args.min_confirmations.unwrap_or(0))?;

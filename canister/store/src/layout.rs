@@ -88,6 +88,10 @@ pub enum Region {
     RunScripts = 19,
     /// Blocks that left the tree and whose data is still to be deleted.
     Garbage = 20,
+    /// The last fee percentiles.
+    FeePercentiles = 21,
+    /// Records of the outbox.
+    Outbox = 22,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -14,6 +14,8 @@
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
 //! | [`cells`] | small durable values: counters, rejections, pull state |
+//! | [`fee_rates`] | what transactions of unstable blocks paid |
+//! | [`outbox`] | transactions to relay |
 //! | [`audit`] | checks of all invariants |
 #![cfg_attr(
     not(test),
@@ -31,9 +33,11 @@ pub mod cells;
 pub mod coins;
 pub mod counting;
 mod error;
+pub mod fee_rates;
 pub mod headers;
 pub mod layout;
 pub mod nodes;
+pub mod outbox;
 pub mod queue;
 mod record;
 mod store;

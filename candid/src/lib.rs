@@ -3,6 +3,8 @@
 //! The types carry no logic: whoever receives one checks it. `btc.did` beside this package is the
 //! authority; a test holds every method of it against the Rust types.
 
+mod batch;
+mod blocks;
 mod config;
 mod feed;
 mod http;
@@ -13,6 +15,15 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{
+    Balances, GetBalancesArgs, GetBalancesResult, GetOutpointsArgs, GetOutpointsResult, Outpoints,
+    OwnerBalance, UnspentOutput,
+};
+pub use blocks::{
+    BlockBytes, BlockSelector, ChainTip, ChainTipStatus, ChainTips, FeePercentiles,
+    FoundTransaction, GetBlockArgs, GetBlockResult, GetFeePercentilesArgs, GetFeePercentilesResult,
+    GetTransactionArgs, GetTransactionResult, Status,
+};
 pub use config::{
     Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
 };

@@ -22,6 +22,28 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
             vec![types.add::<GetBlockHeadersArgs>()],
             vec![types.add::<GetBlockHeadersResult>()],
         ),
+        "get_balances" | "get_balances_query" => (
+            vec![types.add::<GetBalancesArgs>()],
+            vec![types.add::<GetBalancesResult>()],
+        ),
+        "get_outpoints" | "get_outpoints_query" => (
+            vec![types.add::<GetOutpointsArgs>()],
+            vec![types.add::<GetOutpointsResult>()],
+        ),
+        "get_block" | "get_block_query" => (
+            vec![types.add::<GetBlockArgs>()],
+            vec![types.add::<GetBlockResult>()],
+        ),
+        "get_transaction" | "get_transaction_query" => (
+            vec![types.add::<GetTransactionArgs>()],
+            vec![types.add::<GetTransactionResult>()],
+        ),
+        "get_fee_percentiles" | "get_fee_percentiles_query" => (
+            vec![types.add::<GetFeePercentilesArgs>()],
+            vec![types.add::<GetFeePercentilesResult>()],
+        ),
+        "get_chain_tips" | "get_chain_tips_query" => (vec![], vec![types.add::<ChainTips>()]),
+        "get_status" | "get_status_query" => (vec![], vec![types.add::<Status>()]),
         "send_transaction" => (
             vec![types.add::<SendTransactionArgs>()],
             vec![types.add::<SendTransactionResult>()],

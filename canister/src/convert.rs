@@ -1,14 +1,14 @@
 //! The only bridge between domain types and Candid types.
 
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, OutPoint};
+use bitcoin::{BlockHash, OutPoint, Txid};
 use millrace_candid as wire;
 use millrace_candid::official::NetworkInRequest;
 use millrace_core::assembly::AssemblyError;
 use millrace_core::script::AddressError;
 use millrace_core::{Height, Network};
 use millrace_store::StoreError;
-use millrace_store::coins::ListedCoin;
+use millrace_store::coins::{Balance, ListedCoin};
 use serde_bytes::ByteBuf;
 
 /// Bytes in a hash.
@@ -78,6 +78,25 @@ pub fn hash(hash: BlockHash) -> ByteBuf {
 /// Reads a hash; the error is the number of bytes given.
 pub fn block_hash(bytes: &[u8]) -> Result<BlockHash, u32> {
     BlockHash::from_slice(bytes).map_err(|_| length(bytes.len()))
+}
+
+/// Reads a transaction id; the error is the number of bytes given.
+pub fn txid(bytes: &[u8]) -> Result<Txid, u32> {
+    Txid::from_slice(bytes).map_err(|_| length(bytes.len()))
+}
+
+/// Returns a balance's satoshi and number of coins.
+pub fn balance(balance: Balance) -> Result<(u64, u64), wire::ReadError> {
+    let out_of_range = || {
+        wire::ReadError::Internal(format!(
+            "the balance is {} satoshi, beyond 64 bits",
+            balance.satoshi
+        ))
+    };
+    Ok((
+        u64::try_from(balance.satoshi).map_err(|_| out_of_range())?,
+        u64::try_from(balance.coins).map_err(|_| out_of_range())?,
+    ))
 }
 
 /// Returns a block's Candid form.

@@ -18,12 +18,14 @@ use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_candid::official;
 use millrace_candid::{
-    BlockPart, BlockchainInfo, Config, FeedStateArgs, FeedStateResult, GetBalanceArgs,
-    GetBalanceResult, GetBlockHeadersArgs, GetBlockHeadersResult, GetTransactionStatusArgs,
-    GetTransactionStatusResult, GetTransactionsToRelayArgs, GetTransactionsToRelayResult,
-    GetUtxosArgs, GetUtxosResult, HttpRequest, HttpResponse, PushBlocksResult,
-    ReportTransactionsResult, SendError, SendTransactionArgs, SendTransactionResult,
-    SetConfigRequest, TransactionReport,
+    BlockPart, BlockchainInfo, ChainTips, Config, FeedStateArgs, FeedStateResult, GetBalanceArgs,
+    GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs, GetBlockHeadersArgs,
+    GetBlockHeadersResult, GetBlockResult, GetFeePercentilesArgs, GetFeePercentilesResult,
+    GetOutpointsArgs, GetOutpointsResult, GetTransactionArgs, GetTransactionResult,
+    GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
+    GetTransactionsToRelayResult, GetUtxosArgs, GetUtxosResult, HttpRequest, HttpResponse,
+    PushBlocksResult, ReportTransactionsResult, SendError, SendTransactionArgs,
+    SendTransactionResult, SetConfigRequest, Status, TransactionReport,
 };
 use millrace_canister::env::System;
 use millrace_canister::guard::Attached;
@@ -312,6 +314,86 @@ fn get_block_headers(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
 #[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn get_block_headers_query(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
     with(|app| app.get_block_headers(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_balances(args: GetBalancesArgs) -> GetBalancesResult {
+    with(|app| app.get_balances(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_balances_query(args: GetBalancesArgs) -> GetBalancesResult {
+    with(|app| app.get_balances(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_outpoints(args: GetOutpointsArgs) -> GetOutpointsResult {
+    with(|app| app.get_outpoints(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_outpoints_query(args: GetOutpointsArgs) -> GetOutpointsResult {
+    with(|app| app.get_outpoints(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_block(args: GetBlockArgs) -> GetBlockResult {
+    with(|app| app.get_block(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_block_query(args: GetBlockArgs) -> GetBlockResult {
+    with(|app| app.get_block(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_transaction(args: GetTransactionArgs) -> GetTransactionResult {
+    with(|app| app.get_transaction(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_transaction_query(args: GetTransactionArgs) -> GetTransactionResult {
+    with(|app| app.get_transaction(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_fee_percentiles(args: GetFeePercentilesArgs) -> GetFeePercentilesResult {
+    with(|app| app.get_fee_percentiles(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_fee_percentiles_query(args: GetFeePercentilesArgs) -> GetFeePercentilesResult {
+    with(|app| app.get_fee_percentiles(&args))
+}
+
+#[ic_cdk::update]
+fn get_chain_tips() -> ChainTips {
+    with(|app| app.get_chain_tips())
+}
+
+#[ic_cdk::query]
+fn get_chain_tips_query() -> ChainTips {
+    with(|app| app.get_chain_tips())
+}
+
+#[ic_cdk::update]
+fn get_status() -> Status {
+    with(|app| app.get_status())
+}
+
+#[ic_cdk::query]
+fn get_status_query() -> Status {
+    with(|app| app.get_status())
 }
 
 #[ic_cdk::query]

@@ -316,8 +316,8 @@ pub fn sent(txid: Txid) -> SentTransaction {
 }
 
 fn read_txid(bytes: &[u8]) -> Result<Txid, RelayError> {
-    Txid::from_slice(bytes).map_err(|_| RelayError::MalformedHash {
-        given_bytes: convert::length(bytes.len()),
+    convert::txid(bytes).map_err(|given_bytes| RelayError::MalformedHash {
+        given_bytes,
         expected_bytes: convert::HASH_BYTES as u32,
     })
 }

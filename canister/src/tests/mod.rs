@@ -2,9 +2,14 @@
 
 mod bad_input;
 mod chain;
+mod contract;
 mod feeding;
+mod official;
 mod pulling;
 mod reads;
+mod regtest;
+mod relay;
 mod setup;
 mod trouble;
+mod typed;
 mod upgrades;

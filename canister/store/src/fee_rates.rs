@@ -100,7 +100,7 @@ impl<M: Memory> Store<M> {
         }
         let bytes = self.blobs.read_all(&key)?;
         let chunks = bytes.as_chunks::<SAMPLE_BYTES>().0.iter();
-        Ok(chunks.map(|chunk| decode_sample(chunk)).collect())
+        Ok(chunks.map(decode_sample).collect())
     }
 }
 

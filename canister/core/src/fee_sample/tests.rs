@@ -9,14 +9,14 @@ use crate::Network;
 use crate::delta::{Coin, CoinView, DeltaBuilder, DeltaStep};
 use crate::units::Height;
 
-/// One coin of 1,000 satoshi at every outpoint of an unknown transaction.
+/// One coin of 1,000 satoshi at every outpoint of the transaction of [`earlier`].
 struct Thousands;
 
 impl CoinView for Thousands {
     type Error = Infallible;
 
-    fn coin(&self, _: &OutPoint) -> Result<Option<Coin>, Infallible> {
-        Ok(Some(Coin {
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Infallible> {
+        Ok((outpoint.txid == earlier(0).txid).then(|| Coin {
             value: Amount::from_sat(1_000),
             script: ScriptBuf::from_bytes(vec![0x51]),
             height: Height::ZERO,

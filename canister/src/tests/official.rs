@@ -297,7 +297,7 @@ fn fee_percentiles_are_those_of_the_newest_transactions_and_survive_an_upgrade()
     let mut parent = second;
     for height in 3..10 {
         let next = block(&parent, height, 0, &[1], &[]);
-        canister.feed_blocks(&[next.clone()]);
+        canister.feed_blocks(std::slice::from_ref(&next));
         parent = next;
     }
     canister.upgrade();

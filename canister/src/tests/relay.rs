@@ -248,7 +248,7 @@ fn confirmed_in_a_stable_block_is_for_good() {
     canister.feed_blocks(&[first, parent.clone()]);
     for height in 3..9 {
         let next = block(&parent, height, 0, &[1], &[]);
-        canister.feed_blocks(&[next.clone()]);
+        canister.feed_blocks(std::slice::from_ref(&next));
         parent = next;
     }
     canister.world.now.set(NOW + 3_600);

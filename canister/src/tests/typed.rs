@@ -237,7 +237,7 @@ fn transactions_of_held_blocks_are_found_by_their_coins_or_their_block() {
     let (first, second, spend) = two_blocks();
     canister.feed_blocks(&[first.clone(), second.clone()]);
     let third = block(&second, 3, 0, &[1], &[]);
-    canister.feed_blocks(&[third.clone()]);
+    canister.feed_blocks(std::slice::from_ref(&third));
     let mut args = GetTransactionArgs {
         txid: ByteBuf::from(spend.compute_txid().to_byte_array()),
         block: None,

@@ -11,7 +11,8 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Txid};
 
-use super::{Entry, MAX_INCLUSIONS, Outbox, Relay};
+use super::machine::{Entry, Relay};
+use super::{MAX_INCLUSIONS, Outbox};
 use crate::bytes::Reader;
 use crate::units::{Height, UnixSeconds};
 

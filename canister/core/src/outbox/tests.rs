@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use bitcoin::hashes::Hash;
 
 use super::*;
+use crate::UnixSeconds;
 
 const START: u64 = 1_700_000_000;
 

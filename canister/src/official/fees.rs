@@ -44,7 +44,8 @@ impl<M: Memory> App<M> {
     /// Computes the percentiles of a new tip ahead of the question, unless the configuration says
     /// not to or blocks still wait. Costs as much as the question would.
     pub fn anticipate_fees(&mut self, env: &impl Env) {
-        if self.config.is_lazy_about_fees || self.store.held().0 > 0 {
+        let is_known = self.store.fee_cache.tip() == Some(self.store.tree.best_tip());
+        if is_known || self.config.is_lazy_about_fees || self.store.held().0 > 0 {
             return;
         }
         if let Err(error) = self.refreshed_fee_percentiles() {

@@ -227,6 +227,44 @@ fn a_fork_of_equal_length_does_not_hide_coins_of_the_best_chain() {
 }
 
 #[test]
+fn a_transaction_on_two_forks_has_the_height_it_has_on_the_chain_read() {
+    let mut canister = Canister::new(regtest());
+    let first = block(&genesis(), 1, 0, &[5_000], &[]);
+    let twice = [payment(&[coinbase_coin(&first)], &[4_000])];
+    let early = block(&first, 2, 1, &[], &twice);
+    let second = block(&first, 2, 2, &[], &[]);
+    let late = block(&second, 3, 2, &[], &twice);
+    canister.feed_blocks(&[first, early.clone(), second, late]);
+    let page =
+        canister
+            .app
+            .bitcoin_get_utxos(&canister.world, &Purse::with(0), utxos_request(None));
+    let page = page.unwrap();
+    assert_eq!((page.utxos.len(), page.utxos[0].height), (1, 3));
+    let at_early = canister.app.get_utxos(&millrace_candid::GetUtxosArgs {
+        owner: millrace_candid::Owner::Address(OWNER.to_owned()),
+        filter: None,
+        at_tip: Some(crate::convert::hash(early.block_hash())),
+        limit: None,
+    });
+    assert_eq!(at_early.unwrap().utxos[0].height, 2);
+}
+
+#[test]
+fn percentiles_are_computed_ahead_unless_configured_otherwise() {
+    for (flag, is_ahead) in [(Flag::Disabled, true), (Flag::Enabled, false)] {
+        let mut canister = Canister::new(InitConfig {
+            lazily_evaluate_fee_percentiles: Some(flag),
+            ..regtest()
+        });
+        canister.feed_blocks(&chain(2));
+        let (tip, _) = canister.tip();
+        let computed = canister.app.store().fee_cache.tip();
+        assert_eq!(computed == Some(tip), is_ahead, "{flag:?}");
+    }
+}
+
+#[test]
 fn headers_come_a_hundred_at_a_time_with_the_height_of_the_last() {
     let mut canister = Canister::new(InitConfig {
         stability_threshold: Some(10u8.into()),

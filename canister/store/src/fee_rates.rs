@@ -49,6 +49,12 @@ impl<M: Memory> FeeCache<M> {
         })
     }
 
+    /// Returns the tip they were computed for.
+    pub fn tip(&self) -> Option<BlockHash> {
+        let mut rest = self.0.get().as_slice();
+        take(&mut rest).map(BlockHash::from_byte_array)
+    }
+
     /// Replaces them.
     pub fn set(&mut self, percentiles: &FeePercentiles) {
         let mut bytes = percentiles.tip.to_byte_array().to_vec();

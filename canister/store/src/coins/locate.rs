@@ -7,12 +7,11 @@ use super::connect::{PUT, flags_of};
 use super::{Coins, codec};
 
 /// Changes of a transaction's coins looked at, at most: a transaction has up to 100,000 outputs.
-pub const MAX_CHANGES: usize = 1_000;
+const MAX_CHANGES: usize = 1_000;
 
 impl<M: Memory> Coins<M> {
     /// Returns the unstable blocks, on any branch, that made a coin of the transaction which outlived
-    /// the block, looking at up to [`MAX_CHANGES`] changes. Costs one range look-up and O(unstable
-    /// blocks).
+    /// the block, looking at up to 1,000 changes. Costs one range look-up and O(unstable blocks).
     pub fn blocks_with_transaction(&self, txid: &Txid) -> Vec<BlockHash> {
         let outpoint = |vout| OutPoint { txid: *txid, vout };
         let first = codec::run_coin_key(&outpoint(0), 0);

@@ -1,6 +1,7 @@
 //! Arguments of `init`, `post_upgrade` and `set_config`, and the answer of `get_config`.
 
 use candid::{CandidType, Nat, Principal};
+use ic_btc_interface::Fees;
 use serde::Deserialize;
 
 /// An on/off setting, spelled as the official Bitcoin canister spells it.
@@ -91,6 +92,18 @@ pub struct InitConfig {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat; the canister's defaults.
     pub budgets: Option<Budgets>,
+    /// What the official endpoints charge; the official canister's prices on the network.
+    pub fees: Option<Fees>,
+    /// Whether coins, headers and fees can be asked for and transactions sent; enabled.
+    pub api_access: Option<Flag>,
+    /// Whether that ends while blocks of known headers are missing; enabled.
+    pub disable_api_if_not_fully_synced: Option<Flag>,
+    /// Who may change `api_access` besides the controllers; nobody.
+    pub watchdog_canister: Option<Option<Principal>>,
+    /// Whether every heartbeat burns the canister's cycles; disabled.
+    pub burn_cycles: Option<Flag>,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip; disabled.
+    pub lazily_evaluate_fee_percentiles: Option<Flag>,
 }
 
 /// A change of configuration: absent fields stay as they are.
@@ -106,6 +119,18 @@ pub struct SetConfigRequest {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat.
     pub budgets: Option<Budgets>,
+    /// What the official endpoints charge.
+    pub fees: Option<Fees>,
+    /// Whether coins, headers and fees can be asked for and transactions sent.
+    pub api_access: Option<Flag>,
+    /// Whether that ends while blocks of known headers are missing.
+    pub disable_api_if_not_fully_synced: Option<Flag>,
+    /// Who may change `api_access` besides the controllers.
+    pub watchdog_canister: Option<Option<Principal>>,
+    /// Whether every heartbeat burns the canister's cycles.
+    pub burn_cycles: Option<Flag>,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip.
+    pub lazily_evaluate_fee_percentiles: Option<Flag>,
 }
 
 /// The argument of `init` and of `post_upgrade`.
@@ -138,4 +163,16 @@ pub struct Config {
     pub syncing: Flag,
     /// Budgets of one heartbeat.
     pub budgets: Budgets,
+    /// What the official endpoints charge.
+    pub fees: Fees,
+    /// Whether coins, headers and fees can be asked for and transactions sent.
+    pub api_access: Flag,
+    /// Whether that ends while blocks of known headers are missing.
+    pub disable_api_if_not_fully_synced: Flag,
+    /// Who may change `api_access` besides the controllers.
+    pub watchdog_canister: Option<Principal>,
+    /// Whether every heartbeat burns the canister's cycles.
+    pub burn_cycles: Flag,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip.
+    pub lazily_evaluate_fee_percentiles: Flag,
 }

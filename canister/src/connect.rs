@@ -7,6 +7,7 @@ use ic_stable_structures::Memory;
 use millrace_core::Height;
 use millrace_core::block::CheckedBlock;
 use millrace_core::delta::{DeltaBuilder, DeltaStep};
+use millrace_core::fee_sample::fee_samples;
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
@@ -122,7 +123,12 @@ impl<M: Memory> App<M> {
         })?;
         let stage = match builder.step(&block, &view, STEP_COINS) {
             Ok(DeltaStep::More(builder)) => Stage::Computing(block, builder),
-            Ok(DeltaStep::Done(delta)) => Stage::Storing(PreparedDelta::from(delta)),
+            Ok(DeltaStep::Done(delta)) => {
+                self.store
+                    .set_fee_samples(hash, &fee_samples(&block, &delta))?;
+                self.note_inclusions(env, &block);
+                Stage::Storing(PreparedDelta::from(delta))
+            }
             Err(error) if error.condemns_block() => {
                 self.condemn(env, hash, InvalidReason::Coins, error);
                 return Ok(());

@@ -1,0 +1,119 @@
+//! Keeps what transactions of unstable blocks paid, and the last fee percentiles.
+//!
+//! ```text
+//! samples       of one block: for each transaction fee u64, virtual bytes u32    12 each
+//! percentiles   tip 32, then each percentile u64
+//! ```
+//!
+//! Numbers are little endian. Samples go when their block leaves the unstable tree.
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use ic_stable_structures::{Cell, Memory};
+use millrace_core::fee_sample::FeeSample;
+
+use crate::blobs::BlobKey;
+use crate::record::{join, take};
+use crate::{Store, StoreError};
+
+const SAMPLE_BYTES: usize = 12;
+
+/// Percentiles as they were last computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeePercentiles {
+    /// The tip they were computed for.
+    pub tip: BlockHash,
+    /// 101 values in thousandths of a satoshi per virtual byte, or none.
+    pub values: Vec<u64>,
+}
+
+/// The last fee percentiles.
+pub struct FeeCache<M: Memory>(Cell<Vec<u8>, M>);
+
+impl<M: Memory> FeeCache<M> {
+    pub(crate) fn open(memory: M) -> Self {
+        Self(Cell::init(memory, Vec::new()))
+    }
+
+    /// Returns the last percentiles, or `None` before the first.
+    pub fn get(&self) -> Option<FeePercentiles> {
+        let mut rest = self.0.get().as_slice();
+        Some(FeePercentiles {
+            tip: BlockHash::from_byte_array(take(&mut rest)?),
+            values: rest
+                .as_chunks::<8>()
+                .0
+                .iter()
+                .map(|bytes| u64::from_le_bytes(*bytes))
+                .collect(),
+        })
+    }
+
+    /// Returns the tip they were computed for.
+    pub fn tip(&self) -> Option<BlockHash> {
+        let mut rest = self.0.get().as_slice();
+        take(&mut rest).map(BlockHash::from_byte_array)
+    }
+
+    /// Replaces them.
+    pub fn set(&mut self, percentiles: &FeePercentiles) {
+        let mut bytes = percentiles.tip.to_byte_array().to_vec();
+        bytes.extend(
+            percentiles
+                .values
+                .iter()
+                .flat_map(|value| value.to_le_bytes()),
+        );
+        self.0.set(bytes);
+    }
+}
+
+impl<M: Memory> Store<M> {
+    /// Keeps the samples of a block of the tree, in place of any kept before.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`] or [`StoreError::Damaged`].
+    pub fn set_fee_samples(
+        &mut self,
+        block: BlockHash,
+        samples: &[FeeSample],
+    ) -> Result<(), StoreError> {
+        let key = BlobKey::FeeSamples(block);
+        self.blobs.remove(&key);
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = samples
+            .iter()
+            .flat_map(|sample| {
+                join::<SAMPLE_BYTES>(&[
+                    &sample.fee_satoshi.to_le_bytes(),
+                    &sample.virtual_bytes.to_le_bytes(),
+                ])
+            })
+            .collect();
+        self.blobs.append(&key, &bytes)
+    }
+
+    /// Returns the samples of a block, in block order; none for a block that has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn fee_samples(&self, block: BlockHash) -> Result<Vec<FeeSample>, StoreError> {
+        let key = BlobKey::FeeSamples(block);
+        if self.blobs.length(&key).is_none() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.blobs.read_all(&key)?;
+        let chunks = bytes.as_chunks::<SAMPLE_BYTES>().0.iter();
+        Ok(chunks.map(decode_sample).collect())
+    }
+}
+
+fn decode_sample(bytes: &[u8; SAMPLE_BYTES]) -> FeeSample {
+    let mut rest = bytes.as_slice();
+    FeeSample {
+        fee_satoshi: u64::from_le_bytes(take(&mut rest).unwrap_or_default()),
+        virtual_bytes: u32::from_le_bytes(take(&mut rest).unwrap_or_default()),
+    }
+}

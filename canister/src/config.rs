@@ -279,8 +279,27 @@ impl Config {
         let mut stored_config: InitConfig = candid::decode_one(bytes).map_err(stored)?;
         // The official name alone does not tell the test networks apart.
         stored_config.network = Some(convert::init_network(network));
+        bring_within_bounds(&mut stored_config);
         let (config, _) = Self::initial(stored_config)?;
         Ok(config)
+    }
+}
+
+fn bring_within_bounds(config: &mut InitConfig) {
+    let threshold = config.stability_threshold.take();
+    config.stability_threshold = threshold.map(|t| t.min(Nat::from(MAX_STABILITY_THRESHOLD)));
+    if let Some(adapters) = &mut config.adapters {
+        adapters.retain(|adapter| *adapter != Principal::anonymous());
+        adapters.truncate(MAX_ADAPTERS);
+    }
+    if let Some(budgets) = &mut config.budgets {
+        let (instructions, pages) = (
+            &mut budgets.instructions_per_heartbeat,
+            &mut budgets.stable_pages_per_heartbeat,
+        );
+        *instructions = (*instructions).clamp(1, MAX_INSTRUCTIONS.get());
+        let max_pages = u32::try_from(MAX_PAGES.get()).unwrap_or(u32::MAX);
+        *pages = (*pages).clamp(1, max_pages);
     }
 }
 

@@ -89,9 +89,9 @@ pub enum Region {
     /// Blocks that left the tree and whose data is still to be deleted.
     Garbage = 20,
     /// The last fee percentiles.
-    FeePercentiles = 21,
+    FeePercentiles = 22,
     /// Records of the outbox.
-    Outbox = 22,
+    Outbox = 23,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

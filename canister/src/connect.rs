@@ -15,6 +15,7 @@ use millrace_store::cells::Counter;
 use millrace_store::coins::{PreparedDelta, Progress};
 use millrace_store::rejections::RejectionKind;
 
+use crate::official::fees::rate;
 use crate::{App, Env, convert};
 
 /// Coins looked at or moved in one step: about 10 M instructions.
@@ -124,8 +125,9 @@ impl<M: Memory> App<M> {
         let stage = match builder.step(&block, &view, STEP_COINS) {
             Ok(DeltaStep::More(builder)) => Stage::Computing(block, builder),
             Ok(DeltaStep::Done(delta)) => {
-                self.store
-                    .set_fee_samples(hash, &fee_samples(&block, &delta))?;
+                let samples = fee_samples(&block, &delta);
+                let rates: Vec<u64> = samples.iter().map(rate).collect();
+                self.store.set_fee_rates(hash, &rates)?;
                 self.note_inclusions(env, &block);
                 Stage::Storing(PreparedDelta::from(delta))
             }

@@ -113,6 +113,25 @@ fn a_configuration_stored_before_fees_and_access_existed_opens_with_their_defaul
 }
 
 #[test]
+fn a_stored_configuration_beyond_todays_bounds_opens_within_them() {
+    let mut many: Vec<Principal> = (0..100u8).map(|n| Principal::from_slice(&[n])).collect();
+    many.push(Principal::anonymous());
+    let beyond = Config {
+        stability_threshold: u32::MAX,
+        adapters: many,
+        instructions: Instructions::MAX,
+        pages: Pages::ZERO,
+        ..Config::default()
+    };
+    let stored = beyond.encode(Network::Regtest).unwrap();
+    let opened = Config::decode(&stored, Network::Regtest).unwrap();
+    assert_eq!(opened.stability_threshold, MAX_STABILITY_THRESHOLD);
+    assert_eq!(opened.adapters.len(), MAX_ADAPTERS);
+    assert_eq!(opened.instructions, MAX_INSTRUCTIONS);
+    assert_eq!(opened.pages, Pages::new(1));
+}
+
+#[test]
 fn the_watchdog_may_change_api_access_alone() {
     let (config, _) = Config::initial(InitConfig {
         watchdog_canister: Some(Some(watchdog())),

@@ -72,7 +72,7 @@ impl<M: Memory> App<M> {
     }
 
     /// Returns the percentiles over the unstable blocks that end at `tip`; empty when those have no
-    /// transactions. Reads up to [`MAX_TRANSACTIONS`] samples and sorts them.
+    /// transactions. Reads up to [`MAX_TRANSACTIONS`] rates and sorts them.
     pub(crate) fn fee_percentiles_at(&self, tip: BlockHash) -> Result<Vec<u64>, StoreError> {
         let mut rates = Vec::new();
         for node in self.store.tree.path(&tip) {
@@ -80,8 +80,7 @@ impl<M: Memory> App<M> {
             if left == 0 {
                 break;
             }
-            let samples = self.store.fee_samples(node.hash())?;
-            rates.extend(samples.iter().take(left).map(rate));
+            rates.extend(self.store.fee_rates(node.hash())?.iter().take(left));
         }
         rates.sort_unstable();
         Ok(percentiles(&rates))
@@ -89,7 +88,7 @@ impl<M: Memory> App<M> {
 }
 
 /// Returns thousandths of a satoshi per virtual byte, rounded down. Every transaction has a size.
-fn rate(sample: &FeeSample) -> u64 {
+pub(crate) fn rate(sample: &FeeSample) -> u64 {
     let rate = u128::from(sample.fee_satoshi) * 1_000 / u128::from(sample.virtual_bytes.max(1));
     u64::try_from(rate).unwrap_or(u64::MAX)
 }

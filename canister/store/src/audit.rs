@@ -180,7 +180,7 @@ impl<M: Memory> Store<M> {
                 Some(BlobKey::Half(half)) => self.assembly.record(half).is_some(),
                 Some(BlobKey::Staged) => true,
                 Some(BlobKey::RunLog(run)) => self.coins.owns_log(*run),
-                Some(BlobKey::FeeSamples(hash)) => self.tree.get(hash).is_some(),
+                Some(BlobKey::FeeRates(hash)) => self.tree.get(hash).is_some(),
                 Some(BlobKey::Transaction(txid)) => self.outbox.contains(txid),
                 None => false,
             };

@@ -38,7 +38,7 @@ pub enum BlobKey {
     /// The change log of an unstable block, by run number.
     RunLog(u64),
     /// What an unstable block's transactions paid.
-    FeeSamples(BlockHash),
+    FeeRates(BlockHash),
     /// A transaction of the outbox.
     Transaction(Txid),
 }
@@ -352,7 +352,7 @@ impl BlobKey {
             }
             Self::Staged => join(&[&[2]]),
             Self::RunLog(run) => join(&[&[3], &run.to_be_bytes()]),
-            Self::FeeSamples(hash) => join(&[&[4], hash.as_byte_array()]),
+            Self::FeeRates(hash) => join(&[&[4], hash.as_byte_array()]),
             Self::Transaction(txid) => join(&[&[5], txid.as_byte_array()]),
         }
     }
@@ -373,9 +373,7 @@ impl BlobKey {
             }
             2 => Some(Self::Staged),
             3 => Some(Self::RunLog(u64::from_be_bytes(take(&mut rest)?))),
-            4 => Some(Self::FeeSamples(BlockHash::from_byte_array(take(
-                &mut rest,
-            )?))),
+            4 => Some(Self::FeeRates(BlockHash::from_byte_array(take(&mut rest)?))),
             5 => Some(Self::Transaction(Txid::from_byte_array(take(&mut rest)?))),
             _ => None,
         }

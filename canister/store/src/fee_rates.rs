@@ -1,22 +1,20 @@
 //! Keeps what transactions of unstable blocks paid, and the last fee percentiles.
 //!
 //! ```text
-//! samples       of one block: for each transaction fee u64, virtual bytes u32    12 each
+//! rates         of one block: for each transaction u64
 //! percentiles   tip 32, then each percentile u64
 //! ```
 //!
-//! Numbers are little endian. Samples go when their block leaves the unstable tree.
+//! Rates are thousandths of a satoshi per virtual byte, numbers are little endian. A block's rates go
+//! when it leaves the unstable tree.
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
 use ic_stable_structures::{Cell, Memory};
-use millrace_core::fee_sample::FeeSample;
 
 use crate::blobs::BlobKey;
-use crate::record::{join, take};
+use crate::record::take;
 use crate::{Store, StoreError};
-
-const SAMPLE_BYTES: usize = 12;
 
 /// Percentiles as they were last computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,51 +67,31 @@ impl<M: Memory> FeeCache<M> {
 }
 
 impl<M: Memory> Store<M> {
-    /// Keeps the samples of a block of the tree, in place of any kept before.
+    /// Keeps the rates of a block of the tree, in place of any kept before.
     ///
     /// # Errors
     /// [`StoreError::OutOfMemory`] or [`StoreError::Damaged`].
-    pub fn set_fee_samples(
-        &mut self,
-        block: BlockHash,
-        samples: &[FeeSample],
-    ) -> Result<(), StoreError> {
-        let key = BlobKey::FeeSamples(block);
+    pub fn set_fee_rates(&mut self, block: BlockHash, rates: &[u64]) -> Result<(), StoreError> {
+        let key = BlobKey::FeeRates(block);
         self.blobs.remove(&key);
-        if samples.is_empty() {
+        if rates.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> = samples
-            .iter()
-            .flat_map(|sample| {
-                join::<SAMPLE_BYTES>(&[
-                    &sample.fee_satoshi.to_le_bytes(),
-                    &sample.virtual_bytes.to_le_bytes(),
-                ])
-            })
-            .collect();
+        let bytes: Vec<u8> = rates.iter().flat_map(|rate| rate.to_le_bytes()).collect();
         self.blobs.append(&key, &bytes)
     }
 
-    /// Returns the samples of a block, in block order; none for a block that has none.
+    /// Returns the rates of a block, in block order; none for a block that has none.
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
-    pub fn fee_samples(&self, block: BlockHash) -> Result<Vec<FeeSample>, StoreError> {
-        let key = BlobKey::FeeSamples(block);
+    pub fn fee_rates(&self, block: BlockHash) -> Result<Vec<u64>, StoreError> {
+        let key = BlobKey::FeeRates(block);
         if self.blobs.length(&key).is_none() {
             return Ok(Vec::new());
         }
         let bytes = self.blobs.read_all(&key)?;
-        let chunks = bytes.as_chunks::<SAMPLE_BYTES>().0.iter();
-        Ok(chunks.map(decode_sample).collect())
-    }
-}
-
-fn decode_sample(bytes: &[u8; SAMPLE_BYTES]) -> FeeSample {
-    let mut rest = bytes.as_slice();
-    FeeSample {
-        fee_satoshi: u64::from_le_bytes(take(&mut rest).unwrap_or_default()),
-        virtual_bytes: u32::from_le_bytes(take(&mut rest).unwrap_or_default()),
+        let rates = bytes.as_chunks::<8>().0.iter();
+        Ok(rates.map(|rate| u64::from_le_bytes(*rate)).collect())
     }
 }

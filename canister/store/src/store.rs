@@ -293,7 +293,7 @@ impl<M: Memory> Store<M> {
     /// Schedules a block's run and bytes for deletion. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         let in_queue = self.queue.contains(&hash);
-        self.blobs.remove(&BlobKey::FeeSamples(hash));
+        self.blobs.remove(&BlobKey::FeeRates(hash));
         if self.coins.has_run(&hash) {
             self.coins.begin_drop(&hash);
             if self.garbage_set.insert(hash.to_byte_array()) {

@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::hashes::Hash;
+use proptest::prelude::*;
 
 use super::*;
 use crate::UnixSeconds;
@@ -28,6 +29,10 @@ fn block(number: u8) -> BlockHash {
 
 struct World {
     outbox: Outbox,
+    /// Transactions whose bytes are kept, as commanded.
+    bytes: BTreeSet<Txid>,
+    /// Records, as commanded.
+    records: BTreeMap<Txid, Vec<u8>>,
     chain: Blocks,
     now: u64,
 }
@@ -36,24 +41,33 @@ impl World {
     fn new() -> Self {
         Self {
             outbox: Outbox::default(),
+            bytes: BTreeSet::new(),
+            records: BTreeMap::new(),
             chain: Blocks::default(),
             now: START,
         }
     }
 
-    /// Handles an event and checks that the records hold everything.
+    /// Handles an event, does what it commands, and checks that nothing else was needed.
     fn try_on(&mut self, event: Event) -> Result<Vec<Command>, OutboxError> {
         let now = UnixSeconds::new(self.now);
         let commands = self.outbox.on(now, event, &self.chain);
-        let records = self.outbox.iter().map(|(txid, _)| *txid);
-        let records: Vec<_> = records
-            .map(|txid| (txid, self.outbox.record(&txid).unwrap()))
-            .collect();
-        let restored = Outbox::restore(records.into_iter()).unwrap();
+        for command in commands.iter().flatten() {
+            match *command {
+                Command::KeepBytes(txid) => assert!(self.bytes.insert(txid)),
+                Command::DropBytes(txid) => assert!(self.bytes.remove(&txid)),
+                Command::Save(txid) => {
+                    let record = self.outbox.record(&txid).unwrap();
+                    self.records.insert(txid, record);
+                }
+                Command::Forget(txid) => assert!(self.records.remove(&txid).is_some()),
+            }
+        }
+        let records = self.records.clone().into_iter();
+        let restored = Outbox::restore(records).unwrap();
         assert_eq!(restored.entries, self.outbox.entries);
-        let (kept, bytes) = self.outbox.kept();
-        assert!(kept <= MAX_KEPT && bytes <= MAX_KEPT_BYTES);
-        assert!(self.outbox.entries.len() <= MAX_KEPT + MAX_ENDED);
+        let keeping = self.outbox.iter().filter(|(_, keeps_bytes)| *keeps_bytes);
+        assert!(keeping.map(|(txid, _)| txid).eq(&self.bytes));
         commands
     }
 
@@ -262,6 +276,9 @@ fn count_and_bytes_are_bounded() {
         };
         let now = UnixSeconds::new(START);
         world.outbox.on(now, event, &world.chain).unwrap();
+        let record = world.outbox.record(&txid(number)).unwrap();
+        world.records.insert(txid(number), record);
+        world.bytes.insert(txid(number));
     }
     let event = |number, size| Event::Submitted {
         txid: txid(number),
@@ -333,4 +350,70 @@ fn lists_go_on_after_a_transaction() {
     let after = world.outbox.to_relay(Some(txid(1)), &world.chain);
     let after: Vec<Txid> = after.map(|(txid, _, _)| txid).collect();
     assert_eq!(after, [txid(2), txid(3)]);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let any_txid = || (0..4u32).prop_map(txid);
+    let report = prop_oneof![
+        (0..9u32).prop_map(|peers| Report::Announced { peers }),
+        Just(Report::Seen),
+        Just(rejected("no")),
+    ];
+    prop_oneof![
+        any_txid().prop_map(|txid| Event::Submitted { txid, size: 1 }),
+        any_txid().prop_map(|txid| Event::HandedOver { txid, size: 1 }),
+        (any_txid(), report).prop_map(|(txid, report)| Event::Reported { txid, report }),
+        (any_txid(), 0..6u8).prop_map(|(txid, number)| Event::Included {
+            txid,
+            block: block(number),
+            height: Height::new(u32::from(number)),
+        }),
+        Just(Event::Tick),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in whatever order: bytes and records are as commanded, what is relayed has its
+    /// bytes and is not confirmed, and what is settled stays confirmed.
+    #[test]
+    fn no_order_of_events_breaks_the_outbox(
+        steps in prop::collection::vec((any_event(), 0..6u8, 0..4u8, 0..RELAY_SECONDS / 4), 1..60)
+    ) {
+        let mut world = World::new();
+        let mut settled: BTreeSet<u32> = BTreeSet::new();
+        for (event, number, standing, seconds) in steps {
+            // A stable block stays stable.
+            if world.chain.standing(&block(number)) != Standing::Stable {
+                let standing = match standing {
+                    0 => Standing::Stable,
+                    1 => Standing::Best,
+                    _ => Standing::Aside,
+                };
+                world.chain.0.insert(block(number), standing);
+            }
+            world.now += seconds;
+            let is_unknown_report = matches!(
+                &event,
+                Event::Reported { txid, .. } if !world.outbox.contains(txid)
+            );
+            prop_assert_eq!(world.try_on(event).is_err(), is_unknown_report);
+            for txid in world.relayed() {
+                prop_assert!(world.bytes.contains(&txid));
+                let status = world.outbox.status(&txid, &world.chain);
+                let is_open = !matches!(status, None | Some(Status::Confirmed { .. }));
+                prop_assert!(is_open, "{:?}", status);
+            }
+            for number in 0..4 {
+                let is_settled = world.outbox.entries.get(&txid(number))
+                    .is_some_and(|entry| matches!(entry.relay, machine::Relay::Settled { .. }));
+                if is_settled {
+                    settled.insert(number);
+                }
+                if settled.contains(&number) {
+                    let status = world.status(number);
+                    prop_assert!(matches!(status, Some(Status::Confirmed { .. })), "{:?}", status);
+                }
+            }
+        }
+    }
 }

@@ -66,6 +66,18 @@ pub enum InitNetwork {
     Regtest,
 }
 
+/// How much of a block is checked before its coins count.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockValidation {
+    /// What the official canister checks: proof of work, header rules, merkle root, structure; and
+    /// that every spent coin exists.
+    #[serde(rename = "proof_of_work")]
+    ProofOfWork,
+    /// All of that and every consensus rule that takes no script execution.
+    #[serde(rename = "consensus")]
+    Consensus,
+}
+
 /// What one heartbeat may spend on work after it has drained the queue.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
@@ -104,6 +116,8 @@ pub struct InitConfig {
     pub burn_cycles: Option<Flag>,
     /// Whether fee percentiles are computed when asked for instead of with each new tip; disabled.
     pub lazily_evaluate_fee_percentiles: Option<Flag>,
+    /// How much of a block is checked; `proof_of_work` on regtest, else `consensus`.
+    pub block_validation: Option<BlockValidation>,
 }
 
 /// A change of configuration: absent fields stay as they are.
@@ -131,6 +145,8 @@ pub struct SetConfigRequest {
     pub burn_cycles: Option<Flag>,
     /// Whether fee percentiles are computed when asked for instead of with each new tip.
     pub lazily_evaluate_fee_percentiles: Option<Flag>,
+    /// How much of the blocks connected from now on is checked.
+    pub block_validation: Option<BlockValidation>,
 }
 
 /// The argument of `init` and of `post_upgrade`.
@@ -175,4 +191,6 @@ pub struct Config {
     pub burn_cycles: Flag,
     /// Whether fee percentiles are computed when asked for instead of with each new tip.
     pub lazily_evaluate_fee_percentiles: Flag,
+    /// How much of a block is checked before its coins count.
+    pub block_validation: BlockValidation,
 }

@@ -25,7 +25,7 @@ pub use blocks::{
     GetTransactionArgs, GetTransactionResult, Status,
 };
 pub use config::{
-    Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
+    BlockValidation, Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
 };
 pub use feed::{
     BlockPart, FeedError, FeedState, FeedStateArgs, FeedStateResult, HalfReceived, PartError,

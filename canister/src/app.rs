@@ -143,6 +143,10 @@ impl<M: Memory> App<M> {
             !pushers.iter().any(|pusher| pusher == name)
         });
         self.store.forget_halves(&gone);
+        if config.block_validation != self.config.block_validation {
+            // What is in hand begins anew under the other rules.
+            self.in_hand = None;
+        }
         self.config = config;
         self.stable_child = None;
         Ok(())

@@ -5,6 +5,7 @@ use millrace_candid::official::Fees;
 use millrace_candid::{
     Budgets, Config as WireConfig, Flag, InitConfig, InitNetwork, SetConfigRequest,
 };
+use millrace_core::consensus::BlockValidation;
 use millrace_core::{Instructions, Network, Pages};
 
 use crate::convert;
@@ -71,6 +72,8 @@ pub struct Config {
     pub is_burning_cycles: bool,
     /// Whether fee percentiles are computed when asked for instead of with each new tip.
     pub is_lazy_about_fees: bool,
+    /// How much of a block is checked before it is connected.
+    pub block_validation: BlockValidation,
 }
 
 /// When the canister answers at all, and who may stop it.
@@ -148,6 +151,7 @@ impl Default for Config {
             access: Access::default(),
             is_burning_cycles: false,
             is_lazy_about_fees: false,
+            block_validation: BlockValidation::default_of(Network::Regtest),
         }
     }
 }
@@ -181,6 +185,7 @@ impl Config {
         let config = Self {
             blocks_source: given.blocks_source.unwrap_or(defaults.blocks_source),
             fees: default_fees(network),
+            block_validation: BlockValidation::default_of(network),
             ..defaults
         };
         let config = config.changed(SetConfigRequest {
@@ -195,6 +200,7 @@ impl Config {
             watchdog_canister: given.watchdog_canister,
             burn_cycles: given.burn_cycles,
             lazily_evaluate_fee_percentiles: given.lazily_evaluate_fee_percentiles,
+            block_validation: given.block_validation,
         })?;
         Ok((config, network))
     }
@@ -235,6 +241,9 @@ impl Config {
             &mut config.is_lazy_about_fees,
             change.lazily_evaluate_fee_percentiles,
         );
+        if let Some(validation) = change.block_validation {
+            config.block_validation = convert::configured_validation(validation);
+        }
         Ok(config)
     }
 
@@ -273,6 +282,7 @@ impl Config {
             watchdog_canister: self.access.watchdog,
             burn_cycles: convert::flag(self.is_burning_cycles),
             lazily_evaluate_fee_percentiles: convert::flag(self.is_lazy_about_fees),
+            block_validation: convert::block_validation(self.block_validation),
         }
     }
 

@@ -5,6 +5,7 @@ use bitcoin::{BlockHash, OutPoint, Txid};
 use millrace_candid as wire;
 use millrace_candid::official::NetworkInRequest;
 use millrace_core::assembly::AssemblyError;
+use millrace_core::consensus::BlockValidation;
 use millrace_core::script::AddressError;
 use millrace_core::tree::InvalidReason;
 use millrace_core::{Height, Network};
@@ -60,6 +61,22 @@ pub const fn init_network(network: Network) -> wire::InitNetwork {
         Network::Testnet3 | Network::Testnet4 => wire::InitNetwork::Testnet4,
         Network::Signet => wire::InitNetwork::Signet,
         Network::Regtest => wire::InitNetwork::Regtest,
+    }
+}
+
+/// Returns the validation's Candid form.
+pub const fn block_validation(validation: BlockValidation) -> wire::BlockValidation {
+    match validation {
+        BlockValidation::ProofOfWork => wire::BlockValidation::ProofOfWork,
+        BlockValidation::Consensus => wire::BlockValidation::Consensus,
+    }
+}
+
+/// Returns the validation that a configuration names.
+pub const fn configured_validation(validation: wire::BlockValidation) -> BlockValidation {
+    match validation {
+        wire::BlockValidation::ProofOfWork => BlockValidation::ProofOfWork,
+        wire::BlockValidation::Consensus => BlockValidation::Consensus,
     }
 }
 
@@ -164,6 +181,7 @@ pub const fn rejection_kind(reason: InvalidReason) -> RejectionKind {
     match reason {
         InvalidReason::Structure => RejectionKind::Structure,
         InvalidReason::Coins => RejectionKind::Coins,
+        InvalidReason::Consensus => RejectionKind::Consensus,
         InvalidReason::Ancestor => RejectionKind::Ancestor,
         InvalidReason::Quarantined => RejectionKind::Quarantined,
     }
@@ -177,7 +195,9 @@ pub const fn wire_kind(kind: RejectionKind) -> wire::RejectionKind {
         RejectionKind::TreeFull => wire::RejectionKind::TreeFull,
         RejectionKind::DamagedBytes => wire::RejectionKind::DamagedBytes,
         RejectionKind::Header => wire::RejectionKind::InvalidHeader,
-        RejectionKind::Structure | RejectionKind::Coins => wire::RejectionKind::InvalidBlock,
+        RejectionKind::Structure | RejectionKind::Coins | RejectionKind::Consensus => {
+            wire::RejectionKind::InvalidBlock
+        }
         RejectionKind::Ancestor => wire::RejectionKind::InvalidAncestor,
         RejectionKind::Quarantined => wire::RejectionKind::Quarantined,
     }

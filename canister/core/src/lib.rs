@@ -15,7 +15,6 @@
 //! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
 //! | [`proof`] | whether a transaction is under a header's merkle root |
-//! | [`fee_sample`] | what each transaction of a block paid |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
@@ -38,7 +37,6 @@ pub mod consensus;
 pub mod delta;
 pub mod deployments;
 pub mod fees;
-pub mod fee_sample;
 pub mod header;
 pub mod network;
 pub mod outbox;

@@ -67,6 +67,7 @@ fn every_setting_survives_storing() {
             watchdog_canister: Some(Some(watchdog())),
             burn_cycles: Some(Flag::Enabled),
             lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
+            block_validation: Some(millrace_candid::BlockValidation::ProofOfWork),
         })
         .unwrap();
         let stored = config.encode(network).unwrap();
@@ -75,7 +76,7 @@ fn every_setting_survives_storing() {
 }
 
 #[test]
-fn a_configuration_stored_before_fees_and_access_existed_opens_with_their_defaults() {
+fn a_configuration_stored_before_fees_access_and_validation_existed_opens_with_their_defaults() {
     #[derive(CandidType)]
     struct Older {
         stability_threshold: Nat,
@@ -107,6 +108,7 @@ fn a_configuration_stored_before_fees_and_access_existed_opens_with_their_defaul
         instructions: Instructions::new(5),
         pages: Pages::new(6),
         fees: Fees::testnet(),
+        block_validation: BlockValidation::Consensus,
         ..Config::default()
     };
     assert_eq!(Config::decode(&stored, Network::Signet), Ok(expected));

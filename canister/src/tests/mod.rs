@@ -15,3 +15,4 @@ mod setup;
 mod trouble;
 mod typed;
 mod upgrades;
+mod validation;

@@ -1,7 +1,7 @@
 //! Keeps what transactions of unstable blocks paid, and the last fee percentiles.
 //!
 //! ```text
-//! rates         of one block: for each transaction u64
+//! rates         of one block: as `BlockFees` encodes them
 //! percentiles   tip 32, then each percentile u64
 //! ```
 //!
@@ -11,6 +11,7 @@
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
 use ic_stable_structures::{Cell, Memory};
+use millrace_core::fees::BlockFees;
 
 use crate::blobs::BlobKey;
 use crate::record::take;
@@ -71,27 +72,25 @@ impl<M: Memory> Store<M> {
     ///
     /// # Errors
     /// [`StoreError::OutOfMemory`] or [`StoreError::Damaged`].
-    pub fn set_fee_rates(&mut self, block: BlockHash, rates: &[u64]) -> Result<(), StoreError> {
+    pub fn set_fee_rates(&mut self, block: BlockHash, fees: &BlockFees) -> Result<(), StoreError> {
         let key = BlobKey::FeeRates(block);
         self.blobs.remove(&key);
-        if rates.is_empty() {
+        if fees.rates().is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> = rates.iter().flat_map(|rate| rate.to_le_bytes()).collect();
-        self.blobs.append(&key, &bytes)
+        self.blobs.append(&key, &fees.encode())
     }
 
-    /// Returns the rates of a block, in block order; none for a block that has none.
+    /// Returns the rates of a block; none for a block that has none.
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
-    pub fn fee_rates(&self, block: BlockHash) -> Result<Vec<u64>, StoreError> {
+    pub fn fee_rates(&self, block: BlockHash) -> Result<BlockFees, StoreError> {
         let key = BlobKey::FeeRates(block);
         if self.blobs.length(&key).is_none() {
-            return Ok(Vec::new());
+            return Ok(BlockFees::default());
         }
         let bytes = self.blobs.read_all(&key)?;
-        let rates = bytes.as_chunks::<8>().0.iter();
-        Ok(rates.map(|rate| u64::from_le_bytes(*rate)).collect())
+        BlockFees::decode(&bytes).map_err(|error| StoreError::damaged("fee rates", error))
     }
 }

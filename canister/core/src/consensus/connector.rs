@@ -91,7 +91,9 @@ impl BlockConnector {
         })
     }
 
-    /// Looks at up to `budget` inputs and outputs (at least one, so that every call progresses).
+    /// Looks at up to `budget` inputs and outputs (at least one, so that every call progresses). A
+    /// transaction counts as one more, and one for each [`crate::delta::BYTES_PER_ITEM`] of it, so that hashing
+    /// is paid for too; a step exceeds its budget by one transaction at most.
     ///
     /// Each costs at most one look-up of a coin and one of a time, one SHA-256 and one count of a
     /// script. Under [`BlockValidation::Consensus`] a transaction's first input also pays for a

@@ -12,6 +12,10 @@ use crate::block::CheckedBlock;
 use crate::network::Network;
 use crate::units::Height;
 
+/// Bytes of a transaction that count as one input or output: hashing them costs about as much as
+/// looking up a coin.
+pub const BYTES_PER_ITEM: usize = 2_000;
+
 /// A half-computed [`BlockDelta`].
 ///
 /// It holds nothing that cannot be recomputed from the block and the parent's UTXO set: drop it
@@ -106,7 +110,8 @@ impl DeltaBuilder {
         }
     }
 
-    /// Looks at up to `budget` inputs and outputs (at least one, so that every call progresses).
+    /// Looks at up to `budget` inputs and outputs (at least one, so that every call progresses). A
+    /// transaction counts as one more, and one for each [`BYTES_PER_ITEM`] of it.
     ///
     /// Each costs at most one look-up and one SHA-256 of a script.
     ///
@@ -153,6 +158,8 @@ impl DeltaBuilder {
                 self.next.item += 1;
             }
             watch.end(*txid, transaction)?;
+            // Paid afterwards: a pause between `begin` and the first item would repeat `begin`.
+            left = left.saturating_sub(1 + transaction.total_size() / BYTES_PER_ITEM);
             self.next = Cursor {
                 transaction: self.next.transaction + 1,
                 item: 0,

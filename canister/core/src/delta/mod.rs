@@ -14,7 +14,7 @@ use crate::script::ScriptHash;
 use crate::units::Height;
 
 pub(crate) use builder::Watch;
-pub use builder::{DeltaBuilder, DeltaStep};
+pub use builder::{BYTES_PER_ITEM, DeltaBuilder, DeltaStep};
 pub(crate) use rules::commits_to;
 pub use rules::{MAX_SCRIPT_BYTES, is_unspendable, may_overwrite_unspent, needs_overwrite_check};
 

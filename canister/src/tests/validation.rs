@@ -84,7 +84,10 @@ fn a_block_that_takes_too_much_is_refused_under_consensus_and_its_siblings_go_on
     assert!(
         matches!(
             again,
-            PartOutcome::Rejected(PartError::InvalidBlock { kind: Some(RejectionKind::InvalidBlock), .. })
+            PartOutcome::Rejected(PartError::InvalidBlock {
+                kind: Some(RejectionKind::InvalidBlock),
+                ..
+            })
         ),
         "{again:?}"
     );

@@ -8,6 +8,7 @@ mod blocks;
 mod config;
 mod feed;
 mod http;
+mod inclusion;
 pub mod official;
 mod read;
 mod relay;
@@ -25,13 +26,17 @@ pub use blocks::{
     GetTransactionArgs, GetTransactionResult, Status,
 };
 pub use config::{
-    BlockValidation, Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
+    BlockValidation, Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network,
+    SetConfigRequest,
 };
 pub use feed::{
     BlockPart, FeedError, FeedState, FeedStateArgs, FeedStateResult, HalfReceived, PartError,
     PartOutcome, PushBlocksResult, PushReceipt, Rejection, RejectionKind,
 };
 pub use http::{HttpHeader, HttpRequest, HttpResponse};
+pub use inclusion::{
+    InclusionProof, ProvenInclusion, VerifyTxInclusionArgs, VerifyTxInclusionResult,
+};
 pub use read::{
     Balance, BlockHeaders, BlockId, BlockchainInfo, GetBalanceArgs, GetBalanceResult,
     GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult, HeaderSelector,

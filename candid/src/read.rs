@@ -113,6 +113,19 @@ pub enum ReadError {
     /// One request takes at most `max`.
     #[serde(rename = "too_many_items")]
     TooManyItems { given: u32, max: u32 },
+    /// No merkle block is that long.
+    #[serde(rename = "proof_too_large")]
+    ProofTooLarge { given: u32, max: u32 },
+    /// The bytes are no merkle block.
+    #[serde(rename = "malformed_proof")]
+    MalformedProof { reason: String },
+    /// The proof does not lead to the block's merkle root, or has another shape than the block's
+    /// proofs.
+    #[serde(rename = "proof_fails")]
+    ProofFails { reason: String },
+    /// The proof holds, but for other transactions.
+    #[serde(rename = "transaction_not_proven")]
+    TransactionNotProven { txid: ByteBuf },
     /// A controller or the watchdog closed the API.
     #[serde(rename = "api_disabled")]
     ApiDisabled,

@@ -38,6 +38,10 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
             vec![types.add::<GetTransactionArgs>()],
             vec![types.add::<GetTransactionResult>()],
         ),
+        "verify_tx_inclusion" | "verify_tx_inclusion_query" => (
+            vec![types.add::<VerifyTxInclusionArgs>()],
+            vec![types.add::<VerifyTxInclusionResult>()],
+        ),
         "get_fee_percentiles" | "get_fee_percentiles_query" => (
             vec![types.add::<GetFeePercentilesArgs>()],
             vec![types.add::<GetFeePercentilesResult>()],

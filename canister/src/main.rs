@@ -25,7 +25,8 @@ use millrace_candid::{
     GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
     GetTransactionsToRelayResult, GetUtxosArgs, GetUtxosResult, HttpRequest, HttpResponse,
     PushBlocksResult, ReportTransactionsResult, SendError, SendTransactionArgs,
-    SendTransactionResult, SetConfigRequest, Status, TransactionReport,
+    SendTransactionResult, SetConfigRequest, Status, TransactionReport, VerifyTxInclusionArgs,
+    VerifyTxInclusionResult,
 };
 use millrace_canister::env::System;
 use millrace_canister::guard::Attached;
@@ -370,6 +371,18 @@ fn get_transaction(args: GetTransactionArgs) -> GetTransactionResult {
 #[ic_cdk::query(decode_with = "decode", hidden = true)]
 fn get_transaction_query(args: GetTransactionArgs) -> GetTransactionResult {
     with(|app| app.get_transaction(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn verify_tx_inclusion(args: VerifyTxInclusionArgs) -> VerifyTxInclusionResult {
+    with(|app| app.verify_tx_inclusion(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn verify_tx_inclusion_query(args: VerifyTxInclusionArgs) -> VerifyTxInclusionResult {
+    with(|app| app.verify_tx_inclusion(&args))
 }
 
 #[candid::candid_method(update)]

@@ -56,7 +56,7 @@ impl<M: Memory> App<M> {
     }
 
     /// Returns the height of a block that is `tip` or below it.
-    fn height_on_chain(&self, hash: &BlockHash, tip: ReadTip) -> Option<Height> {
+    pub(super) fn height_on_chain(&self, hash: &BlockHash, tip: ReadTip) -> Option<Height> {
         if let Some(node) = self.store.tree.get(hash) {
             let is_below = self.store.tree.is_ancestor(hash, &tip.hash);
             return is_below.then(|| node.context().height());

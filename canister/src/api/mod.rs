@@ -5,6 +5,7 @@ mod balance;
 mod batch;
 mod blocks;
 mod headers;
+mod inclusion;
 mod info;
 mod status;
 mod utxos;

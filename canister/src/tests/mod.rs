@@ -5,6 +5,7 @@ mod bad_input;
 mod chain;
 mod contract;
 mod feeding;
+mod inclusion;
 mod official;
 mod pulling;
 mod reads;

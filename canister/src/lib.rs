@@ -11,7 +11,7 @@
 //! | [`lifecycle`] | decodes the arguments of `init` and `post_upgrade` |
 //! | [`tick`] | one heartbeat: drain, work within budgets, ask for more |
 //! | [`drain`] | takes delivered blocks into the tree |
-//! | [`connect`] | connects one block, step by step |
+//! | [`connect`] | judges and connects one block, step by step |
 //! | [`watchdog`] | finds work that traps again and again, and gives it up |
 //! | [`feed`] | pushed blocks in |
 //! | [`pull`] | asked-for blocks in |

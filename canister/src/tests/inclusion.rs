@@ -4,16 +4,17 @@ use bitcoin::block::Header;
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::{Hash, sha256d};
 use bitcoin::merkle_tree::MerkleBlock;
-use bitcoin::{Block, Txid};
+use bitcoin::{Block, OutPoint, Txid};
 use millrace_candid::{
-    InclusionProof, InitConfig, ProvenInclusion, ReadError, VerifyTxInclusionArgs,
-    VerifyTxInclusionResult,
+    Flag, InclusionProof, InitConfig, ProvenInclusion, ReadError, SetConfigRequest,
+    VerifyTxInclusionArgs, VerifyTxInclusionResult,
 };
 use millrace_core::header::{ChainWork, HeaderContext, PeriodStart, TrustedHeader};
 use millrace_core::tree::Tree;
 use millrace_core::{Height, Network};
 use serde_bytes::ByteBuf;
 
+use super::regtest::{block, genesis, payment, regtest};
 use super::setup::*;
 use crate::convert;
 
@@ -269,4 +270,39 @@ fn a_proof_in_a_block_beside_the_best_chain_has_no_confirmations() {
     let own = Some(convert::hash(block.block_hash()));
     let on_chain = canister.app.verify_tx_inclusion(&args(own)).unwrap();
     assert_eq!((on_chain.confirmations, on_chain.tip.height), (1, 1));
+}
+
+/// The proof stands on the header's work alone there, so it counts for nothing on the chain read.
+#[test]
+fn a_missing_blocks_header_bears_proofs_and_a_condemned_ones_does_not() {
+    let mut canister = Canister::new(regtest());
+    let missing = block(&genesis(), 1, 0, &[1], &[]);
+    canister.announce(std::slice::from_ref(&missing));
+    let txid = missing.txdata[0].compute_txid();
+    let found = verify(&canister, txid, branch(&missing, 0, &[])).unwrap();
+    assert_eq!((found.block.height, found.tip.height), (1, 0));
+    assert_eq!((found.confirmations, found.transactions), (0, None));
+
+    let nowhere = OutPoint::new(Txid::from_byte_array([7; 32]), 0);
+    let bad = block(&genesis(), 1, 1, &[1], &[payment(&[nowhere], &[1])]);
+    canister.feed_blocks(std::slice::from_ref(&bad));
+    let txid = bad.txdata[1].compute_txid();
+    let hash = convert::hash(bad.block_hash());
+    assert_eq!(
+        verify(&canister, txid, branch(&bad, 1, &branch_of(&bad, 1))),
+        Err(ReadError::UnknownBlock { hash })
+    );
+}
+
+#[test]
+fn a_closed_api_judges_no_proofs() {
+    let mut canister = Canister::new(regtest());
+    let close = SetConfigRequest {
+        api_access: Some(Flag::Disabled),
+        ..SetConfigRequest::default()
+    };
+    canister.app.set_config(close).unwrap();
+    let txid = genesis().txdata[0].compute_txid();
+    let found = verify(&canister, txid, branch(&genesis(), 0, &[]));
+    assert_eq!(found, Err(ReadError::ApiDisabled));
 }

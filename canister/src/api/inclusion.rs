@@ -33,8 +33,8 @@ struct KnownBlock {
 
 impl<M: Memory> App<M> {
     /// Judges a proof against any known header that is not condemned: stable, connected, or of a
-    /// block that is still missing. Costs one double SHA-256 per hash of the proof: about 0.2 G
-    /// instructions for the largest merkle block.
+    /// block that is still missing. Costs one double SHA-256 per hash of the proof: 0.2 G
+    /// instructions for the largest merkle block, by estimate.
     ///
     /// # Errors
     /// [`ReadError`].

@@ -1,6 +1,7 @@
 //! Arguments of `init`, `post_upgrade` and `set_config`, and the answer of `get_config`.
 
 use candid::{CandidType, Nat, Principal};
+use ic_btc_interface::Fees;
 use serde::Deserialize;
 
 /// An on/off setting, spelled as the official Bitcoin canister spells it.
@@ -65,6 +66,18 @@ pub enum InitNetwork {
     Regtest,
 }
 
+/// How much of a block is checked before its coins count.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockValidation {
+    /// What the official canister checks: proof of work, header rules, merkle root, structure; and
+    /// that every spent coin exists.
+    #[serde(rename = "proof_of_work")]
+    ProofOfWork,
+    /// All of that and every consensus rule that takes no script execution.
+    #[serde(rename = "consensus")]
+    Consensus,
+}
+
 /// What one heartbeat may spend on work after it has drained the queue.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
@@ -91,6 +104,20 @@ pub struct InitConfig {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat; the canister's defaults.
     pub budgets: Option<Budgets>,
+    /// What the official endpoints charge; the official canister's prices on the network.
+    pub fees: Option<Fees>,
+    /// Whether coins, headers and fees can be asked for and transactions sent; enabled.
+    pub api_access: Option<Flag>,
+    /// Whether that ends while blocks of known headers are missing; enabled.
+    pub disable_api_if_not_fully_synced: Option<Flag>,
+    /// Who may change `api_access` besides the controllers; nobody.
+    pub watchdog_canister: Option<Option<Principal>>,
+    /// Whether every heartbeat burns the canister's cycles; disabled.
+    pub burn_cycles: Option<Flag>,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip; disabled.
+    pub lazily_evaluate_fee_percentiles: Option<Flag>,
+    /// How much of a block is checked; `proof_of_work` on regtest, else `consensus`.
+    pub block_validation: Option<BlockValidation>,
 }
 
 /// A change of configuration: absent fields stay as they are.
@@ -106,6 +133,20 @@ pub struct SetConfigRequest {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat.
     pub budgets: Option<Budgets>,
+    /// What the official endpoints charge.
+    pub fees: Option<Fees>,
+    /// Whether coins, headers and fees can be asked for and transactions sent.
+    pub api_access: Option<Flag>,
+    /// Whether that ends while blocks of known headers are missing.
+    pub disable_api_if_not_fully_synced: Option<Flag>,
+    /// Who may change `api_access` besides the controllers.
+    pub watchdog_canister: Option<Option<Principal>>,
+    /// Whether every heartbeat burns the canister's cycles.
+    pub burn_cycles: Option<Flag>,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip.
+    pub lazily_evaluate_fee_percentiles: Option<Flag>,
+    /// How much of the blocks connected from now on is checked.
+    pub block_validation: Option<BlockValidation>,
 }
 
 /// The argument of `init` and of `post_upgrade`.
@@ -138,4 +179,18 @@ pub struct Config {
     pub syncing: Flag,
     /// Budgets of one heartbeat.
     pub budgets: Budgets,
+    /// What the official endpoints charge.
+    pub fees: Fees,
+    /// Whether coins, headers and fees can be asked for and transactions sent.
+    pub api_access: Flag,
+    /// Whether that ends while blocks of known headers are missing.
+    pub disable_api_if_not_fully_synced: Flag,
+    /// Who may change `api_access` besides the controllers.
+    pub watchdog_canister: Option<Principal>,
+    /// Whether every heartbeat burns the canister's cycles.
+    pub burn_cycles: Flag,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip.
+    pub lazily_evaluate_fee_percentiles: Flag,
+    /// How much of a block is checked before its coins count.
+    pub block_validation: BlockValidation,
 }

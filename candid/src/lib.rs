@@ -3,26 +3,50 @@
 //! The types carry no logic: whoever receives one checks it. `btc.did` beside this package is the
 //! authority; a test holds every method of it against the Rust types.
 
+mod batch;
+mod blocks;
 mod config;
 mod feed;
 mod http;
+mod inclusion;
+pub mod official;
 mod read;
+mod relay;
 
 #[cfg(test)]
 mod tests;
 
+pub use batch::{
+    Balances, GetBalancesArgs, GetBalancesResult, GetOutpointsArgs, GetOutpointsResult, Outpoints,
+    OwnerBalance, UnspentOutput,
+};
+pub use blocks::{
+    BlockBytes, BlockSelector, ChainTip, ChainTipStatus, ChainTips, FeePercentiles,
+    FoundTransaction, GetBlockArgs, GetBlockResult, GetFeePercentilesArgs, GetFeePercentilesResult,
+    GetTransactionArgs, GetTransactionResult, Status,
+};
 pub use config::{
-    Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network, SetConfigRequest,
+    BlockValidation, Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network,
+    SetConfigRequest,
 };
 pub use feed::{
     BlockPart, FeedError, FeedState, FeedStateArgs, FeedStateResult, HalfReceived, PartError,
     PartOutcome, PushBlocksResult, PushReceipt, Rejection, RejectionKind,
 };
 pub use http::{HttpHeader, HttpRequest, HttpResponse};
+pub use inclusion::{
+    InclusionProof, ProvenInclusion, VerifyTxInclusionArgs, VerifyTxInclusionResult,
+};
 pub use read::{
     Balance, BlockHeaders, BlockId, BlockchainInfo, GetBalanceArgs, GetBalanceResult,
     GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult, HeaderSelector,
     OutPoint, Owner, ReadError, Utxo, UtxosFilter, UtxosPage,
+};
+pub use relay::{
+    GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
+    GetTransactionsToRelayResult, RelayError, RelayOutcome, ReportTransactionsResult, SendError,
+    SendTransactionArgs, SendTransactionResult, SentTransaction, TransactionReport,
+    TransactionStatus, TransactionToRelay,
 };
 
 /// The contract itself, as it is put into the Wasm's `candid:service` metadata.

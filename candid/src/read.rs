@@ -97,6 +97,44 @@ pub enum ReadError {
     /// No header with this hash is known on that chain.
     #[serde(rename = "unknown_block")]
     UnknownBlock { hash: ByteBuf },
+    /// The block is stable: its bytes are no longer kept. Those from `min_height` on are.
+    #[serde(rename = "block_not_held")]
+    BlockNotHeld { hash: ByteBuf, min_height: u32 },
+    /// The block has only `size` bytes.
+    #[serde(rename = "offset_out_of_range")]
+    OffsetOutOfRange { given: u32, size: u32 },
+    /// It is in no held block of that chain, or none of its outputs outlived its block: name the
+    /// block.
+    #[serde(rename = "transaction_not_found")]
+    TransactionNotFound { txid: ByteBuf },
+    /// It does not fit a response: read its block in pieces.
+    #[serde(rename = "transaction_too_large")]
+    TransactionTooLarge { size: u32, max: u32 },
+    /// One request takes at most `max`.
+    #[serde(rename = "too_many_items")]
+    TooManyItems { given: u32, max: u32 },
+    /// No merkle block is that long.
+    #[serde(rename = "proof_too_large")]
+    ProofTooLarge { given: u32, max: u32 },
+    /// The bytes are no merkle block.
+    #[serde(rename = "malformed_proof")]
+    MalformedProof { reason: String },
+    /// The proof does not lead to the block's merkle root, or has another shape than the block's
+    /// proofs.
+    #[serde(rename = "proof_fails")]
+    ProofFails { reason: String },
+    /// The proof holds, but for other transactions.
+    #[serde(rename = "transaction_not_proven")]
+    TransactionNotProven { txid: ByteBuf },
+    /// A controller or the watchdog closed the API.
+    #[serde(rename = "api_disabled")]
+    ApiDisabled,
+    /// Blocks of known headers are missing: wait, or name the tip to read at.
+    #[serde(rename = "not_synced")]
+    NotSynced {
+        height: u32,
+        best_header_height: u32,
+    },
     /// A defect or a limit inside the canister.
     #[serde(rename = "internal")]
     Internal(String),

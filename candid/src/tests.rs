@@ -1,14 +1,15 @@
 //! The Rust types against `btc.did`, method by method, in both directions.
 
 use candid::types::internal::TypeContainer;
-use candid::types::subtype::equal;
-use candid::types::{Type, TypeInner};
-use candid_parser::utils::CandidSource;
+use candid::types::subtype::{equal, subtype};
+use candid::types::{Type, TypeEnv, TypeInner};
+use candid_parser::utils::{CandidSource, service_compatible};
 
 use crate::*;
 
 fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Type>) {
     match method {
+        name if name.starts_with("bitcoin_") => official_signature(types, name),
         "get_utxos" | "get_utxos_query" => (
             vec![types.add::<GetUtxosArgs>()],
             vec![types.add::<GetUtxosResult>()],
@@ -20,6 +21,48 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
         "get_block_headers" | "get_block_headers_query" => (
             vec![types.add::<GetBlockHeadersArgs>()],
             vec![types.add::<GetBlockHeadersResult>()],
+        ),
+        "get_balances" | "get_balances_query" => (
+            vec![types.add::<GetBalancesArgs>()],
+            vec![types.add::<GetBalancesResult>()],
+        ),
+        "get_outpoints" | "get_outpoints_query" => (
+            vec![types.add::<GetOutpointsArgs>()],
+            vec![types.add::<GetOutpointsResult>()],
+        ),
+        "get_block" | "get_block_query" => (
+            vec![types.add::<GetBlockArgs>()],
+            vec![types.add::<GetBlockResult>()],
+        ),
+        "get_transaction" | "get_transaction_query" => (
+            vec![types.add::<GetTransactionArgs>()],
+            vec![types.add::<GetTransactionResult>()],
+        ),
+        "verify_tx_inclusion" | "verify_tx_inclusion_query" => (
+            vec![types.add::<VerifyTxInclusionArgs>()],
+            vec![types.add::<VerifyTxInclusionResult>()],
+        ),
+        "get_fee_percentiles" | "get_fee_percentiles_query" => (
+            vec![types.add::<GetFeePercentilesArgs>()],
+            vec![types.add::<GetFeePercentilesResult>()],
+        ),
+        "get_chain_tips" | "get_chain_tips_query" => (vec![], vec![types.add::<ChainTips>()]),
+        "get_status" | "get_status_query" => (vec![], vec![types.add::<Status>()]),
+        "send_transaction" => (
+            vec![types.add::<SendTransactionArgs>()],
+            vec![types.add::<SendTransactionResult>()],
+        ),
+        "get_transaction_status" | "get_transaction_status_query" => (
+            vec![types.add::<GetTransactionStatusArgs>()],
+            vec![types.add::<GetTransactionStatusResult>()],
+        ),
+        "get_transactions_to_relay" => (
+            vec![types.add::<GetTransactionsToRelayArgs>()],
+            vec![types.add::<GetTransactionsToRelayResult>()],
+        ),
+        "report_transactions" => (
+            vec![types.add::<Vec<TransactionReport>>()],
+            vec![types.add::<ReportTransactionsResult>()],
         ),
         "get_blockchain_info" => (vec![], vec![types.add::<BlockchainInfo>()]),
         "get_config" => (vec![], vec![types.add::<Config>()]),
@@ -35,6 +78,32 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
         "http_request" => (
             vec![types.add::<HttpRequest>()],
             vec![types.add::<HttpResponse>()],
+        ),
+        other => panic!("method {other} of btc.did has no Rust signature here"),
+    }
+}
+
+fn official_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Type>) {
+    match method {
+        "bitcoin_get_utxos" | "bitcoin_get_utxos_query" => (
+            vec![types.add::<official::GetUtxosRequest>()],
+            vec![types.add::<official::GetUtxosResponse>()],
+        ),
+        "bitcoin_get_balance" | "bitcoin_get_balance_query" => (
+            vec![types.add::<official::GetBalanceRequest>()],
+            vec![types.add::<u64>()],
+        ),
+        "bitcoin_get_block_headers" => (
+            vec![types.add::<official::GetBlockHeadersRequest>()],
+            vec![types.add::<official::GetBlockHeadersResponse>()],
+        ),
+        "bitcoin_get_current_fee_percentiles" => (
+            vec![types.add::<official::GetCurrentFeePercentilesRequest>()],
+            vec![types.add::<Vec<u64>>()],
+        ),
+        "bitcoin_send_transaction" => (
+            vec![types.add::<official::SendTransactionRequest>()],
+            vec![],
         ),
         other => panic!("method {other} of btc.did has no Rust signature here"),
     }
@@ -87,4 +156,110 @@ fn init_argument_equals_the_contract() {
     let rust = types.add::<CanisterArg>();
     let rust = env.merge_type(types.env, rust);
     equal(&mut Default::default(), &env, &rust, &args[0]).expect("canister_arg differs");
+}
+
+/// Loads both contracts into one environment: official init argument and service, then ours.
+fn both_contracts() -> (TypeEnv, (Type, Type), (Type, Type)) {
+    let split = |env: &TypeEnv, actor: Type| match env.trace_type(&actor).unwrap().as_ref() {
+        TypeInner::Class(args, service) => (args[0].clone(), service.clone()),
+        other => panic!("no service with an argument: {other}"),
+    };
+    let (mut env, ours) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
+    let (other, theirs) = CandidSource::Text(OFFICIAL_DID)
+        .load()
+        .expect("official.did parses");
+    let theirs = env.merge_type(other, theirs.expect("official.did declares a service"));
+    let ours = split(&env, ours.expect("btc.did declares a service"));
+    let theirs = split(&env, theirs);
+    (env, ours, theirs)
+}
+
+const OFFICIAL_DID: &str = include_str!("../official.did");
+
+#[test]
+fn clients_of_the_official_service_can_call_this_one() {
+    let (env, (_, ours), (_, theirs)) = both_contracts();
+    subtype(&mut Default::default(), &env, &ours, &theirs).expect("btc.did is a subtype");
+}
+
+#[test]
+fn arguments_for_the_official_installation_install_this_one() {
+    let (env, (ours, _), (theirs, _)) = both_contracts();
+    subtype(&mut Default::default(), &env, &theirs, &ours).expect("every argument fits");
+}
+
+#[test]
+fn the_check_notices_a_missing_method_and_a_missing_field() {
+    let (env, (_, ours), (_, theirs)) = both_contracts();
+    subtype(&mut Default::default(), &env, &theirs, &ours).expect_err("we have more methods");
+    let without = BTC_DID.replace("  tip_height : nat32;\n", "");
+    service_compatible(
+        CandidSource::Text(&without),
+        CandidSource::Text(OFFICIAL_DID),
+    )
+    .expect_err("a field of an answer is gone");
+}
+
+/// What the official client crate sends must fit, and what it expects must come.
+#[test]
+fn the_official_client_crates_types_fit() {
+    use ic_btc_interface as client;
+    let mut types = TypeContainer::new();
+    let sent = [
+        (
+            types.add::<client::GetUtxosRequest>(),
+            "bitcoin_get_utxos_request",
+        ),
+        (
+            types.add::<client::GetBalanceRequest>(),
+            "bitcoin_get_balance_request",
+        ),
+        (
+            types.add::<client::GetCurrentFeePercentilesRequest>(),
+            "bitcoin_get_current_fee_percentiles_request",
+        ),
+        (
+            types.add::<client::GetBlockHeadersRequest>(),
+            "bitcoin_get_block_headers_request",
+        ),
+        (
+            types.add::<client::SendTransactionRequest>(),
+            "bitcoin_send_transaction_request",
+        ),
+        (
+            types.add::<client::SetConfigRequest>(),
+            "set_config_request",
+        ),
+        (types.add::<client::CanisterArg>(), "canister_arg"),
+    ];
+    let expected = [
+        (
+            types.add::<client::GetUtxosResponse>(),
+            "bitcoin_get_utxos_response",
+        ),
+        (
+            types.add::<client::GetBlockHeadersResponse>(),
+            "bitcoin_get_block_headers_response",
+        ),
+        (types.add::<client::Config>(), "config"),
+        (types.add::<client::BlockchainInfo>(), "blockchain_info"),
+    ];
+    let (did, _) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
+    let named = |name: &str| {
+        did.find_type(name)
+            .expect("btc.did declares the type")
+            .clone()
+    };
+    for (theirs, name) in sent {
+        let mut env = did.clone();
+        let theirs = env.merge_type(types.env.clone(), theirs);
+        subtype(&mut Default::default(), &env, &theirs, &named(name))
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for (theirs, name) in expected {
+        let mut env = did.clone();
+        let theirs = env.merge_type(types.env.clone(), theirs);
+        subtype(&mut Default::default(), &env, &named(name), &theirs)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
 }

@@ -100,7 +100,7 @@ impl<M: Memory> App<M> {
     /// [`AppError`]; nothing is written then.
     pub fn open(memory: M) -> Result<Self, AppError> {
         let mut store = Store::open(memory)?;
-        let config = Config::decode(store.cells.config())?;
+        let config = Config::decode(store.cells.config(), store.network())?;
         let mut pull = store.cells.pull().map_err(OpenError::from)?;
         pull.on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
         store.cells.set_watch(Watch::default());
@@ -143,6 +143,10 @@ impl<M: Memory> App<M> {
             !pushers.iter().any(|pusher| pusher == name)
         });
         self.store.forget_halves(&gone);
+        if config.block_validation != self.config.block_validation {
+            // What is in hand begins anew under the other rules.
+            self.in_hand = None;
+        }
         self.config = config;
         self.stable_child = None;
         Ok(())
@@ -151,6 +155,16 @@ impl<M: Memory> App<M> {
     /// Returns whether `caller` may push blocks.
     pub fn is_adapter(&self, caller: &Principal) -> bool {
         self.config.is_adapter(caller)
+    }
+
+    /// Returns whether `caller`, who is no controller, may make this change.
+    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
+        self.config.allows_watchdog(caller, change)
+    }
+
+    /// Returns whether the canister's cycles are to be burnt.
+    pub const fn burns_cycles(&self) -> bool {
+        self.config.is_burning_cycles
     }
 
     /// Returns the store, for tests and audits.

@@ -1,9 +1,11 @@
 //! The configuration: defaults, checks, stable form.
 
 use candid::{Nat, Principal};
+use millrace_candid::official::Fees;
 use millrace_candid::{
     Budgets, Config as WireConfig, Flag, InitConfig, InitNetwork, SetConfigRequest,
 };
+use millrace_core::consensus::BlockValidation;
 use millrace_core::{Instructions, Network, Pages};
 
 use crate::convert;
@@ -62,6 +64,37 @@ pub struct Config {
     pub instructions: Instructions,
     /// Distinct stable pages written in one heartbeat.
     pub pages: Pages,
+    /// What the official endpoints charge.
+    pub fees: Fees,
+    /// Who may do what: see [`Access`].
+    pub access: Access,
+    /// Whether every heartbeat burns the canister's cycles.
+    pub is_burning_cycles: bool,
+    /// Whether fee percentiles are computed when asked for instead of with each new tip.
+    pub is_lazy_about_fees: bool,
+    /// How much of a block is checked before it is connected.
+    pub block_validation: BlockValidation,
+}
+
+/// When the canister answers at all, and who may stop it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// Whether coins, headers and fees can be asked for and transactions sent.
+    pub is_api_enabled: bool,
+    /// Whether that ends while blocks of known headers are missing.
+    pub needs_sync: bool,
+    /// Who may change `is_api_enabled` besides the controllers.
+    pub watchdog: Option<Principal>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            is_api_enabled: true,
+            needs_sync: true,
+            watchdog: None,
+        }
+    }
 }
 
 /// Why a configuration is refused. Nothing changes then.
@@ -114,7 +147,21 @@ impl Default for Config {
             is_syncing: true,
             instructions: DEFAULT_INSTRUCTIONS,
             pages: DEFAULT_PAGES,
+            fees: Fees::default(),
+            access: Access::default(),
+            is_burning_cycles: false,
+            is_lazy_about_fees: false,
+            block_validation: BlockValidation::default_of(Network::Regtest),
         }
+    }
+}
+
+/// Returns what the official canister charges on a network; all zero on regtest.
+fn default_fees(network: Network) -> Fees {
+    match network {
+        Network::Mainnet => Fees::mainnet(),
+        Network::Testnet3 | Network::Testnet4 | Network::Signet => Fees::testnet(),
+        Network::Regtest => Fees::default(),
     }
 }
 
@@ -137,6 +184,8 @@ impl Config {
         };
         let config = Self {
             blocks_source: given.blocks_source.unwrap_or(defaults.blocks_source),
+            fees: default_fees(network),
+            block_validation: BlockValidation::default_of(network),
             ..defaults
         };
         let config = config.changed(SetConfigRequest {
@@ -145,6 +194,13 @@ impl Config {
             adapters: given.adapters,
             syncing: given.syncing,
             budgets: given.budgets,
+            fees: given.fees,
+            api_access: given.api_access,
+            disable_api_if_not_fully_synced: given.disable_api_if_not_fully_synced,
+            watchdog_canister: given.watchdog_canister,
+            burn_cycles: given.burn_cycles,
+            lazily_evaluate_fee_percentiles: given.lazily_evaluate_fee_percentiles,
+            block_validation: given.block_validation,
         })?;
         Ok((config, network))
     }
@@ -161,17 +217,32 @@ impl Config {
                 .filter(|value| *value <= MAX_STABILITY_THRESHOLD)
                 .ok_or(ConfigError::StabilityThreshold { given })?;
         }
-        if let Some(pull) = change.pull {
-            config.is_pulling = pull == Flag::Enabled;
-        }
+        set(&mut config.is_pulling, change.pull);
         if let Some(adapters) = change.adapters {
             config.adapters = checked_adapters(adapters)?;
         }
-        if let Some(syncing) = change.syncing {
-            config.is_syncing = syncing == Flag::Enabled;
-        }
+        set(&mut config.is_syncing, change.syncing);
         if let Some(budgets) = change.budgets {
             (config.instructions, config.pages) = checked_budgets(&budgets)?;
+        }
+        if let Some(fees) = change.fees {
+            config.fees = fees;
+        }
+        set(&mut config.access.is_api_enabled, change.api_access);
+        set(
+            &mut config.access.needs_sync,
+            change.disable_api_if_not_fully_synced,
+        );
+        if let Some(watchdog) = change.watchdog_canister {
+            config.access.watchdog = watchdog;
+        }
+        set(&mut config.is_burning_cycles, change.burn_cycles);
+        set(
+            &mut config.is_lazy_about_fees,
+            change.lazily_evaluate_fee_percentiles,
+        );
+        if let Some(validation) = change.block_validation {
+            config.block_validation = convert::configured_validation(validation);
         }
         Ok(config)
     }
@@ -179,6 +250,16 @@ impl Config {
     /// Returns whether `caller` may push blocks.
     pub fn is_adapter(&self, caller: &Principal) -> bool {
         self.adapters.contains(caller)
+    }
+
+    /// Returns whether `caller`, who is no controller, may make a change: the watchdog may open and
+    /// close the API, and nothing else.
+    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
+        let only_access = SetConfigRequest {
+            api_access: change.api_access,
+            ..SetConfigRequest::default()
+        };
+        self.access.watchdog.as_ref() == Some(caller) && *change == only_access
     }
 
     /// Returns the Candid form.
@@ -195,6 +276,13 @@ impl Config {
                 instructions_per_heartbeat: self.instructions.get(),
                 stable_pages_per_heartbeat: u32::try_from(self.pages.get()).unwrap_or(u32::MAX),
             },
+            fees: self.fees.clone(),
+            api_access: convert::flag(self.access.is_api_enabled),
+            disable_api_if_not_fully_synced: convert::flag(self.access.needs_sync),
+            watchdog_canister: self.access.watchdog,
+            burn_cycles: convert::flag(self.is_burning_cycles),
+            lazily_evaluate_fee_percentiles: convert::flag(self.is_lazy_about_fees),
+            block_validation: convert::block_validation(self.block_validation),
         }
     }
 
@@ -206,28 +294,43 @@ impl Config {
         candid::encode_one(self.to_wire(network)).map_err(stored)
     }
 
-    /// Reads the stable form. What another version allowed and this one does not is brought within
-    /// this one's bounds: a store must always open.
+    /// Reads the stable form. Fields that an older version did not store take their defaults, which
+    /// is why an `init_config` is read where a `config` was written: there every field is optional.
+    /// What another version allowed and this one does not is brought within this one's bounds: a
+    /// store must always open.
     ///
     /// # Errors
     /// [`ConfigError::Stored`] for bytes that are no configuration.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let wire: WireConfig = candid::decode_one(bytes).map_err(stored)?;
-        let threshold = u32::try_from(wire.stability_threshold.0).unwrap_or(u32::MAX);
-        let mut adapters = wire.adapters;
+    pub fn decode(bytes: &[u8], network: Network) -> Result<Self, ConfigError> {
+        let mut given: InitConfig = candid::decode_one(bytes).map_err(stored)?;
+        // The official name alone does not tell the test networks apart.
+        given.network = Some(convert::init_network(network));
+        bring_within_bounds(&mut given);
+        let (config, _) = Self::initial(given)?;
+        Ok(config)
+    }
+}
+
+fn bring_within_bounds(config: &mut InitConfig) {
+    if let Some(threshold) = &mut config.stability_threshold {
+        *threshold = threshold.clone().min(MAX_STABILITY_THRESHOLD.into());
+    }
+    if let Some(adapters) = &mut config.adapters {
         adapters.retain(|adapter| *adapter != Principal::anonymous());
         adapters.truncate(MAX_ADAPTERS);
-        let instructions = wire.budgets.instructions_per_heartbeat;
-        let pages = u64::from(wire.budgets.stable_pages_per_heartbeat);
-        Ok(Self {
-            stability_threshold: threshold.min(MAX_STABILITY_THRESHOLD),
-            blocks_source: wire.blocks_source,
-            is_pulling: wire.pull == Flag::Enabled,
-            adapters,
-            is_syncing: wire.syncing == Flag::Enabled,
-            instructions: Instructions::new(instructions.clamp(1, MAX_INSTRUCTIONS.get())),
-            pages: Pages::new(pages.clamp(1, MAX_PAGES.get())),
-        })
+    }
+    if let Some(budgets) = &mut config.budgets {
+        let pages = u32::try_from(MAX_PAGES.get()).unwrap_or(u32::MAX);
+        budgets.instructions_per_heartbeat = budgets
+            .instructions_per_heartbeat
+            .clamp(1, MAX_INSTRUCTIONS.get());
+        budgets.stable_pages_per_heartbeat = budgets.stable_pages_per_heartbeat.clamp(1, pages);
+    }
+}
+
+fn set(setting: &mut bool, change: Option<Flag>) {
+    if let Some(flag) = change {
+        *setting = flag == Flag::Enabled;
     }
 }
 
@@ -263,3 +366,6 @@ fn checked_budgets(budgets: &Budgets) -> Result<(Instructions, Pages), ConfigErr
     }
     Ok((instructions, pages))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Connects one block: decodes it, computes its change, stores the change. Each is a step of
+//! Connects one block: decodes it, judges it and computes its change, stores the change. Each is a step of
 //! bounded work; what is on the heap between steps can be lost and is computed again, what was
 //! stored stays.
 
@@ -6,7 +6,8 @@ use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
 use millrace_core::block::CheckedBlock;
-use millrace_core::delta::{DeltaBuilder, DeltaStep};
+use millrace_core::consensus::{BlockConnector, BlockPlace, ConnectError, ConnectStep};
+use millrace_core::delta::DeltaError;
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
@@ -30,8 +31,8 @@ pub(crate) struct InHand {
 }
 
 enum Stage {
-    /// Its change is being computed.
-    Computing(CheckedBlock, DeltaBuilder),
+    /// It is being judged, and its change computed.
+    Computing(CheckedBlock, Box<BlockConnector>),
     /// Its change is being stored.
     Storing(PreparedDelta),
 }
@@ -68,7 +69,7 @@ impl<M: Memory> App<M> {
         let in_hand = self.in_hand.take().filter(|in_hand| in_hand.hash == hash);
         match in_hand.map(|in_hand| in_hand.stage) {
             None => self.begin(env, hash),
-            Some(Stage::Computing(block, builder)) => self.compute(env, block, builder),
+            Some(Stage::Computing(block, connector)) => self.compute(env, block, *connector),
             Some(Stage::Storing(delta)) => self.store_change(env, delta),
         }
     }
@@ -84,56 +85,54 @@ impl<M: Memory> App<M> {
         let bytes = self.store.blobs.read_all(&BlobKey::Block(hash))?;
         match CheckedBlock::decode(&bytes) {
             Ok(block) => {
-                let height = self.height(&hash);
-                let builder = DeltaBuilder::new(&block, height, self.store.network());
-                self.in_hand = Some(InHand {
-                    hash,
-                    stage: Stage::Computing(block, builder),
-                });
+                let place = self.place(&block)?;
+                match BlockConnector::start(&block, place, self.config.block_validation) {
+                    Ok(connector) => {
+                        let stage = Stage::Computing(block, Box::new(connector));
+                        self.in_hand = Some(InHand { hash, stage });
+                    }
+                    Err(error) => self.refuse(env, hash, ConnectError::Rule(error))?,
+                }
             }
             Err(error) if error.condemns_header() => {
                 self.condemn(env, hash, InvalidReason::Structure, error);
             }
-            Err(error) => {
-                // Whoever delivered the bytes may have damaged them: the block is wanted again.
-                self.reject(env, hash, RejectionKind::DamagedBytes, error);
-                if self.store.tree.drop_body(&hash).is_ok() {
-                    self.store.discard(hash);
-                    self.drop_bodies_above(&hash);
-                }
-                self.store.flush_tree();
-            }
+            Err(error) => self.want_again(env, hash, error),
         }
         Ok(())
+    }
+
+    /// Returns what a block's rules need to know of the chain below it.
+    fn place(&self, block: &CheckedBlock) -> Result<BlockPlace, StoreError> {
+        let parent = block.header().prev_blockhash;
+        let parent = self.store.tree.get(&parent);
+        let parent = parent.ok_or_else(|| missing_parent(block))?.context();
+        Ok(BlockPlace {
+            network: self.store.network(),
+            height: parent.height().next(),
+            median_time_past: parent.median_time_past(),
+        })
     }
 
     fn compute(
         &mut self,
         env: &impl Env,
         block: CheckedBlock,
-        builder: DeltaBuilder,
+        connector: BlockConnector,
     ) -> Result<(), StoreError> {
         let hash = block.hash();
         let parent = block.header().prev_blockhash;
         let view = self.store.view(&parent);
-        let view = view.ok_or_else(|| StoreError::Missing {
-            what: "connected parent",
-            name: parent.to_string(),
-        })?;
-        let stage = match builder.step(&block, &view, STEP_COINS) {
-            Ok(DeltaStep::More(builder)) => Stage::Computing(block, builder),
-            Ok(DeltaStep::Done(delta)) => Stage::Storing(PreparedDelta::from(delta)),
-            Err(error) if error.condemns_block() => {
-                self.condemn(env, hash, InvalidReason::Coins, error);
-                return Ok(());
+        let view = view.ok_or_else(|| missing_parent(&block))?;
+        let times = self.store.chain_times(parent);
+        let stage = match connector.step(&block, &view, &times, STEP_COINS) {
+            Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
+            Ok(ConnectStep::Done(connected)) => {
+                self.store.set_fee_rates(hash, &connected.fees)?;
+                self.note_inclusions(env, &block);
+                Stage::Storing(PreparedDelta::from(connected.delta))
             }
-            Err(millrace_core::delta::DeltaError::View(error)) => return Err(error),
-            Err(error) => {
-                return Err(StoreError::Damaged {
-                    what: "block in hand",
-                    detail: error.to_string(),
-                });
-            }
+            Err(error) => return self.refuse(env, hash, error),
         };
         self.in_hand = Some(InHand { hash, stage });
         Ok(())
@@ -169,6 +168,53 @@ impl<M: Memory> App<M> {
         Ok(())
     }
 
+    /// Deals with a block that cannot be connected: condemns it, or has it delivered again.
+    ///
+    /// # Errors
+    /// [`StoreError`] when neither the block nor its carrier is to blame; the block stays where it
+    /// is.
+    fn refuse(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        error: ConnectError<StoreError>,
+    ) -> Result<(), StoreError> {
+        if error.suspects_carrier() {
+            self.want_again(env, hash, error);
+            return Ok(());
+        }
+        match error {
+            error if error.condemns_block() => {
+                let reason = match error {
+                    ConnectError::Coins(_) => InvalidReason::Coins,
+                    _ => InvalidReason::Consensus,
+                };
+                self.condemn(env, hash, reason, error);
+                Ok(())
+            }
+            ConnectError::Coins(DeltaError::View(error)) | ConnectError::Times(error) => Err(error),
+            ConnectError::UnknownMedianTime { height } => Err(StoreError::Missing {
+                what: "median time past at height",
+                name: height.to_string(),
+            }),
+            error => Err(StoreError::Damaged {
+                what: "block in hand",
+                detail: error.to_string(),
+            }),
+        }
+    }
+
+    /// Gives up the bytes of a block that whoever delivered it may have damaged: the block is
+    /// wanted again.
+    fn want_again(&mut self, env: &impl Env, hash: BlockHash, error: impl ToString) {
+        self.reject(env, hash, RejectionKind::DamagedBytes, error);
+        if self.store.tree.drop_body(&hash).is_ok() {
+            self.store.discard(hash);
+            self.drop_bodies_above(&hash);
+        }
+        self.store.flush_tree();
+    }
+
     /// Marks a block and its descendants invalid, deletes what is held of them, and refuses it for
     /// good.
     pub(crate) fn condemn(
@@ -188,6 +234,13 @@ impl<M: Memory> App<M> {
             Err(error) => env.log(&format!("block {hash} cannot be marked invalid: {error}")),
         }
         self.store.flush_tree();
+    }
+}
+
+fn missing_parent(block: &CheckedBlock) -> StoreError {
+    StoreError::Missing {
+        what: "connected parent",
+        name: block.header().prev_blockhash.to_string(),
     }
 }
 

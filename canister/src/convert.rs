@@ -1,14 +1,16 @@
 //! The only bridge between domain types and Candid types.
 
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, OutPoint};
+use bitcoin::{BlockHash, OutPoint, Txid};
 use millrace_candid as wire;
+use millrace_candid::official::NetworkInRequest;
 use millrace_core::assembly::AssemblyError;
+use millrace_core::consensus::BlockValidation;
 use millrace_core::script::AddressError;
 use millrace_core::tree::InvalidReason;
 use millrace_core::{Height, Network};
 use millrace_store::StoreError;
-use millrace_store::coins::ListedCoin;
+use millrace_store::coins::{Balance, ListedCoin};
 use millrace_store::rejections::{Rejection, RejectionKind};
 use serde_bytes::ByteBuf;
 
@@ -24,6 +26,24 @@ pub const fn network(network: Network) -> wire::Network {
     }
 }
 
+/// Returns the network a request means, in either spelling.
+pub fn network_in_request(network: NetworkInRequest) -> wire::Network {
+    match network {
+        NetworkInRequest::Mainnet | NetworkInRequest::mainnet => wire::Network::Mainnet,
+        NetworkInRequest::Testnet | NetworkInRequest::testnet => wire::Network::Testnet,
+        NetworkInRequest::Regtest | NetworkInRequest::regtest => wire::Network::Regtest,
+    }
+}
+
+/// Returns the network that an official error names.
+pub const fn official_network(chain: wire::Chain) -> ic_btc_interface::Network {
+    match chain {
+        wire::Chain::Mainnet => ic_btc_interface::Network::Mainnet,
+        wire::Chain::Testnet4 | wire::Chain::Signet => ic_btc_interface::Network::Testnet,
+        wire::Chain::Regtest => ic_btc_interface::Network::Regtest,
+    }
+}
+
 /// Returns a network's own name. Testnet3 cannot be configured.
 pub const fn chain(network: Network) -> wire::Chain {
     match network {
@@ -31,6 +51,32 @@ pub const fn chain(network: Network) -> wire::Chain {
         Network::Testnet3 | Network::Testnet4 => wire::Chain::Testnet4,
         Network::Signet => wire::Chain::Signet,
         Network::Regtest => wire::Chain::Regtest,
+    }
+}
+
+/// Returns the name that configures a network. Testnet3 cannot be configured.
+pub const fn init_network(network: Network) -> wire::InitNetwork {
+    match network {
+        Network::Mainnet => wire::InitNetwork::Mainnet,
+        Network::Testnet3 | Network::Testnet4 => wire::InitNetwork::Testnet4,
+        Network::Signet => wire::InitNetwork::Signet,
+        Network::Regtest => wire::InitNetwork::Regtest,
+    }
+}
+
+/// Returns the validation's Candid form.
+pub const fn block_validation(validation: BlockValidation) -> wire::BlockValidation {
+    match validation {
+        BlockValidation::ProofOfWork => wire::BlockValidation::ProofOfWork,
+        BlockValidation::Consensus => wire::BlockValidation::Consensus,
+    }
+}
+
+/// Returns the validation that a configuration names.
+pub const fn configured_validation(validation: wire::BlockValidation) -> BlockValidation {
+    match validation {
+        wire::BlockValidation::ProofOfWork => BlockValidation::ProofOfWork,
+        wire::BlockValidation::Consensus => BlockValidation::Consensus,
     }
 }
 
@@ -51,6 +97,25 @@ pub fn hash(hash: BlockHash) -> ByteBuf {
 /// Reads a hash; the error is the number of bytes given.
 pub fn block_hash(bytes: &[u8]) -> Result<BlockHash, u32> {
     BlockHash::from_slice(bytes).map_err(|_| length(bytes.len()))
+}
+
+/// Reads a transaction id; the error is the number of bytes given.
+pub fn txid(bytes: &[u8]) -> Result<Txid, u32> {
+    Txid::from_slice(bytes).map_err(|_| length(bytes.len()))
+}
+
+/// Returns a balance's satoshi and number of coins.
+pub fn balance(balance: Balance) -> Result<(u64, u64), wire::ReadError> {
+    let out_of_range = || {
+        wire::ReadError::Internal(format!(
+            "the balance is {} satoshi, beyond 64 bits",
+            balance.satoshi
+        ))
+    };
+    Ok((
+        u64::try_from(balance.satoshi).map_err(|_| out_of_range())?,
+        u64::try_from(balance.coins).map_err(|_| out_of_range())?,
+    ))
 }
 
 /// Returns a block's Candid form.
@@ -116,6 +181,7 @@ pub const fn rejection_kind(reason: InvalidReason) -> RejectionKind {
     match reason {
         InvalidReason::Structure => RejectionKind::Structure,
         InvalidReason::Coins => RejectionKind::Coins,
+        InvalidReason::Consensus => RejectionKind::Consensus,
         InvalidReason::Ancestor => RejectionKind::Ancestor,
         InvalidReason::Quarantined => RejectionKind::Quarantined,
     }
@@ -129,7 +195,9 @@ pub const fn wire_kind(kind: RejectionKind) -> wire::RejectionKind {
         RejectionKind::TreeFull => wire::RejectionKind::TreeFull,
         RejectionKind::DamagedBytes => wire::RejectionKind::DamagedBytes,
         RejectionKind::Header => wire::RejectionKind::InvalidHeader,
-        RejectionKind::Structure | RejectionKind::Coins => wire::RejectionKind::InvalidBlock,
+        RejectionKind::Structure | RejectionKind::Coins | RejectionKind::Consensus => {
+            wire::RejectionKind::InvalidBlock
+        }
         RejectionKind::Ancestor => wire::RejectionKind::InvalidAncestor,
         RejectionKind::Quarantined => wire::RejectionKind::Quarantined,
     }

@@ -77,6 +77,16 @@ impl<M: Memory> App<M> {
             store.coins.stable_count(),
         );
         gauge(
+            "synced",
+            "Whether at most two blocks are missing",
+            self.is_synced().into(),
+        );
+        gauge(
+            "api_access",
+            "Whether coins, headers and fees can be asked for",
+            self.config.access.is_api_enabled.into(),
+        );
+        gauge(
             "tree_nodes",
             "Unstable headers and blocks",
             store.tree.len() as u64,
@@ -136,6 +146,13 @@ impl<M: Memory> App<M> {
             "Blocks of which a beginning was pushed",
             store.assembly.len() as u64,
         );
+        let (outbox, outbox_bytes) = store.outbox.kept();
+        gauge(
+            "outbox_transactions",
+            "Transactions to relay or being confirmed",
+            outbox as u64,
+        );
+        gauge("outbox_bytes", "Their bytes", outbox_bytes.get());
         gauge(
             "pull_in_flight",
             "Whether blocks_source is being asked",

@@ -11,11 +11,14 @@
 //! | [`lifecycle`] | decodes the arguments of `init` and `post_upgrade` |
 //! | [`tick`] | one heartbeat: drain, work within budgets, ask for more |
 //! | [`drain`] | takes delivered blocks into the tree |
-//! | [`connect`] | connects one block, step by step |
+//! | [`connect`] | judges and connects one block, step by step |
 //! | [`watchdog`] | finds work that traps again and again, and gives it up |
 //! | [`feed`] | pushed blocks in |
 //! | [`pull`] | asked-for blocks in |
-//! | [`api`] | reads |
+//! | [`guard`] | decides whether a call is answered: access, network, sync, cycles |
+//! | [`api`] | typed reads |
+//! | [`official`] | the official Bitcoin canister's endpoints |
+//! | [`relay`] | transactions out |
 //! | [`convert`] | domain types to Candid types |
 //! | [`http`] | `/metrics` and `/health` |
 #![cfg_attr(
@@ -37,9 +40,12 @@ pub mod convert;
 pub mod drain;
 pub mod env;
 pub mod feed;
+pub mod guard;
 pub mod http;
 pub mod lifecycle;
+pub mod official;
 pub mod pull;
+pub mod relay;
 pub mod tick;
 pub mod watchdog;
 

@@ -43,6 +43,8 @@ impl<M: Memory> App<M> {
             Mode::Normal => {
                 self.drain(env, MAX_PENDING_BLOCKS as usize);
                 self.work(env);
+                self.anticipate_fees(env);
+                self.sweep_outbox(env);
             }
             Mode::Cautious => self.one_item(env),
         }

@@ -17,6 +17,11 @@ impl<'a> Reader<'a> {
         Some(*head)
     }
 
+    /// Returns whether everything was taken.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(u8::from_le_bytes)
     }

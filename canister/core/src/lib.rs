@@ -11,9 +11,14 @@
 //! | [`stability`] | when the oldest unstable block is final enough to retire |
 //! | [`block`] | whether bytes are a well-formed block |
 //! | [`delta`] | what a block changes in the UTXO set |
+//! | [`consensus`] | whether a block may change it so, without running scripts |
+//! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
+//! | [`fees`] | what recent transactions paid |
+//! | [`proof`] | whether a transaction is under a header's merkle root |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
+//! | [`outbox`] | which transactions to relay, and what became of them |
 //! | [`assembly`] | which pushed chunk may be written where |
 #![cfg_attr(
     not(test),
@@ -28,10 +33,15 @@
 pub mod assembly;
 pub mod block;
 mod bytes;
+pub mod consensus;
 pub mod delta;
+pub mod deployments;
+pub mod fees;
 pub mod header;
 pub mod network;
+pub mod outbox;
 pub mod page;
+pub mod proof;
 pub mod script;
 pub mod stability;
 pub mod sync;
@@ -43,4 +53,4 @@ mod fixtures;
 
 pub use bitcoin::{Amount, BlockHash, OutPoint, Script, ScriptBuf, Txid};
 pub use network::Network;
-pub use units::{Bytes, Height, Instructions, Pages, UnixSeconds};
+pub use units::{Bytes, FeeRate, Height, Instructions, Pages, UnixSeconds};

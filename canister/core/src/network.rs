@@ -6,6 +6,7 @@ use bitcoin::consensus::Params;
 use bitcoin::p2p::Magic;
 use bitcoin::{Block, CompactTarget, Target};
 
+use crate::deployments::Deployments;
 use crate::units::Height;
 
 /// Blocks in a difficulty period.
@@ -108,21 +109,9 @@ impl Network {
     /// Regtest accepts every version: test sources build version 1 blocks there and the official
     /// canister takes them.
     pub const fn min_version(self, height: Height) -> i32 {
-        let (bip34, bip66, bip65) = match self {
-            Self::Mainnet => (227_931, 363_725, 388_381),
-            Self::Testnet3 => (21_111, 330_776, 581_885),
-            Self::Testnet4 | Self::Signet => (1, 1, 1),
-            Self::Regtest => return i32::MIN,
-        };
-        let height = height.get();
-        if height >= bip65 {
-            4
-        } else if height >= bip66 {
-            3
-        } else if height >= bip34 {
-            2
-        } else {
-            i32::MIN
+        match self {
+            Self::Regtest => i32::MIN,
+            _ => Deployments::of(self).min_version(height),
         }
     }
 
@@ -132,12 +121,7 @@ impl Network {
     /// bytes that read as a later height and could be repeated (BIP30, Bitcoin Core's
     /// `BIP34_IMPLIES_BIP30_LIMIT`).
     pub const fn unique_coinbase_heights(self) -> std::ops::Range<u32> {
-        let first = match self {
-            Self::Mainnet => 227_931,
-            Self::Testnet3 => 21_111,
-            Self::Testnet4 | Self::Signet | Self::Regtest => 1,
-        };
-        first..1_983_702
+        Deployments::of(self).bip34.get()..1_983_702
     }
 }
 

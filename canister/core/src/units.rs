@@ -86,6 +86,10 @@ quantity! {
     /// Seconds since 1970-01-01 00:00 UTC.
     UnixSeconds(u64), " s"
 }
+quantity! {
+    /// A fee per room taken, in thousandths of a satoshi per virtual byte.
+    FeeRate(u64), " millisatoshi per vbyte"
+}
 
 impl Height {
     /// Returns the height of a child of the block at this height.

@@ -23,12 +23,22 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`ReadError`].
     pub fn get_block_headers(&self, args: &GetBlockHeadersArgs) -> GetBlockHeadersResult {
+        self.check_read(args.at_tip.is_some())?;
+        self.headers_of(args, MAX_HEADERS)
+    }
+
+    /// As [`App::get_block_headers`], at most `limit` of them, for callers that were let in.
+    pub(crate) fn headers_of(
+        &self,
+        args: &GetBlockHeadersArgs,
+        limit: u32,
+    ) -> GetBlockHeadersResult {
         let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
         let (first, last) = match &args.select {
             HeaderSelector::Range {
                 start_height,
                 end_height,
-            } => header_range(*start_height, *end_height, tip.height.get())?,
+            } => header_range(*start_height, *end_height, tip.height.get(), limit)?,
             HeaderSelector::Hash(bytes) => {
                 let hash = convert::block_hash(bytes).map_err(convert::malformed_hash)?;
                 let height = self.height_on_chain(&hash, tip);
@@ -46,7 +56,7 @@ impl<M: Memory> App<M> {
     }
 
     /// Returns the height of a block that is `tip` or below it.
-    fn height_on_chain(&self, hash: &BlockHash, tip: ReadTip) -> Option<Height> {
+    pub(super) fn height_on_chain(&self, hash: &BlockHash, tip: ReadTip) -> Option<Height> {
         if let Some(node) = self.store.tree.get(hash) {
             let is_below = self.store.tree.is_ancestor(hash, &tip.hash);
             return is_below.then(|| node.context().height());
@@ -82,8 +92,13 @@ impl<M: Memory> App<M> {
     }
 }
 
-/// Returns the first and last height to answer with, at most [`MAX_HEADERS`].
-fn header_range(start: u32, end: Option<u32>, tip: u32) -> Result<(u32, u32), ReadError> {
+/// Returns the first and last height to answer with, at most `limit` of them.
+fn header_range(
+    start: u32,
+    end: Option<u32>,
+    tip: u32,
+    limit: u32,
+) -> Result<(u32, u32), ReadError> {
     if start > tip {
         return Err(ReadError::StartHeightDoesNotExist {
             requested: start,
@@ -104,7 +119,7 @@ fn header_range(start: u32, end: Option<u32>, tip: u32) -> Result<(u32, u32), Re
             });
         }
     }
-    let limit = start.saturating_add(MAX_HEADERS - 1);
+    let limit = start.saturating_add(limit.saturating_sub(1));
     Ok((start, end.unwrap_or(tip).min(limit)))
 }
 

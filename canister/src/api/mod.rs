@@ -2,8 +2,12 @@
 //! and names it.
 
 mod balance;
+mod batch;
+mod blocks;
 mod headers;
+mod inclusion;
 mod info;
+mod status;
 mod utxos;
 
 use bitcoin::BlockHash;
@@ -17,7 +21,10 @@ use millrace_core::{Height, Network};
 
 use crate::{App, convert};
 
+pub use batch::MAX_BATCH;
+pub use blocks::MAX_RESPONSE_BYTES;
 pub use headers::MAX_HEADERS;
+pub use status::MAX_TIPS;
 pub use utxos::MAX_UTXOS;
 
 /// A block that reads can answer at.
@@ -33,6 +40,11 @@ impl ReadTip {
             hash: node.hash(),
             height: node.context().height(),
         }
+    }
+
+    /// Returns how many blocks from `height` on are on the chain that ends here.
+    const fn confirmations(self, height: Height) -> u32 {
+        self.height.saturating_sub(height).get().saturating_add(1)
     }
 
     fn to_wire(self) -> millrace_candid::BlockId {

@@ -19,6 +19,13 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`ReadError`].
     pub fn get_utxos(&self, args: &GetUtxosArgs) -> GetUtxosResult {
+        let is_page = matches!(args.filter, Some(UtxosFilter::Page(_)));
+        self.check_read(args.at_tip.is_some() || is_page)?;
+        self.utxos_page(args)
+    }
+
+    /// As [`App::get_utxos`], for callers that were let in.
+    pub(crate) fn utxos_page(&self, args: &GetUtxosArgs) -> GetUtxosResult {
         let limit = args.limit.unwrap_or(MAX_UTXOS);
         if !(1..=MAX_UTXOS).contains(&limit) {
             return Err(ReadError::LimitOutOfRange {
@@ -26,8 +33,17 @@ impl<M: Memory> App<M> {
                 max: MAX_UTXOS,
             });
         }
+        // The official canister looks at a page before the address, and at the address before
+        // the confirmations.
+        let page_start = match &args.filter {
+            Some(UtxosFilter::Page(_)) => Some(self.utxos_start(args)?),
+            _ => None,
+        };
         let script = script_hash(&args.owner, self.store.network())?;
-        let (tip, from) = self.utxos_start(args)?;
+        let (tip, from) = match page_start {
+            Some(start) => start,
+            None => self.utxos_start(args)?,
+        };
         let from = from.map(|page| (page.height, page.outpoint));
         let view = self.view(tip)?;
         let page = view

@@ -10,8 +10,9 @@ use bitcoin::transaction::Version;
 use bitcoin::{Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness};
 use candid::Encode;
 use millrace_candid::{
-    BlockPart, CanisterArg, FeedStateArgs, Flag, GetBalanceArgs, GetBlockHeadersArgs, GetUtxosArgs,
-    HeaderSelector, HttpRequest, InitConfig, InitNetwork, Owner, SetConfigRequest, UtxosFilter,
+    BlockPart, BlockValidation, CanisterArg, FeedStateArgs, Flag, GetBalanceArgs,
+    GetBlockHeadersArgs, GetUtxosArgs, HeaderSelector, HttpRequest, InclusionProof, InitConfig,
+    InitNetwork, Owner, SetConfigRequest, UtxosFilter, VerifyTxInclusionArgs,
 };
 use millrace_core::sync::CallId;
 use proptest::prelude::*;
@@ -161,6 +162,7 @@ fn call() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         utxos,
         balance,
         headers(),
+        inclusion(),
         locator,
         push,
         http,
@@ -194,6 +196,31 @@ fn arguments() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
             ..InitConfig::default()
         });
         ("init", Encode!(&argument).unwrap())
+    })
+}
+
+fn inclusion() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    // A merkle block with the genesis header and anything behind it.
+    let genesis = serialize(&bitcoin::constants::genesis_block(bitcoin::Network::Regtest).header);
+    let merkle_block =
+        blob(0..90).prop_map(move |rest| ByteBuf::from([&genesis, rest.as_slice()].concat()));
+    let branch = (tip(), any::<u32>(), prop::collection::vec(tip(), 0..4));
+    let proof = prop_oneof![
+        merkle_block.prop_map(InclusionProof::MerkleBlock),
+        blob(0..200).prop_map(InclusionProof::MerkleBlock),
+        branch.prop_map(|(block, position, siblings)| InclusionProof::Branch {
+            block,
+            position,
+            siblings,
+        }),
+    ];
+    (tip(), proof, prop::option::of(tip())).prop_map(|(txid, proof, at_tip)| {
+        let args = VerifyTxInclusionArgs {
+            txid,
+            proof,
+            at_tip,
+        };
+        ("verify_tx_inclusion", Encode!(&args).unwrap())
     })
 }
 
@@ -234,6 +261,9 @@ fn enter(canister: &mut Canister, in_flight: &mut Option<CallId>, method: &str, 
         "get_block_headers" => {
             drop(argument::decode(bytes).map(|args| app.get_block_headers(&args)));
         }
+        "verify_tx_inclusion" => {
+            drop(argument::decode(bytes).map(|args| app.verify_tx_inclusion(&args)));
+        }
         "feed_state" => {
             drop(argument::decode(bytes).map(|args| app.feed_state(adapter(), &args)));
         }
@@ -270,6 +300,8 @@ fn block_of(transactions: Vec<Transaction>, time: u32, merkle: bool) -> Vec<u8> 
     let mut block: Block = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
     block.header.prev_blockhash = block.block_hash();
     block.header.time = block.header.time.wrapping_add(time);
+    // The version and the coinbases' scripts are those that consensus rules want at height 1.
+    block.header.version = bitcoin::block::Version::from_consensus(4);
     block.txdata = transactions;
     if merkle && let Some(root) = block.compute_merkle_root() {
         block.header.merkle_root = root;
@@ -329,13 +361,14 @@ fn transaction() -> impl Strategy<Value = Transaction> {
 fn coinbase(number: u8) -> Transaction {
     let genesis = bitcoin::constants::genesis_block(bitcoin::Network::Regtest);
     let mut coinbase = genesis.txdata[0].clone();
-    coinbase.input[0].script_sig = ScriptBuf::from_bytes(vec![2, number, 1]);
+    coinbase.input[0].script_sig = ScriptBuf::from_bytes(vec![0x51, 1, number]);
     coinbase
 }
 
 fn assert_goes_on(canister: &mut Canister) {
     let enabled = SetConfigRequest {
         syncing: Some(Flag::Enabled),
+        block_validation: Some(BlockValidation::Consensus),
         ..SetConfigRequest::default()
     };
     canister.app.set_config(enabled).unwrap();
@@ -371,8 +404,8 @@ proptest! {
         let (mut canister, mut in_flight) = (regtest(), None);
         let bytes = if with_magic { [b"DIDL", bytes.as_slice()].concat() } else { bytes };
         for method in [
-            "get_utxos", "get_balance", "get_block_headers", "feed_state", "push_blocks",
-            "http_request", "set_config", "init", "reply",
+            "get_utxos", "get_balance", "get_block_headers", "verify_tx_inclusion", "feed_state",
+            "push_blocks", "http_request", "set_config", "init", "reply",
         ] {
             enter(&mut canister, &mut in_flight, method, &bytes);
         }
@@ -386,8 +419,17 @@ proptest! {
              prop::collection::vec(mutation(), 0..3)),
             1..6,
         ),
+        validation in prop_oneof![
+            Just(BlockValidation::ProofOfWork),
+            Just(BlockValidation::Consensus),
+        ],
     ) {
         let mut canister = regtest();
+        let change = SetConfigRequest {
+            block_validation: Some(validation),
+            ..SetConfigRequest::default()
+        };
+        canister.app.set_config(change).unwrap();
         for (index, (transactions, has_coinbase, merkle, mutations)) in blocks.into_iter().enumerate() {
             let first = coinbase(index as u8);
             let all = has_coinbase.then_some(first).into_iter().chain(transactions).collect();

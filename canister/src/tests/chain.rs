@@ -10,6 +10,8 @@ fn pushed_real_blocks_give_the_naive_utxo_set_for_every_script() {
     assert_eq!(blocks.len(), 4_521);
     canister.feed(&blocks);
     assert_eq!(canister.tip(), (hash_of(&blocks[4_520]), 4_521));
+    let validation = canister.app.get_config().block_validation;
+    assert_eq!(validation, millrace_candid::BlockValidation::Consensus);
     canister.audit();
     canister.assert_equals(&Model::mainnet(&blocks), None);
     // The anchor is the first of the last 144 blocks, all of equal difficulty.

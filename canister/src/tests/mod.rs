@@ -3,10 +3,17 @@
 mod any_input;
 mod bad_input;
 mod chain;
+mod contract;
 mod feeding;
+mod inclusion;
+mod official;
 mod pulling;
 mod reads;
 mod refusals;
+mod regtest;
+mod relay;
 mod setup;
 mod trouble;
+mod typed;
 mod upgrades;
+mod validation;

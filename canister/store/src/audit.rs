@@ -22,6 +22,7 @@ impl<M: Memory> Store<M> {
         self.audit_bodies()?;
         self.audit_queue()?;
         self.audit_blobs()?;
+        self.audit_outbox()?;
         self.coins.audit()
     }
 
@@ -145,6 +146,24 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
+    /// The outbox's heap form equals its records, and it has the bytes it should have.
+    fn audit_outbox(&self) -> Result<(), StoreError> {
+        let broken = |detail: String| Err(StoreError::damaged("outbox", detail));
+        for (txid, keeps_bytes) in self.outbox.iter() {
+            if self.outbox_records.get(txid.as_byte_array()) != self.outbox.record(txid) {
+                return broken(format!("record of {txid} is not up to date"));
+            }
+            let has_bytes = self.blobs.length(&BlobKey::Transaction(*txid)).is_some();
+            if has_bytes != keeps_bytes {
+                return broken(format!("{txid} has its bytes: {has_bytes}"));
+            }
+        }
+        if self.outbox_records.len() != self.outbox.iter().count() as u64 {
+            return broken(format!("{} records", self.outbox_records.len()));
+        }
+        Ok(())
+    }
+
     /// Every page belongs to one blob or is free, and every blob belongs to something.
     fn audit_blobs(&self) -> Result<(), StoreError> {
         let (used, free) = self.blobs.usage();
@@ -161,6 +180,8 @@ impl<M: Memory> Store<M> {
                 Some(BlobKey::Half(half)) => self.assembly.record(half).is_some(),
                 Some(BlobKey::Staged) => true,
                 Some(BlobKey::RunLog(run)) => self.coins.owns_log(*run),
+                Some(BlobKey::FeeRates(hash)) => self.tree.get(hash).is_some(),
+                Some(BlobKey::Transaction(txid)) => self.outbox.contains(txid),
                 None => false,
             };
             if !is_owned {
@@ -194,6 +215,10 @@ impl<M: Memory> Store<M> {
             if let Some(Ok(bytes)) = key.map(|key| self.blobs.read_all(&key)) {
                 engine.input(&bytes);
             }
+        }
+        for (txid, _) in self.outbox.iter() {
+            engine.input(txid.as_byte_array());
+            engine.input(&self.outbox.record(txid).unwrap_or_default());
         }
         engine.input(self.cells.config());
         self.coins.digest(&mut engine);

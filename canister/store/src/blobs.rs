@@ -9,8 +9,8 @@
 //! page n: next page of the chain u32, 4,092 bytes
 //! ```
 
-use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
+use bitcoin::{BlockHash, Txid};
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{AssemblyKey, MAX_PUSHER_BYTES};
 
@@ -37,6 +37,10 @@ pub enum BlobKey {
     Staged,
     /// The change log of an unstable block, by run number.
     RunLog(u64),
+    /// What an unstable block's transactions paid.
+    FeeRates(BlockHash),
+    /// A transaction of the outbox.
+    Transaction(Txid),
 }
 
 /// Where a blob's pages are.
@@ -348,6 +352,8 @@ impl BlobKey {
             }
             Self::Staged => join(&[&[2]]),
             Self::RunLog(run) => join(&[&[3], &run.to_be_bytes()]),
+            Self::FeeRates(hash) => join(&[&[4], hash.as_byte_array()]),
+            Self::Transaction(txid) => join(&[&[5], txid.as_byte_array()]),
         }
     }
 
@@ -367,6 +373,8 @@ impl BlobKey {
             }
             2 => Some(Self::Staged),
             3 => Some(Self::RunLog(u64::from_be_bytes(take(&mut rest)?))),
+            4 => Some(Self::FeeRates(BlockHash::from_byte_array(take(&mut rest)?))),
+            5 => Some(Self::Transaction(Txid::from_byte_array(take(&mut rest)?))),
             _ => None,
         }
     }

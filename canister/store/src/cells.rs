@@ -77,6 +77,8 @@ counters! {
     WatchdogStrikes = "watchdog_strikes",
     /// Errors of the store; none are expected.
     StoreErrors = "store_errors",
+    /// Blocks refused because they break a consensus rule.
+    RejectedConsensus = "rejected_consensus",
 }
 
 /// Values of all counters, kept on the heap and flushed at the end of each message.

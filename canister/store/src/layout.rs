@@ -90,6 +90,10 @@ pub enum Region {
     Garbage = 20,
     /// Blocks refused for good.
     Refused = 21,
+    /// The last fee percentiles.
+    FeePercentiles = 22,
+    /// Records of the outbox.
+    Outbox = 23,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -15,6 +15,9 @@
 //! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
 //! | [`cells`] | small durable values: counters, pull and watchdog state |
 //! | [`rejections`] | refused blocks: the last ones, and those refused for good |
+//! | [`fee_rates`] | what transactions of unstable blocks paid |
+//! | [`median_times`] | how late a chain was at a height |
+//! | [`outbox`] | transactions to relay |
 //! | [`audit`] | checks of all invariants |
 #![cfg_attr(
     not(test),
@@ -32,9 +35,12 @@ pub mod cells;
 pub mod coins;
 pub mod counting;
 mod error;
+pub mod fee_rates;
 pub mod headers;
 pub mod layout;
+pub mod median_times;
 pub mod nodes;
+pub mod outbox;
 pub mod queue;
 mod record;
 pub mod rejections;

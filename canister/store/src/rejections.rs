@@ -54,10 +54,13 @@ pub enum RejectionKind {
     Ancestor,
     /// Processing it never ended.
     Quarantined,
+    /// It breaks a consensus rule.
+    Consensus,
 }
 
 impl RejectionKind {
-    const ALL: [Self; 9] = [
+    /// In stored order; new ones go to the end.
+    const ALL: [Self; 10] = [
         Self::UnknownParent,
         Self::TooNew,
         Self::TreeFull,
@@ -67,6 +70,7 @@ impl RejectionKind {
         Self::Coins,
         Self::Ancestor,
         Self::Quarantined,
+        Self::Consensus,
     ];
 
     /// Returns the counter of such rejections.
@@ -79,6 +83,7 @@ impl RejectionKind {
             Self::Coins => Counter::RejectedCoins,
             Self::Ancestor => Counter::RejectedInvalid,
             Self::Quarantined => Counter::RejectedQuarantined,
+            Self::Consensus => Counter::RejectedConsensus,
         }
     }
 }

@@ -10,6 +10,7 @@ use millrace_core::assembly::{ASSEMBLY_RECORD_BYTES, Assembly, AssemblyKey, Asse
 use millrace_core::block::CheckedBlock;
 use millrace_core::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep};
 use millrace_core::header::HeaderContext;
+use millrace_core::outbox::Outbox;
 use millrace_core::tree::{BlockStatus, Tree};
 use millrace_core::{Bytes, Height, Network, OutPoint};
 
@@ -18,6 +19,7 @@ use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters};
 use crate::coins::{CoinRegions, Coins, Progress, View};
 use crate::counting::CountingMemory;
+use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
 use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
 use crate::nodes::{Loaded, Nodes};
@@ -43,6 +45,8 @@ pub struct Store<M: Memory> {
     pub coins: Coins<RegionMemory<M>>,
     /// Counters.
     pub counters: Counters<RegionMemory<M>>,
+    /// The last fee percentiles.
+    pub fee_cache: FeeCache<RegionMemory<M>>,
     /// Refused blocks.
     pub rejections: Rejections<RegionMemory<M>>,
     /// Configuration, pull and watchdog state.
@@ -54,6 +58,9 @@ pub struct Store<M: Memory> {
     pub assembly: Assembly,
     pub(crate) assembly_records:
         StableMap<[u8; ASSEMBLY_KEY_BYTES], [u8; ASSEMBLY_RECORD_BYTES], RegionMemory<M>>,
+    /// Transactions to relay; a heap form of `outbox_records`.
+    pub outbox: Outbox,
+    pub(crate) outbox_records: StableMap<[u8; 32], Vec<u8>, RegionMemory<M>>,
     pub(crate) garbage_set: StableSet<[u8; 32], RegionMemory<M>>,
     /// Heap copy of `garbage_set`.
     garbage: VecDeque<BlockHash>,
@@ -132,6 +139,7 @@ impl<M: Memory> Store<M> {
             .map(|entry| AssemblyRecord::decode(&entry.value()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| StoreError::damaged("half-received block", error))?;
+        let outbox_records = StableMap::init(regions.get(Region::Outbox));
         let garbage_set: StableSet<[u8; 32], _> = StableSet::init(regions.get(Region::Garbage));
         let garbage = garbage_set.iter().map(BlockHash::from_byte_array).collect();
         let mut store = Self {
@@ -144,6 +152,7 @@ impl<M: Memory> Store<M> {
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
             coins: Coins::open(regions.coins())?,
             counters: Counters::open(regions.get(Region::Counters)),
+            fee_cache: FeeCache::open(regions.get(Region::FeePercentiles)),
             rejections: Rejections::open(
                 regions.get(Region::Rejections),
                 regions.get(Region::Refused),
@@ -157,6 +166,8 @@ impl<M: Memory> Store<M> {
             nodes,
             assembly: Assembly::restore(assembly),
             assembly_records,
+            outbox: crate::outbox::load(&outbox_records)?,
+            outbox_records,
             garbage_set,
             garbage,
             held: BTreeMap::new(),
@@ -282,6 +293,7 @@ impl<M: Memory> Store<M> {
     /// Schedules a block's run and bytes for deletion. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         let in_queue = self.queue.contains(&hash);
+        self.blobs.remove(&BlobKey::FeeRates(hash));
         if self.coins.has_run(&hash) {
             self.coins.begin_drop(&hash);
             if self.garbage_set.insert(hash.to_byte_array()) {

@@ -5,7 +5,7 @@
 //! tests rely on it: further coinbase-like transactions and created value pass. What the block
 //! does to the UTXO set is [`crate::delta`]'s question.
 
-mod merkle;
+pub(crate) mod merkle;
 
 #[cfg(test)]
 mod tests;
@@ -14,12 +14,16 @@ use std::collections::BTreeSet;
 
 use bitcoin::block::Header;
 use bitcoin::consensus::deserialize_partial;
-use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid};
+use bitcoin::hashes::Hash;
+use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, VarInt};
 
 use merkle::merkle_root;
 
 /// Heaviest block allowed, in weight units (BIP141).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
+
+/// Longest block allowed without its witness data, in bytes: such a byte weighs four units.
+pub const MAX_BASE_BYTES: usize = 1_000_000;
 
 /// Longest block allowed, in bytes: a byte weighs at least one unit.
 pub const MAX_BLOCK_BYTES: usize = 4_000_000;
@@ -113,6 +117,17 @@ pub enum BlockError {
         /// The repeated transaction.
         txid: Txid,
     },
+    /// The block is too large even without its witness data (BIP141).
+    #[error(
+        "block {hash} has {bytes} bytes without witness data, \
+         at most {MAX_BASE_BYTES} are allowed"
+    )]
+    BaseTooLarge {
+        /// The block.
+        hash: BlockHash,
+        /// Its size without witness data, in bytes.
+        bytes: usize,
+    },
     /// The block is heavier than BIP141 allows.
     #[error("block {hash} weighs {weight} units, at most {MAX_BLOCK_WEIGHT} are allowed")]
     TooHeavy {
@@ -133,7 +148,9 @@ impl BlockError {
     pub const fn condemns_header(&self) -> bool {
         matches!(
             self,
-            Self::FirstNotCoinbase { .. } | Self::DuplicateTransaction { .. }
+            Self::BaseTooLarge { .. }
+                | Self::FirstNotCoinbase { .. }
+                | Self::DuplicateTransaction { .. }
         )
     }
 }
@@ -178,22 +195,20 @@ impl CheckedBlock {
         let Some(first) = block.txdata.first() else {
             return Err(BlockError::Empty { hash });
         };
-        let weight = block.weight().to_wu();
-        if weight > MAX_BLOCK_WEIGHT {
-            return Err(BlockError::TooHeavy { hash, weight });
-        }
         let txids: Vec<Txid> = block.txdata.iter().map(Transaction::compute_txid).collect();
-        let root = merkle_root(&txids);
-        if root.root != block.header.merkle_root {
+        let root = merkle_root(txids.iter().map(|txid| txid.to_byte_array()).collect());
+        let got = TxMerkleNode::from_byte_array(root.root);
+        if got != block.header.merkle_root {
             return Err(BlockError::MerkleRoot {
                 hash,
                 expected: block.header.merkle_root,
-                got: root.root,
+                got,
             });
         }
         if root.mutated {
             return Err(BlockError::Mutated { hash });
         }
+        check_size(&block, hash)?;
         if !first.is_coinbase() {
             return Err(no_coinbase(&block, hash, first.compute_txid()));
         }
@@ -228,6 +243,21 @@ impl CheckedBlock {
     pub fn into_block(self) -> Block {
         self.block
     }
+}
+
+/// Asked once the merkle root holds, so that a size without witness data is the header's own.
+fn check_size(block: &Block, hash: BlockHash) -> Result<(), BlockError> {
+    let counts = VarInt::from(block.txdata.len()).size();
+    let transactions: usize = block.txdata.iter().map(Transaction::base_size).sum();
+    let bytes = HEADER_BYTES + counts + transactions;
+    if bytes > MAX_BASE_BYTES {
+        return Err(BlockError::BaseTooLarge { hash, bytes });
+    }
+    let weight = block.weight().to_wu();
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(BlockError::TooHeavy { hash, weight });
+    }
+    Ok(())
 }
 
 /// Reads the header at the front of a block or a header message, or `None` when `bytes` is

@@ -1,7 +1,6 @@
 //! Structure rules against real blocks, and one broken case per rule.
 
 use bitcoin::consensus::serialize;
-use bitcoin::hashes::Hash;
 use bitcoin::{ScriptBuf, Sequence, TxIn, Witness};
 use proptest::prelude::*;
 
@@ -176,12 +175,29 @@ fn a_repeated_transaction_is_refused() {
     assert!(error.to_string().starts_with(&start), "{error}");
 }
 
+/// The bytes under the merkle root are the header's own fault, witness data may be the carrier's.
 #[test]
-fn a_block_over_the_weight_limit_is_refused() {
-    let mut block = real_block(2);
-    // One byte of a script weighs four units.
-    block.txdata[1].output[0].script_pubkey = ScriptBuf::from_bytes(vec![0; 999_900]);
-    let error = CheckedBlock::check(seal(block)).unwrap_err();
+fn a_block_over_a_size_limit_is_refused() {
+    let with_script = |length| {
+        let mut block = real_block(2);
+        block.txdata[1].output[0].script_pubkey = ScriptBuf::from_bytes(vec![0; length]);
+        block
+    };
+    // What the block has besides the script, its length written in five bytes.
+    let other = serialize(&with_script(100_000)).len() - 100_000;
+    let largest = with_script(MAX_BASE_BYTES - other);
+    assert!(CheckedBlock::check(seal(largest.clone())).is_ok());
+
+    let error = CheckedBlock::check(seal(with_script(MAX_BASE_BYTES - other + 1))).unwrap_err();
+    assert!(
+        matches!(error, BlockError::BaseTooLarge { bytes, .. } if bytes == MAX_BASE_BYTES + 1),
+        "{error}"
+    );
+    assert!(error.condemns_header());
+
+    let mut with_witness = largest;
+    with_witness.txdata[1].input[0].witness.push([1]);
+    let error = CheckedBlock::check(seal(with_witness)).unwrap_err();
     assert!(
         matches!(error, BlockError::TooHeavy { weight, .. } if weight > MAX_BLOCK_WEIGHT),
         "{error}"
@@ -209,7 +225,8 @@ proptest! {
             .map(|seed| Txid::hash(&seed.to_le_bytes()))
             .collect();
         let expected = bitcoin::merkle_tree::calculate_root(txids.iter().copied()).unwrap();
-        prop_assert_eq!(merkle_root(&txids).root.to_byte_array(), expected.to_byte_array());
+        let leaves = txids.iter().map(|txid| txid.to_byte_array()).collect();
+        prop_assert_eq!(merkle_root(leaves).root, expected.to_byte_array());
     }
 
     #[test]

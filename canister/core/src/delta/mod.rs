@@ -13,7 +13,9 @@ use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use crate::script::ScriptHash;
 use crate::units::Height;
 
-pub use builder::{DeltaBuilder, DeltaStep};
+pub(crate) use builder::Watch;
+pub use builder::{BYTES_PER_ITEM, DeltaBuilder, DeltaStep};
+pub(crate) use rules::commits_to;
 pub use rules::{MAX_SCRIPT_BYTES, is_unspendable, may_overwrite_unspent, needs_overwrite_check};
 
 /// An unspent transaction output.

@@ -46,7 +46,7 @@ pub fn needs_overwrite_check(network: Network, height: Height, block: &CheckedBl
 }
 
 /// Returns whether a coinbase starts with its height, in the form BIP34 demands.
-fn commits_to(coinbase: &Transaction, height: Height) -> bool {
+pub(crate) fn commits_to(coinbase: &Transaction, height: Height) -> bool {
     let prefix = Builder::new()
         .push_int(i64::from(height.get()))
         .into_script();

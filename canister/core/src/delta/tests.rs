@@ -467,3 +467,27 @@ proptest! {
         }
     }
 }
+
+/// Connecting hashes every transaction, so a long one takes as much of a budget as many coins.
+#[test]
+fn a_step_pays_for_the_bytes_of_its_transactions() {
+    let block_with = |script_bytes: usize| {
+        let first = coinbase(1, vec![pay(&[1], 50), pay(&[1], 7)]);
+        let long = pay(&vec![0x6a; script_bytes], 0);
+        let long = spending(&[outpoint(&first, 0)], vec![long]);
+        let last = spending(&[outpoint(&first, 1)], vec![pay(&[2], 1)]);
+        block(vec![first, long, last])
+    };
+    // Items and transactions up to the last item: 3 + 1, 2 + 1, 2.
+    let budget = 9;
+    for (script_bytes, is_done) in [(10, true), (3 * BYTES_PER_ITEM, false)] {
+        let block = block_with(script_bytes);
+        let builder = DeltaBuilder::new(&block, Height::new(1), Network::Regtest);
+        let step = builder.step(&block, &Coins::default(), budget).unwrap();
+        assert_eq!(
+            matches!(step, DeltaStep::Done(_)),
+            is_done,
+            "{script_bytes}"
+        );
+    }
+}

@@ -10,6 +10,8 @@ mod skip;
 mod work;
 
 #[cfg(test)]
+mod networks_tests;
+#[cfg(test)]
 mod tests;
 
 use bitcoin::block::Header;
@@ -134,6 +136,17 @@ impl HeaderContext {
     pub const fn period_start(&self) -> PeriodStart {
         self.period
     }
+}
+
+/// Returns the median time past of a header from its own timestamp and those before it, oldest
+/// first, in seconds since 1970; the last [`MEDIAN_TIME_SPAN`] count. `None` when there are none.
+///
+/// For headers whose [`HeaderContext`] is no longer kept.
+pub fn median_time_past(times: impl IntoIterator<Item = u32>) -> Option<u32> {
+    let times = times
+        .into_iter()
+        .fold(RecentTimes::EMPTY, RecentTimes::push);
+    (times.len > 0).then(|| times.median())
 }
 
 /// Up to [`MEDIAN_TIME_SPAN`] timestamps, oldest first.

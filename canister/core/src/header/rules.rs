@@ -13,6 +13,9 @@ pub const MAX_FUTURE_SECONDS: u64 = 2 * 60 * 60;
 /// How much earlier than its parent the first block of a period may be (BIP94).
 pub const MAX_TIMEWARP_SECONDS: u32 = 600;
 
+/// The bit of compact bits that makes their target negative.
+const SIGN_BIT: u32 = 0x0080_0000;
+
 /// Why a header may not follow its parent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -36,7 +39,8 @@ pub enum HeaderError {
         /// The bits required at its height and time.
         expected: u32,
     },
-    /// The bits stand for an impossible target or one easier than the network's limit.
+    /// The bits stand for no target (zero, negative, beyond 256 bits) or for one easier than the
+    /// network's limit.
     #[error("header {hash} has bits {bits:08x}, which are easier than {limit:08x} or no target")]
     ImpossibleBits {
         /// The judged header.
@@ -45,6 +49,16 @@ pub enum HeaderError {
         bits: u32,
         /// The easiest bits the network allows.
         limit: u32,
+    },
+    /// The bits are not the one form the rules write for their target, so no past demands them.
+    #[error("header {hash} has bits {bits:08x}, the same target is written {canonical:08x}")]
+    NonCanonicalBits {
+        /// The judged header.
+        hash: BlockHash,
+        /// The bits it carries.
+        bits: u32,
+        /// The bits the rules write for the same target.
+        canonical: u32,
     },
     /// The hash is above the target.
     #[error("header {hash} does not meet its target of bits {bits:08x}")]
@@ -111,18 +125,28 @@ impl HeaderError {
 /// This is a cheap filter against floods; [`HeaderContext::accept`] decides.
 ///
 /// # Errors
-/// [`HeaderError::ImpossibleBits`] or [`HeaderError::InsufficientWork`].
+/// [`HeaderError::ImpossibleBits`], [`HeaderError::NonCanonicalBits`] or
+/// [`HeaderError::InsufficientWork`].
 pub fn check_own_work(header: &Header, network: Network) -> Result<BlockHash, HeaderError> {
     let hash = header.block_hash();
     let bits = header.bits.to_consensus();
     let target = header.target();
-    // A size byte above 32 stands for a target beyond 256 bits, which decoding would cut.
-    let fits = bits >> 24 <= 32;
+    // A size byte above 32 stands for a target beyond 256 bits, which decoding would cut. The sign
+    // bit makes a target negative, which decoding of sizes up to 3 shifts out of sight.
+    let fits = bits >> 24 <= 32 && bits & SIGN_BIT == 0;
     if !fits || target == Target::ZERO || target > network.pow_limit() {
         return Err(HeaderError::ImpossibleBits {
             hash,
             bits,
             limit: network.pow_limit_bits().to_consensus(),
+        });
+    }
+    let canonical = target.to_compact_lossy().to_consensus();
+    if bits != canonical {
+        return Err(HeaderError::NonCanonicalBits {
+            hash,
+            bits,
+            canonical,
         });
     }
     if !target.is_met_by(hash) {
@@ -155,17 +179,7 @@ impl HeaderContext {
         }
         self.check_work(header, hash, network)?;
         self.check_time(header, hash, network, now)?;
-        let height = self.height.next();
-        let required = network.min_version(height);
-        let version = header.version.to_consensus();
-        if version < required {
-            return Err(HeaderError::OldVersion {
-                hash,
-                version,
-                height,
-                required,
-            });
-        }
+        self.check_version(header, hash, network)?;
         Ok(self.child(header, hash, network))
     }
 
@@ -216,6 +230,26 @@ impl HeaderContext {
         let latest = now.get().saturating_add(MAX_FUTURE_SECONDS);
         if u64::from(time) > latest {
             return Err(HeaderError::TimeTooNew { hash, time, latest });
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_version(
+        &self,
+        header: &Header,
+        hash: BlockHash,
+        network: Network,
+    ) -> Result<(), HeaderError> {
+        let height = self.height.next();
+        let required = network.min_version(height);
+        let version = header.version.to_consensus();
+        if version < required {
+            return Err(HeaderError::OldVersion {
+                hash,
+                version,
+                height,
+                required,
+            });
         }
         Ok(())
     }

@@ -388,6 +388,31 @@ fn time_must_exceed_the_median_of_the_last_eleven() {
 }
 
 #[test]
+fn medians_from_plain_times_are_those_of_the_records() {
+    let run = headers("headers/testnet3_1_2100.bin");
+    let contexts = accept_all(
+        HeaderContext::genesis(Network::Testnet3),
+        &run[..40],
+        Network::Testnet3,
+    );
+    let times: Vec<u32> = contexts
+        .iter()
+        .map(|context| context.header().time)
+        .collect();
+    for (height, context) in contexts.iter().enumerate() {
+        for first in [0, height.saturating_sub(MEDIAN_TIME_SPAN - 1)] {
+            let span = times[first..=height].iter().copied();
+            assert_eq!(
+                median_time_past(span),
+                Some(context.median_time_past()),
+                "{height}"
+            );
+        }
+    }
+    assert_eq!(median_time_past([]), None);
+}
+
+#[test]
 fn a_header_from_the_future_is_refused_until_its_time_comes() {
     let genesis = HeaderContext::genesis(Network::Regtest);
     let header = mine_child(&genesis, 0);

@@ -64,6 +64,8 @@ pub enum InvalidReason {
     Structure,
     /// The block spends what does not exist or is spent, or replaces an unspent coin.
     Coins,
+    /// The block breaks a consensus rule that [`crate::consensus`] checks.
+    Consensus,
     /// An ancestor is invalid.
     Ancestor,
     /// Processing it failed in a way that must not be tried again and again.

@@ -122,11 +122,12 @@ fn decode_status(status: u8, reason: u8) -> Result<BlockStatus, RecordError> {
 
 impl InvalidReason {
     /// Every reason, in code order.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Structure,
         Self::Coins,
         Self::Ancestor,
         Self::Quarantined,
+        Self::Consensus,
     ];
 
     /// Returns the number that stands for the reason in records; never reused.
@@ -136,6 +137,7 @@ impl InvalidReason {
             Self::Coins => 2,
             Self::Ancestor => 3,
             Self::Quarantined => 4,
+            Self::Consensus => 5,
         }
     }
 
@@ -149,6 +151,7 @@ impl fmt::Display for InvalidReason {
         f.write_str(match self {
             Self::Structure => "malformed block",
             Self::Coins => "missing or spent coins",
+            Self::Consensus => "broken consensus rule",
             Self::Ancestor => "invalid ancestor",
             Self::Quarantined => "quarantined",
         })

@@ -434,7 +434,7 @@ fn records_with_unknown_codes_are_refused() {
         (4, 0, "block status"),
         (0, 1, "block status"),
         (3, 0, "invalid reason"),
-        (3, 5, "invalid reason"),
+        (3, 6, "invalid reason"),
     ] {
         let mut damaged = bytes;
         damaged[224] = status;

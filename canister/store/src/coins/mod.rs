@@ -16,6 +16,7 @@
 mod audit;
 mod codec;
 mod connect;
+mod locate;
 mod retire;
 #[cfg(test)]
 mod tests;

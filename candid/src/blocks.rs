@@ -1,0 +1,170 @@
+//! Reads of blocks that are still held, of the tree's branches, and of the canister's state.
+
+use candid::CandidType;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+use crate::{BlockId, Chain, Flag, ReadError};
+
+/// Which block.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum BlockSelector {
+    /// By hash, on any branch.
+    #[serde(rename = "hash")]
+    Hash(ByteBuf),
+    /// By height on the chain read.
+    #[serde(rename = "height")]
+    Height(u32),
+}
+
+/// Argument of `get_block`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GetBlockArgs {
+    /// Which block.
+    pub select: BlockSelector,
+    /// First byte wanted; 0 when absent.
+    pub offset: Option<u32>,
+    /// Bytes wanted, up to 1,900,000; that many when absent.
+    pub max_bytes: Option<u32>,
+    /// Read the chain that ends here instead of at the best tip.
+    pub at_tip: Option<ByteBuf>,
+}
+
+/// Bytes of a block as it was received.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct BlockBytes {
+    /// The block.
+    pub block: BlockId,
+    /// The whole block's size.
+    pub size: u32,
+    /// Where `bytes` begin.
+    pub offset: u32,
+    /// The bytes; more follow while `offset` and their number are below `size`.
+    pub bytes: ByteBuf,
+    /// The tip of the chain read.
+    pub tip: BlockId,
+}
+
+/// Argument of `get_transaction`.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GetTransactionArgs {
+    /// The transaction's id.
+    pub txid: ByteBuf,
+    /// The block that holds it. Without it, the transaction is found by its outputs: not when none
+    /// of them outlived its block.
+    pub block: Option<ByteBuf>,
+    /// Read the chain that ends here instead of at the best tip.
+    pub at_tip: Option<ByteBuf>,
+}
+
+/// A transaction and where it is.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct FoundTransaction {
+    /// Its consensus encoding, witness data included if its block came with it.
+    pub transaction: ByteBuf,
+    /// The block.
+    pub block: BlockId,
+    /// Its place in the block; the coinbase has 0.
+    pub index: u32,
+    /// 1 when the block is the tip.
+    pub confirmations: u32,
+    /// The tip of the chain read.
+    pub tip: BlockId,
+}
+
+/// How far a branch has come.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainTipStatus {
+    /// The best chain.
+    #[serde(rename = "active")]
+    Active,
+    /// Connected: it can be read at.
+    #[serde(rename = "connected")]
+    Connected,
+    /// The block is held and waits to be connected.
+    #[serde(rename = "held")]
+    Held,
+    /// Only the header is known.
+    #[serde(rename = "header_only")]
+    HeaderOnly,
+    /// The block or one below it broke a rule.
+    #[serde(rename = "invalid")]
+    Invalid,
+}
+
+/// The end of a branch.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ChainTip {
+    /// The block.
+    pub block: BlockId,
+    /// How far it has come.
+    pub status: ChainTipStatus,
+    /// Blocks of the branch that are not on the best chain.
+    pub branch_length: u32,
+}
+
+/// All branches above the newest stable block.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ChainTips {
+    /// The best chain's tip, then the others, highest first; at most 100.
+    pub tips: Vec<ChainTip>,
+    /// Tips left out.
+    pub omitted: u32,
+}
+
+/// The canister's state.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The canister's version.
+    pub version: String,
+    /// The network.
+    pub chain: Chain,
+    /// The best connected block.
+    pub tip: BlockId,
+    /// The newest stable block; blocks above it are held.
+    pub anchor: BlockId,
+    /// The best known header.
+    pub best_header: BlockId,
+    /// Whether at most 2 blocks are missing between tip and best header.
+    pub synced: bool,
+    /// Whether new blocks are taken in.
+    pub syncing: Flag,
+    /// Whether coins, headers and fees can be asked for.
+    pub api_access: Flag,
+    /// Unspent outputs at the tip.
+    pub utxos_length: u64,
+    /// Headers and blocks above the newest stable block, forks included.
+    pub unstable_blocks: u32,
+    /// Blocks delivered and not looked at.
+    pub queued_blocks: u32,
+    /// Blocks waiting to be connected.
+    pub pending_blocks: u32,
+    /// Transactions waiting to be confirmed.
+    pub outbox_transactions: u32,
+    /// Their bytes.
+    pub outbox_bytes: u64,
+}
+
+/// What `get_block` returns.
+pub type GetBlockResult = Result<BlockBytes, ReadError>;
+/// What `get_transaction` returns.
+pub type GetTransactionResult = Result<FoundTransaction, ReadError>;
+/// What `get_fee_percentiles` returns.
+pub type GetFeePercentilesResult = Result<FeePercentiles, ReadError>;
+
+/// Argument of `get_fee_percentiles`.
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetFeePercentilesArgs {
+    /// Read the chain that ends here instead of at the best tip.
+    pub at_tip: Option<ByteBuf>,
+}
+
+/// What the newest transactions paid.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct FeePercentiles {
+    /// 0th to 100th percentile in thousandths of a satoshi per virtual byte; empty when the unstable
+    /// blocks have no transactions besides coinbases.
+    pub millisatoshi_per_vbyte: Vec<u64>,
+    /// The last block considered.
+    pub tip: BlockId,
+}

@@ -1,0 +1,117 @@
+//! Consensus rules against real blocks and published vectors, and one broken block per rule.
+
+mod mutated;
+mod real;
+mod sigops;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use bitcoin::OutPoint;
+
+use super::*;
+use crate::block::CheckedBlock;
+use crate::delta::{BlockDelta, Coin, CoinView};
+use crate::units::Height;
+
+type Verdict = Result<ConnectedBlock, ConnectError<Infallible>>;
+
+/// A UTXO set in memory.
+#[derive(Clone, Debug, Default)]
+struct Coins(BTreeMap<OutPoint, Coin>);
+
+impl CoinView for Coins {
+    type Error = Infallible;
+
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Infallible> {
+        Ok(self.0.get(outpoint).cloned())
+    }
+}
+
+impl Coins {
+    fn apply(&mut self, delta: &BlockDelta) {
+        for outpoint in delta.spends.keys() {
+            self.0.remove(outpoint).expect("a spent coin was there");
+        }
+        for (outpoint, keyed) in &delta.puts {
+            self.0.insert(*outpoint, keyed.coin.clone());
+        }
+    }
+}
+
+/// Median times past by height.
+#[derive(Clone, Debug, Default)]
+struct Times(BTreeMap<u32, u32>);
+
+impl MedianTimes for Times {
+    type Error = Infallible;
+
+    fn median_time_past(&self, height: Height) -> Result<Option<u32>, Infallible> {
+        Ok(self.0.get(&height.get()).copied())
+    }
+}
+
+/// Connects a block, pausing after each `budget` inputs and outputs.
+fn connect(
+    block: &CheckedBlock,
+    place: BlockPlace,
+    validation: BlockValidation,
+    coins: &Coins,
+    times: &Times,
+    budget: usize,
+) -> Verdict {
+    let mut connector = BlockConnector::start(block, place, validation)?;
+    loop {
+        match connector.step(block, coins, times, budget)? {
+            ConnectStep::More(more) => connector = *more,
+            ConnectStep::Done(done) => return Ok(done),
+        }
+    }
+}
+
+/// Storage that cannot be read.
+struct Broken;
+
+impl CoinView for Broken {
+    type Error = &'static str;
+
+    fn coin(&self, _: &OutPoint) -> Result<Option<Coin>, &'static str> {
+        Err("a page is damaged")
+    }
+}
+
+impl MedianTimes for Broken {
+    type Error = &'static str;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, &'static str> {
+        Err("a header is damaged")
+    }
+}
+
+#[test]
+fn a_failing_look_up_condemns_nothing() {
+    let (block, _) = real::with_coins(170);
+    let place = real::mainnet_place(&block, 170);
+    for validation in [BlockValidation::ProofOfWork, BlockValidation::Consensus] {
+        let connector = BlockConnector::start(&block, place, validation).unwrap();
+        let error = connector.step(&block, &Broken, &Broken, 100).unwrap_err();
+        assert_eq!(error.to_string(), "coin look-up failed: a page is damaged");
+        assert!(!error.condemns_block());
+        assert!(!error.suspects_carrier());
+    }
+}
+
+#[test]
+fn validations_are_named_in_configurations() {
+    for validation in [BlockValidation::ProofOfWork, BlockValidation::Consensus] {
+        assert_eq!(validation.to_string().parse(), Ok(validation));
+    }
+    assert_eq!(
+        "all".parse::<BlockValidation>().unwrap_err().to_string(),
+        "unknown block validation \"all\", use \"proof_of_work\" or \"consensus\""
+    );
+    for network in Network::ALL {
+        let is_lenient = BlockValidation::default_of(network) == BlockValidation::ProofOfWork;
+        assert_eq!(is_lenient, network == Network::Regtest, "{network}");
+    }
+}

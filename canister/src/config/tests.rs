@@ -1,0 +1,154 @@
+use candid::CandidType;
+use millrace_candid::Network as WireNetwork;
+
+use super::*;
+
+fn watchdog() -> Principal {
+    Principal::self_authenticating([9; 32])
+}
+
+#[test]
+fn fees_default_to_the_official_prices_of_the_network_unless_given() {
+    let fees = |network, fees: Option<Fees>| {
+        let given = InitConfig {
+            network: Some(network),
+            fees,
+            ..InitConfig::default()
+        };
+        Config::initial(given).unwrap().0.fees
+    };
+    assert_eq!(fees(InitNetwork::Mainnet, None), Fees::mainnet());
+    assert_eq!(fees(InitNetwork::Testnet, None), Fees::testnet());
+    assert_eq!(fees(InitNetwork::Signet, None), Fees::testnet());
+    assert_eq!(fees(InitNetwork::Regtest, None), Fees::default());
+    let own = Fees {
+        get_balance: 7,
+        ..Fees::default()
+    };
+    assert_eq!(fees(InitNetwork::Mainnet, Some(own.clone())), own);
+}
+
+#[test]
+fn the_defaults_are_those_of_the_official_canister() {
+    let (config, network) = Config::initial(InitConfig::default()).unwrap();
+    let wire = config.to_wire(network);
+    assert_eq!(wire.network, WireNetwork::Regtest);
+    assert_eq!(wire.stability_threshold, Nat::from(144u8));
+    assert_eq!(wire.blocks_source, Principal::management_canister());
+    for enabled in [
+        wire.syncing,
+        wire.api_access,
+        wire.disable_api_if_not_fully_synced,
+    ] {
+        assert_eq!(enabled, Flag::Enabled);
+    }
+    assert_eq!(wire.watchdog_canister, None);
+    assert_eq!(wire.burn_cycles, Flag::Disabled);
+    assert_eq!(wire.lazily_evaluate_fee_percentiles, Flag::Disabled);
+    assert_eq!(config.block_validation, BlockValidation::ProofOfWork);
+}
+
+#[test]
+fn every_setting_survives_storing() {
+    for network in [Network::Mainnet, Network::Signet, Network::Regtest] {
+        let (config, network) = Config::initial(InitConfig {
+            network: Some(convert::init_network(network)),
+            stability_threshold: Some(Nat::from(7u8)),
+            blocks_source: Some(Principal::from_slice(&[1, 2])),
+            pull: Some(Flag::Enabled),
+            adapters: Some(vec![watchdog()]),
+            syncing: Some(Flag::Disabled),
+            budgets: None,
+            fees: Some(Fees {
+                send_transaction_base: 3,
+                ..Fees::default()
+            }),
+            api_access: Some(Flag::Disabled),
+            disable_api_if_not_fully_synced: Some(Flag::Disabled),
+            watchdog_canister: Some(Some(watchdog())),
+            burn_cycles: Some(Flag::Enabled),
+            lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
+            block_validation: Some(millrace_candid::BlockValidation::ProofOfWork),
+        })
+        .unwrap();
+        let stored = config.encode(network).unwrap();
+        assert_eq!(Config::decode(&stored, network), Ok(config));
+    }
+}
+
+#[test]
+fn a_configuration_stored_before_fees_access_and_validation_existed_opens_with_their_defaults() {
+    #[derive(CandidType)]
+    struct Older {
+        stability_threshold: Nat,
+        network: WireNetwork,
+        blocks_source: Principal,
+        pull: Flag,
+        adapters: Vec<Principal>,
+        syncing: Flag,
+        budgets: Budgets,
+    }
+    let older = Older {
+        stability_threshold: Nat::from(9u8),
+        network: WireNetwork::Testnet,
+        blocks_source: Principal::management_canister(),
+        pull: Flag::Disabled,
+        adapters: vec![watchdog()],
+        syncing: Flag::Disabled,
+        budgets: Budgets {
+            instructions_per_heartbeat: 5,
+            stable_pages_per_heartbeat: 6,
+        },
+    };
+    let stored = candid::encode_one(older).unwrap();
+    let expected = Config {
+        stability_threshold: 9,
+        is_pulling: false,
+        adapters: vec![watchdog()],
+        is_syncing: false,
+        instructions: Instructions::new(5),
+        pages: Pages::new(6),
+        fees: Fees::testnet(),
+        block_validation: BlockValidation::Consensus,
+        ..Config::default()
+    };
+    assert_eq!(Config::decode(&stored, Network::Signet), Ok(expected));
+}
+
+#[test]
+fn the_watchdog_may_change_api_access_alone() {
+    let (config, _) = Config::initial(InitConfig {
+        watchdog_canister: Some(Some(watchdog())),
+        ..InitConfig::default()
+    })
+    .unwrap();
+    let access = SetConfigRequest {
+        api_access: Some(Flag::Disabled),
+        ..SetConfigRequest::default()
+    };
+    assert!(config.allows_watchdog(&watchdog(), &access));
+    assert!(!config.allows_watchdog(&Principal::anonymous(), &access));
+    let more = SetConfigRequest {
+        syncing: Some(Flag::Disabled),
+        ..access.clone()
+    };
+    assert!(!config.allows_watchdog(&watchdog(), &more));
+    let nobody = Config::default();
+    assert!(!nobody.allows_watchdog(&watchdog(), &access));
+}
+
+#[test]
+fn the_watchdog_can_be_set_and_removed() {
+    let change = |watchdog_canister| SetConfigRequest {
+        watchdog_canister,
+        ..SetConfigRequest::default()
+    };
+    let set = Config::default()
+        .changed(change(Some(Some(watchdog()))))
+        .unwrap();
+    assert_eq!(set.access.watchdog, Some(watchdog()));
+    let kept = set.changed(change(None)).unwrap();
+    assert_eq!(kept.access.watchdog, Some(watchdog()));
+    let removed = set.changed(change(Some(None))).unwrap();
+    assert_eq!(removed.access.watchdog, None);
+}

@@ -13,6 +13,7 @@
 //! | [`headers`] | headers of the stable chain |
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
+//! | [`runs`] | sorted runs, which will take the place of the trees behind [`coins`] |
 //! | [`cells`] | small durable values: counters, rejections, pull state |
 //! | [`audit`] | checks of all invariants |
 #![cfg_attr(
@@ -36,6 +37,7 @@ pub mod layout;
 pub mod nodes;
 pub mod queue;
 mod record;
+pub mod runs;
 mod store;
 
 pub use error::StoreError;

@@ -1,0 +1,24 @@
+//! Sorted runs: the UTXO set as changes that are written once and merged later.
+//!
+//! `DESIGN.md` beside the sources has the terms, the layout, the invariants and the costs. Nothing
+//! here keeps state of its own outside stable memory but writers and merges, which may be lost at
+//! any time: what they have written is named by nobody yet, and is written again.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`number`] | varints, signed numbers, compressed amounts |
+//! | [`key`] | outpoints, script keys and places, and how they sort |
+//! | [`script_form`] | short forms of output scripts |
+//! | [`coin_entry`], [`script_entry`] | entries as leaves hold them |
+//! | [`leaf`] | 2 KiB of entries |
+//! | [`header`] | where the parts of a run are |
+pub mod coin_entry;
+pub mod header;
+pub mod key;
+pub mod leaf;
+pub mod number;
+pub mod script_entry;
+pub mod script_form;
+
+#[cfg(test)]
+mod codec_tests;

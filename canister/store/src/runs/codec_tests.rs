@@ -16,7 +16,7 @@ use super::script_entry::{
 use super::script_form::{MAX_INLINE_BYTES, ScriptForm};
 use crate::StoreError;
 
-pub(super) fn script() -> impl Strategy<Value = ScriptBuf> {
+fn script() -> impl Strategy<Value = ScriptBuf> {
     let wrap = |head: &'static [u8], length: usize, tail: &'static [u8]| {
         prop::collection::vec(any::<u8>(), length)
             .prop_map(move |body| ScriptBuf::from_bytes([head, &body, tail].concat()))

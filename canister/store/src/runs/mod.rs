@@ -12,13 +12,28 @@
 //! | [`coin_entry`], [`script_entry`] | entries as leaves hold them |
 //! | [`leaf`] | 2 KiB of entries |
 //! | [`header`] | where the parts of a run are |
+//! | [`extent`] | ranges of the region, written front to back |
+//! | [`filter`] | blocked Bloom filters |
+//! | [`run`] | a finished run: filter, fences, leaves |
+//! | [`writer`], [`coin_writer`], [`script_writer`] | write a run |
+//! | [`coin_cursor`], [`script_cursor`] | read one |
+pub mod coin_cursor;
 pub mod coin_entry;
+pub mod coin_writer;
+pub mod extent;
+pub mod filter;
 pub mod header;
 pub mod key;
 pub mod leaf;
 pub mod number;
+pub mod run;
+pub mod script_cursor;
 pub mod script_entry;
 pub mod script_form;
+pub mod script_writer;
+pub mod writer;
 
 #[cfg(test)]
 mod codec_tests;
+#[cfg(test)]
+mod run_tests;

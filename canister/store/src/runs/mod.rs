@@ -17,6 +17,16 @@
 //! | [`run`] | a finished run: filter, fences, leaves |
 //! | [`writer`], [`coin_writer`], [`script_writer`] | write a run |
 //! | [`coin_cursor`], [`script_cursor`] | read one |
+//! | [`span`] | filters over several runs |
+//! | [`change`] | both runs of a block |
+//! | [`merge`] | several changes into one |
+//! | [`read`] | coins, lists and balances after a list of changes |
+//! | [`manifest`], [`superblock`] | what there is |
+//! | [`allocator`] | what is free |
+//! | [`audit`] | checks of all invariants |
+pub mod allocator;
+pub mod audit;
+pub mod change;
 pub mod coin_cursor;
 pub mod coin_entry;
 pub mod coin_writer;
@@ -25,15 +35,23 @@ pub mod filter;
 pub mod header;
 pub mod key;
 pub mod leaf;
+pub mod manifest;
+pub mod merge;
 pub mod number;
+pub mod read;
 pub mod run;
 pub mod script_cursor;
 pub mod script_entry;
 pub mod script_form;
+mod script_merge;
 pub mod script_writer;
+pub mod span;
+pub mod superblock;
 pub mod writer;
 
 #[cfg(test)]
 mod codec_tests;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod run_tests;

@@ -69,13 +69,45 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
-        cursor.next_leaf = run.leaf_before(memory, outpoint.digest().prefix)?;
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
         while let Some(entry) = cursor.peek(memory)?
             && entry.outpoint < *outpoint
         {
             cursor.peeked = None;
         }
         Ok(cursor)
+    }
+
+    /// Returns the last leaf that begins at `outpoint` or before it. Outputs of one transaction
+    /// share their fence: of one over many leaves, this reads as many as their number has bits,
+    /// so that a transaction with thousands of outputs makes no look-up dear.
+    fn leaf_of<M: Memory>(
+        memory: &M,
+        run: &Run,
+        outpoint: &OutpointKey,
+    ) -> Result<u32, StoreError> {
+        let prefix = outpoint.digest().prefix;
+        let first = run.leaf_before(memory, prefix)?;
+        let mut high = match prefix.checked_add(1) {
+            Some(prefix) => run.fences_below(memory, prefix)?,
+            None => run.header().leaves,
+        };
+        // The first one begins before: its fence is smaller, or there is none before it.
+        let mut low = first.saturating_add(1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut probe = Self::start(run);
+            probe.next_leaf = middle;
+            if probe
+                .peek(memory)?
+                .is_some_and(|entry| entry.outpoint <= *outpoint)
+            {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low - 1)
     }
 
     /// Returns the next entry without going on.

@@ -52,6 +52,8 @@ pub mod writer;
 #[cfg(test)]
 mod codec_tests;
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod run_tests;

@@ -22,6 +22,7 @@ use super::script_form::ScriptForm;
 use super::script_writer::ScriptWriter;
 use super::writer::RunPlan;
 use crate::StoreError;
+use crate::counting::CountingMemory;
 
 /// Where the runs of these tests begin: not at the front, to find offsets taken for addresses.
 const START: u64 = 3 * 4096;
@@ -178,7 +179,7 @@ fn read_groups(memory: &VectorMemory, run: &Run) -> Result<Groups, StoreError> {
 
 #[test]
 fn a_coin_run_reads_back_in_order_and_by_outpoint() {
-    for count in [0, 1, 44, 700, 20_000] {
+    for count in [0, 1, 44, 700, 9_000] {
         let memory = VectorMemory::default();
         let coins = coins(count);
         let run = write_coins(&memory, &coins);
@@ -231,22 +232,31 @@ fn a_filter_never_denies_a_key_and_seldom_admits_another() {
 }
 
 #[test]
-fn keys_that_share_fences_are_found() {
-    // Two hundred outpoints of each of a few ids that begin alike: a leaf begins amid each.
-    let memory = VectorMemory::default();
-    let ids = (0..20u8).map(|id| {
+fn outputs_of_one_transaction_over_many_leaves_are_found_with_few_reads() {
+    // Two thousand outputs of each of a few ids that begin alike: all leaves share one fence.
+    let ids = (0..10u8).map(|id| {
         let mut txid = [9; 32];
         txid[31] = id;
         txid
     });
-    let spends = ids.flat_map(|txid| (0..800).map(move |vout| OutpointKey { txid, vout }));
+    let spends = ids.flat_map(|txid| (0..2_000).map(move |vout| OutpointKey { txid, vout }));
     let coins: BTreeMap<_, _> = spends.map(|key| (key, CoinChange::Spend)).collect();
+    let memory = VectorMemory::default();
     let run = write_coins(&memory, &coins);
-    assert!(run.header().leaves > 20);
-    for outpoint in coins.keys() {
+    assert!(run.header().leaves >= 30);
+    let memory = CountingMemory::new(memory);
+    for outpoint in coins.keys().step_by(7) {
+        memory.reset();
         let found = find_coin(&memory, &run, outpoint).unwrap();
         assert_eq!(found, Some(CoinChange::Spend), "{outpoint:?}");
+        // Filter and fences, six halvings, the leaf.
+        assert!(memory.pages_read().get() <= 9, "{outpoint:?}");
     }
+    let absent = OutpointKey {
+        vout: 2_000,
+        ..*coins.keys().next().unwrap()
+    };
+    assert_eq!(find_coin(&memory, &run, &absent), Ok(None));
 }
 
 #[test]
@@ -363,7 +373,7 @@ fn a_group_whose_entries_are_gone_leaves_nothing_unless_its_sum_says_otherwise()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn damage_anywhere_is_an_error_or_other_entries(

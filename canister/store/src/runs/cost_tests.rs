@@ -16,8 +16,9 @@ use millrace_core::script::ScriptHash;
 use super::allocator::Allocator;
 use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
 use super::merge::{ChangeMerge, Depth};
-use super::read::ChangeList;
+use super::read::{ChangeList, Span};
 use super::run::Run;
+use super::span::{SpanWriter, span_bytes};
 use crate::coins::Progress;
 use crate::counting::CountingMemory;
 
@@ -171,6 +172,30 @@ impl Chain {
         (take(coins), take(scripts))
     }
 
+    /// Writes the filters over the newest changes.
+    fn span(&mut self, changes: &[ChangeRuns]) -> Span {
+        let mut written = 0;
+        let mut write = |runs: Vec<Run>| {
+            let extent = self.allocator.allocate(&self.memory, span_bytes(&runs));
+            let mut writer = SpanWriter::new(&runs, extent.unwrap()).unwrap();
+            self.memory.reset();
+            while writer.step(&self.memory, 1_000).unwrap() == Progress::More {}
+            written += self.memory.pages_written().get();
+            writer.filter()
+        };
+        let coins = write(changes.iter().map(|change| change.coins).collect());
+        let scripts = write(changes.iter().map(|change| change.scripts).collect());
+        let written = written as f64 / ITEMS / changes.len() as f64;
+        println!("span: {written:.4} pages written per item");
+        assert!(written < 0.001, "{written}");
+        Span {
+            first: 0,
+            end: changes.len(),
+            coins,
+            scripts,
+        }
+    }
+
     fn merge(&mut self, inputs: &[ChangeRuns], depth: Depth) -> ChangeRuns {
         let (coins, scripts) = self.take(&ChangePlan::of(inputs));
         self.memory.reset();
@@ -240,10 +265,11 @@ fn a_mainnet_like_chain_writes_and_reads_few_pages() {
     assert!(bytes / (unspent as f64) < 150.0);
 }
 
-/// Counts what look-ups read over a base, a merged change and eight blocks, without spans.
+/// Counts what look-ups read over a base, a merged change and eight blocks under a span filter.
 fn read(chain: &mut Chain, levels: &[ChangeRuns], blocks: &[ChangeRuns]) {
     let oldest_first = levels.iter().chain(blocks).copied();
-    let list = ChangeList::new(oldest_first.rev().collect(), Vec::new());
+    let span = chain.span(blocks);
+    let list = ChangeList::new(oldest_first.rev().collect(), vec![span]);
     let memory = &chain.memory;
     let count = |name: &str, limit: f64, mut read: Box<dyn FnMut(usize) + '_>| {
         let mut pages = 0;
@@ -261,23 +287,23 @@ fn read(chain: &mut Chain, levels: &[ChangeRuns], blocks: &[ChangeRuns]) {
         let (outpoint, coin) = old(index);
         assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
     };
-    count("coin of the base or the merge", 14.0, Box::new(find));
+    count("coin of the base or the merge", 9.5, Box::new(find));
     let newest = &chain.recent[7];
     let find = |index: usize| {
         let (outpoint, coin) = &newest[index * 7];
         assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
     };
-    count("coin of the newest block", 3.5, Box::new(find));
+    count("coin of the newest block", 4.5, Box::new(find));
     let absent = |index: usize| {
         let script = ScriptHash::of(&script(u64::MAX - index as u64));
         assert_eq!(list.balance(memory, &script).unwrap().coins, 0);
     };
-    count("balance of no script", 12.0, Box::new(absent));
+    count("balance of no script", 4.0, Box::new(absent));
     let hold = |index: usize| {
         let script = ScriptHash::of(&old(index).1.script);
         assert!(list.balance(memory, &script).unwrap().coins > 0);
     };
-    count("balance of a script of an old coin", 20.0, Box::new(hold));
+    count("balance of a script of an old coin", 13.5, Box::new(hold));
     let hot = |_: usize| {
         let hot = ScriptHash::of(&script(0));
         let page = list.coins_of(memory, &hot, None, 200).unwrap();

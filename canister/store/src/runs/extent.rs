@@ -39,14 +39,10 @@ impl Extent {
         offset: u64,
         bytes: &mut [u8],
     ) -> Result<(), StoreError> {
-        let end = offset.saturating_add(bytes.len() as u64);
-        let limit = memory_bytes(memory).saturating_sub(self.start);
-        if end > self.length.min(limit) {
-            return Err(StoreError::BeyondEnd {
-                offset,
-                end,
-                length: self.length.min(limit),
-            });
+        self.check(memory, offset, bytes.len())?;
+        // Nothing may be asked for beyond the end of memory, not even nothing.
+        if bytes.is_empty() {
+            return Ok(());
         }
         memory.read(self.start + offset, bytes);
         Ok(())
@@ -62,17 +58,25 @@ impl Extent {
         offset: u64,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let end = offset.saturating_add(bytes.len() as u64);
-        let limit = memory_bytes(memory).saturating_sub(self.start);
-        if end > self.length.min(limit) {
-            return Err(StoreError::BeyondEnd {
-                offset,
-                end,
-                length: self.length.min(limit),
-            });
+        self.check(memory, offset, bytes.len())?;
+        if bytes.is_empty() {
+            return Ok(());
         }
         memory.write(self.start + offset, bytes);
         Ok(())
+    }
+
+    fn check<M: Memory>(&self, memory: &M, offset: u64, bytes: usize) -> Result<(), StoreError> {
+        let end = offset.saturating_add(bytes as u64);
+        let limit = memory_bytes(memory).saturating_sub(self.start);
+        if end <= self.length.min(limit) {
+            return Ok(());
+        }
+        Err(StoreError::BeyondEnd {
+            offset,
+            end,
+            length: self.length.min(limit),
+        })
     }
 }
 

@@ -54,6 +54,8 @@ mod codec_tests;
 #[cfg(test)]
 mod cost_tests;
 #[cfg(test)]
+mod merge_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod run_tests;

@@ -309,6 +309,22 @@ fn a_group_over_many_leaves_is_entered_at_any_place() {
 }
 
 #[test]
+fn a_range_beyond_memory_is_an_error() {
+    let memory = VectorMemory::default();
+    memory.grow(1);
+    for (start, length) in [(65_500, 4096), (65_536, 0), (u64::MAX, u64::MAX)] {
+        let extent = Extent { start, length };
+        let opened = Run::open(&memory, extent, RunKind::Coins);
+        assert!(
+            matches!(opened, Err(StoreError::BeyondEnd { .. })),
+            "{opened:?}"
+        );
+        assert!(extent.write(&memory, 0, &[0; 1_000]).is_err());
+        assert_eq!(extent.read(&memory, 0, &mut []), Ok(()));
+    }
+}
+
+#[test]
 fn writers_refuse_what_is_out_of_order_and_what_was_not_planned() {
     let memory = VectorMemory::default();
     let plan = RunPlan {

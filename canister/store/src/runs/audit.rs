@@ -12,7 +12,7 @@ use super::coin_cursor::{CoinCursor, find_coin};
 use super::coin_entry::{CoinChange, PutCoin};
 use super::filter::Filter;
 use super::key::{OutpointKey, Place, ScriptKey};
-use super::manifest::{Manifest, State};
+use super::manifest::{Kind, Manifest, State};
 use super::run::Run;
 use super::script_cursor::{ScriptCursor, find_group};
 use super::script_entry::{BalanceChange, ListChange};
@@ -45,7 +45,7 @@ pub fn audit_manifest<R: Memory, M: Memory>(
         level = record.level;
     }
     for (id, record) in manifest.records() {
-        if record.state != State::Building && record.kind == super::manifest::Kind::Change {
+        if record.state != State::Building && record.kind == Kind::Change {
             let runs = ChangeRuns::open(memory, record)?;
             let header = runs.coins.header();
             if (header.puts, header.spends) != (record.puts, record.spends) {

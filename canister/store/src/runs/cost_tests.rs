@@ -15,6 +15,7 @@ use millrace_core::script::ScriptHash;
 
 use super::allocator::Allocator;
 use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::extent::Extent;
 use super::merge::{ChangeMerge, Depth};
 use super::read::{ChangeList, Span};
 use super::run::Run;
@@ -166,7 +167,7 @@ impl Chain {
         runs
     }
 
-    fn take(&mut self, plan: &ChangePlan) -> (super::extent::Extent, super::extent::Extent) {
+    fn take(&mut self, plan: &ChangePlan) -> (Extent, Extent) {
         let (coins, scripts) = plan.lengths();
         let mut take = |length| self.allocator.allocate(&self.memory, length).unwrap();
         (take(coins), take(scripts))

@@ -2,13 +2,14 @@
 
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
-use ic_stable_structures::VectorMemory;
+use ic_stable_structures::{Memory, VectorMemory};
 use millrace_core::Height;
 use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
 
 use super::allocator::Allocator;
 use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
 use super::merge::{ChangeMerge, Depth, MAX_MERGE_INPUTS};
+use super::run::Run;
 use super::span::{MAX_SPAN_RUNS, SpanWriter};
 use crate::StoreError;
 use crate::coins::Progress;
@@ -99,9 +100,8 @@ fn pausing_at_any_entry_makes_the_same_runs() {
     let whole = bench.merge(&inputs, Depth::Bottom, usize::MAX).unwrap();
     let paused = bench.merge(&inputs, Depth::Bottom, 1).unwrap();
     assert_eq!(whole.coins.header().entries, 250);
-    // Budgets as zero still go on.
+    // A budget of nothing still goes on.
     let zero = bench.merge(&inputs, Depth::Bottom, 0).unwrap();
-    // A range used before may hold anything after what is written: only runs are compared.
     for other in [paused, zero] {
         assert!(bench.bytes(&whole) == bench.bytes(&other));
     }
@@ -177,8 +177,7 @@ fn a_balance_that_differs_from_its_coins_does_not_reach_the_oldest_change() {
 }
 
 /// Adds one coin to the sum of the first group.
-fn damaged_sum(bench: &Bench, run: super::run::Run) -> super::run::Run {
-    use ic_stable_structures::Memory;
+fn damaged_sum(bench: &Bench, run: Run) -> Run {
     // Leaf head 4, key 20, flags 1, satoshi 1: 13 satoshi are 26 as zigzag.
     let satoshi = run.extent().start + run.header().leaves_at + 25;
     let mut byte = [0];

@@ -13,6 +13,7 @@
 //! | [`headers`] | headers of the stable chain |
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
+//! | [`runs`] | sorted runs, which will take the place of the trees behind [`coins`] |
 //! | [`cells`] | small durable values: counters, pull and watchdog state |
 //! | [`rejections`] | refused blocks: the last ones, and those refused for good |
 //! | [`fee_rates`] | what transactions of unstable blocks paid |
@@ -44,6 +45,7 @@ pub mod outbox;
 pub mod queue;
 mod record;
 pub mod rejections;
+pub mod runs;
 mod store;
 
 pub use error::StoreError;

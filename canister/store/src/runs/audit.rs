@@ -1,0 +1,195 @@
+//! Checks the invariants of `DESIGN.md`; reads everything, and holds the whole set on the heap.
+//! For tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ic_stable_structures::Memory;
+use millrace_core::script::ScriptHash;
+
+use super::allocator::Allocator;
+use super::change::ChangeRuns;
+use super::coin_cursor::{CoinCursor, find_coin};
+use super::coin_entry::{CoinChange, PutCoin};
+use super::filter::Filter;
+use super::key::{OutpointKey, Place, ScriptKey};
+use super::manifest::{Kind, Manifest, State};
+use super::run::Run;
+use super::script_cursor::{ScriptCursor, find_group};
+use super::script_entry::{BalanceChange, ListChange};
+use crate::StoreError;
+use crate::layout::WASM_PAGE_BYTES;
+
+type Lists = BTreeMap<ScriptKey, (BalanceChange, BTreeMap<Place, ListChange>)>;
+
+/// Checks that ranges are disjoint, aligned and inside the region (invariant 1), and that stable
+/// changes follow each other from height 0, larger levels first (invariant 3).
+///
+/// # Errors
+/// [`StoreError::Damaged`] naming what is broken; so for all that follow.
+pub fn audit_manifest<R: Memory, M: Memory>(
+    memory: &R,
+    manifest: &Manifest<M>,
+) -> Result<(), StoreError> {
+    let allocator = Allocator::of(manifest.extents())?;
+    let size = memory.size().saturating_mul(WASM_PAGE_BYTES);
+    if manifest.extents().count() > 0 && allocator.end() > size {
+        return broken(format!("ranges reach {}, memory {size}", allocator.end()));
+    }
+    let mut next_height = 0;
+    let mut level = u8::MAX;
+    for (id, record) in manifest.stable() {
+        if record.first.get() != next_height || record.level > level {
+            return broken(format!("{id:?} after height {next_height}, level {level}"));
+        }
+        next_height = record.last.get().saturating_add(1);
+        level = record.level;
+    }
+    for (id, record) in manifest.records() {
+        if record.state != State::Building && record.kind == Kind::Change {
+            let runs = ChangeRuns::open(memory, record)?;
+            let header = runs.coins.header();
+            if (header.puts, header.spends) != (record.puts, record.spends) {
+                return broken(format!("{id:?} counts other coins than its run"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks the changes of one chain, oldest first from the oldest of all: each run in itself
+/// (invariants 2 and 6), that both runs of a change agree (4), and that spends name coins that are
+/// there (5, 7). Returns the number of coins afterwards.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn audit_chain<M: Memory>(memory: &M, changes: &[ChangeRuns]) -> Result<u64, StoreError> {
+    let mut set: BTreeMap<OutpointKey, PutCoin> = BTreeMap::new();
+    for (index, change) in changes.iter().enumerate() {
+        let mut expected = Lists::new();
+        for (outpoint, change) in audit_coins(memory, &change.coins)? {
+            if change.is_spend() {
+                let Some(old) = set.remove(&outpoint) else {
+                    return broken(format!("{outpoint:?} is spent in {index}, and not there"));
+                };
+                add(&mut expected, outpoint, &old, ListChange::Spend)?;
+            }
+            if let Some(coin) = change.coin() {
+                let put = ListChange::Put {
+                    value: coin.value,
+                    coinbase: coin.coinbase,
+                };
+                add(&mut expected, outpoint, coin, put)?;
+                if set.insert(outpoint, coin.clone()).is_some() {
+                    return broken(format!("{outpoint:?} is put in {index}, and there"));
+                }
+            }
+        }
+        if audit_scripts(memory, &change.scripts)? != expected {
+            return broken(format!("the runs of change {index} disagree"));
+        }
+    }
+    Ok(set.len() as u64)
+}
+
+/// Checks that span filters admit every key of the changes they cover (invariant 6).
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn audit_span<M: Memory>(
+    memory: &M,
+    coins: &Filter,
+    scripts: &Filter,
+    changes: &[ChangeRuns],
+) -> Result<(), StoreError> {
+    for change in changes {
+        for outpoint in audit_coins(memory, &change.coins)?.keys() {
+            if !coins.may_contain(memory, &outpoint.digest())? {
+                return broken(format!("a span filter denies {outpoint:?}"));
+            }
+        }
+        for key in audit_scripts(memory, &change.scripts)?.keys() {
+            if !scripts.may_contain(memory, &key.digest())? {
+                return broken(format!("a span filter denies {key:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads a coin run in order, finds each entry by its key, and counts.
+fn audit_coins<M: Memory>(
+    memory: &M,
+    run: &Run,
+) -> Result<BTreeMap<OutpointKey, CoinChange>, StoreError> {
+    let mut entries = BTreeMap::new();
+    let mut cursor = CoinCursor::start(run);
+    while let Some(entry) = cursor.next(memory)? {
+        if find_coin(memory, run, &entry.outpoint)?.as_ref() != Some(&entry.change) {
+            return broken(format!("{:?} is not found", entry.outpoint));
+        }
+        entries.insert(entry.outpoint, entry.change);
+    }
+    let keys: BTreeSet<_> = entries.keys().map(|outpoint| outpoint.txid).collect();
+    let puts = entries.values().filter(|c| c.coin().is_some()).count();
+    let spends = entries.values().filter(|c| c.is_spend()).count();
+    check_counts(run, [entries.len(), keys.len(), puts, spends])?;
+    Ok(entries)
+}
+
+/// Reads a script run in order, finds each group by its key, and counts.
+fn audit_scripts<M: Memory>(memory: &M, run: &Run) -> Result<Lists, StoreError> {
+    let mut lists = Lists::new();
+    let mut cursor = ScriptCursor::start(run);
+    while let Some((key, change)) = cursor.next_group(memory)? {
+        let mut list = BTreeMap::new();
+        while let Some(entry) = cursor.next_entry(memory)? {
+            list.insert(entry.place, entry.change);
+        }
+        let found = find_group(memory, run, &key)?;
+        if found.is_none_or(|found| found.change != change) {
+            return broken(format!("the group of {key:?} is not found"));
+        }
+        lists.insert(key, (change, list));
+    }
+    let entries = || lists.values().flat_map(|(_, list)| list.values());
+    let spends = entries().filter(|c| **c == ListChange::Spend).count();
+    let puts = entries().count() - spends;
+    check_counts(run, [lists.len(), lists.len(), puts, spends])?;
+    Ok(lists)
+}
+
+fn check_counts(run: &Run, found: [usize; 4]) -> Result<(), StoreError> {
+    let header = run.header();
+    let stored = [header.entries, header.keys, header.puts, header.spends];
+    if found.map(|count| count as u64) == stored {
+        return Ok(());
+    }
+    broken(format!(
+        "entries, keys, puts, spends are {found:?}, not {stored:?}"
+    ))
+}
+
+fn add(
+    lists: &mut Lists,
+    outpoint: OutpointKey,
+    coin: &PutCoin,
+    change: ListChange,
+) -> Result<(), StoreError> {
+    let Some(script) = coin.script.script() else {
+        return broken(format!("the script of {outpoint:?} is elsewhere"));
+    };
+    let (sum, list) = lists
+        .entry(ScriptKey::from(&ScriptHash::of(&script)))
+        .or_default();
+    let sign = if change == ListChange::Spend { -1 } else { 1 };
+    *sum = sum.and(BalanceChange {
+        satoshi: i128::from(sign) * i128::from(coin.value.to_sat()),
+        coins: sign,
+    });
+    list.insert(Place::new(coin.height, outpoint), change);
+    Ok(())
+}
+
+fn broken<T>(detail: String) -> Result<T, StoreError> {
+    Err(StoreError::damaged("runs", detail))
+}

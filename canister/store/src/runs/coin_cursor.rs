@@ -1,0 +1,174 @@
+//! Reads a coin run: one outpoint, or all from one on.
+
+use bitcoin::ScriptBuf;
+use ic_stable_structures::Memory;
+
+use super::coin_entry::{CoinChange, CoinEntry};
+use super::key::OutpointKey;
+use super::leaf::{self, LEAF_BYTES};
+use super::number::Input;
+use super::run::Run;
+use super::script_form::ScriptForm;
+use crate::StoreError;
+
+const WHAT: &str = "coin leaf";
+
+/// A place between two entries of a run. It holds one leaf.
+#[derive(Clone, Debug)]
+pub struct CoinCursor {
+    run: Run,
+    next_leaf: u32,
+    leaf: Box<[u8; LEAF_BYTES]>,
+    entries_left: u16,
+    offset: usize,
+    last: Option<OutpointKey>,
+    peeked: Option<CoinEntry>,
+}
+
+/// Returns what a run does to an outpoint. Reads a filter block, and where that says maybe, fences
+/// and mostly one leaf.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+pub fn find_coin<M: Memory>(
+    memory: &M,
+    run: &Run,
+    outpoint: &OutpointKey,
+) -> Result<Option<CoinChange>, StoreError> {
+    if !run.may_contain(memory, &outpoint.digest())? {
+        return Ok(None);
+    }
+    let mut cursor = CoinCursor::seek(memory, run, outpoint)?;
+    let entry = cursor.next(memory)?;
+    Ok(entry
+        .filter(|entry| entry.outpoint == *outpoint)
+        .map(|entry| entry.change))
+}
+
+impl CoinCursor {
+    /// Starts before the first entry. Reads nothing.
+    pub fn start(run: &Run) -> Self {
+        Self {
+            run: *run,
+            next_leaf: 0,
+            leaf: Box::new([0; LEAF_BYTES]),
+            entries_left: 0,
+            offset: 0,
+            last: None,
+            peeked: None,
+        }
+    }
+
+    /// Starts before the first entry of `outpoint` or a larger one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the run is damaged.
+    pub fn seek<M: Memory>(
+        memory: &M,
+        run: &Run,
+        outpoint: &OutpointKey,
+    ) -> Result<Self, StoreError> {
+        let mut cursor = Self::start(run);
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
+        while let Some(entry) = cursor.peek(memory)?
+            && entry.outpoint < *outpoint
+        {
+            cursor.peeked = None;
+        }
+        Ok(cursor)
+    }
+
+    /// Returns the last leaf that begins at `outpoint` or before it. Outputs of one transaction
+    /// share their fence: of one over many leaves, this reads as many as their number has bits,
+    /// so that a transaction with thousands of outputs makes no look-up dear.
+    fn leaf_of<M: Memory>(
+        memory: &M,
+        run: &Run,
+        outpoint: &OutpointKey,
+    ) -> Result<u32, StoreError> {
+        let prefix = outpoint.digest().prefix;
+        let first = run.leaf_before(memory, prefix)?;
+        let mut high = match prefix.checked_add(1) {
+            Some(prefix) => run.fences_below(memory, prefix)?,
+            None => run.header().leaves,
+        };
+        // The first one begins before: its fence is smaller, or there is none before it.
+        let mut low = first.saturating_add(1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let mut probe = Self::start(run);
+            probe.next_leaf = middle;
+            if probe
+                .peek(memory)?
+                .is_some_and(|entry| entry.outpoint <= *outpoint)
+            {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low - 1)
+    }
+
+    /// Returns the next entry without going on.
+    ///
+    /// # Errors
+    /// As [`CoinCursor::next`].
+    pub fn peek<M: Memory>(&mut self, memory: &M) -> Result<Option<&CoinEntry>, StoreError> {
+        if self.peeked.is_none() {
+            self.peeked = self.read(memory)?;
+        }
+        Ok(self.peeked.as_ref())
+    }
+
+    /// Returns the next entry, with its script even where that is in the overflow area; `None`
+    /// after the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the run is damaged: entries that do not ascend are.
+    pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
+        match self.peeked.take() {
+            Some(entry) => Ok(Some(entry)),
+            None => self.read(memory),
+        }
+    }
+
+    fn read<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
+        let mut before = self.last.map(|last| last.txid);
+        if self.entries_left == 0 {
+            if self.next_leaf >= self.run.header().leaves {
+                return Ok(None);
+            }
+            self.run.read_leaf(memory, self.next_leaf, &mut self.leaf)?;
+            self.next_leaf += 1;
+            self.offset = 0;
+            self.entries_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
+            before = None;
+        }
+        let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
+        let mut input = Input::new(WHAT, body.get(self.offset..).unwrap_or_default());
+        let mut entry = CoinEntry::decode(before.as_ref(), &mut input)?;
+        if self.last.is_some_and(|last| last >= entry.outpoint) {
+            let detail = format!("{:?} does not ascend", entry.outpoint);
+            return Err(input.damaged(detail));
+        }
+        self.offset = body.len() - input.left();
+        self.entries_left -= 1;
+        if self.entries_left == 0 && input.left() > 0 {
+            return Err(input.damaged(format!("{} bytes after its entries", input.left())));
+        }
+        self.last = Some(entry.outpoint);
+        self.resolve(memory, &mut entry)?;
+        Ok(Some(entry))
+    }
+
+    fn resolve<M: Memory>(&self, memory: &M, entry: &mut CoinEntry) -> Result<(), StoreError> {
+        if let CoinChange::Put(coin) | CoinChange::Replace(coin) = &mut entry.change
+            && let ScriptForm::Overflow { offset, length } = coin.script
+        {
+            let script = self.run.read_overflow(memory, offset, length)?;
+            coin.script = ScriptForm::Plain(ScriptBuf::from_bytes(script));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! Entries of coin runs: what a change does to an outpoint.
+//!
+//! ```text
+//! flags u8      bit 0 spends an older coin, bit 1 puts a coin, bit 2 transaction id of the entry
+//!               before in this leaf, bit 3 coinbase, bits 4-6 form of the script, bit 7 zero
+//! txid 32       unless bit 2
+//! vout          varint
+//! height        varint            and the rest only for a put
+//! amount        compressed
+//! script        as its form says
+//! ```
+
+use bitcoin::Amount;
+use millrace_core::Height;
+
+use super::key::OutpointKey;
+use super::number::{Input, MAX_VARINT_BYTES, put_amount, put_varint};
+use super::script_form::{MAX_FORM_BYTES, ScriptForm};
+use crate::StoreError;
+
+const SPEND: u8 = 1;
+const PUT: u8 = 2;
+const SAME_TXID: u8 = 4;
+const COINBASE: u8 = 8;
+const FORM_SHIFT: u32 = 4;
+
+/// Bytes that a transaction id takes where it is not that of the entry before.
+pub const TXID_BYTES: usize = 32;
+
+/// Longest entry in bytes: flags, outpoint, height, amount (71 bits), script.
+pub const MAX_COIN_ENTRY_BYTES: usize =
+    1 + TXID_BYTES + 5 + 5 + (MAX_VARINT_BYTES + 1) + MAX_FORM_BYTES;
+
+/// A coin that a change puts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutCoin {
+    /// Height of the block that made it.
+    pub height: Height,
+    /// Whether a coinbase transaction made it.
+    pub coinbase: bool,
+    /// Its amount.
+    pub value: Amount,
+    /// Its script.
+    pub script: ScriptForm,
+}
+
+/// What a change does to an outpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CoinChange {
+    /// There is no older coin; now there is one.
+    Put(PutCoin),
+    /// An older coin is gone.
+    Spend,
+    /// An older coin is gone, and another one has its name: the later one of BIP30, or one whose
+    /// transaction repeats a spent one.
+    Replace(PutCoin),
+}
+
+impl CoinChange {
+    /// Returns the coin that is there after the change.
+    pub const fn coin(&self) -> Option<&PutCoin> {
+        match self {
+            Self::Put(coin) | Self::Replace(coin) => Some(coin),
+            Self::Spend => None,
+        }
+    }
+
+    /// Returns whether an older coin goes.
+    pub const fn is_spend(&self) -> bool {
+        matches!(self, Self::Spend | Self::Replace(_))
+    }
+
+    /// Returns what this change and then `newer` do together; `None` when that is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when `newer` cannot follow: it puts what is there, or spends what
+    /// is not.
+    pub fn then(self, newer: Self) -> Result<Option<Self>, StoreError> {
+        match (self, newer) {
+            (Self::Put(_), Self::Spend) => Ok(None),
+            (Self::Put(_), Self::Replace(coin)) => Ok(Some(Self::Put(coin))),
+            (Self::Replace(_), Self::Spend) => Ok(Some(Self::Spend)),
+            (Self::Spend, Self::Put(coin)) | (Self::Replace(_), Self::Replace(coin)) => {
+                Ok(Some(Self::Replace(coin)))
+            }
+            (Self::Put(_) | Self::Replace(_), Self::Put(_)) => {
+                Err(StoreError::damaged("changes", "a coin is put twice"))
+            }
+            (Self::Spend, Self::Spend | Self::Replace(_)) => {
+                Err(StoreError::damaged("changes", "a coin is spent twice"))
+            }
+        }
+    }
+}
+
+/// One entry of a coin run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoinEntry {
+    /// The outpoint.
+    pub outpoint: OutpointKey,
+    /// What happens to it.
+    pub change: CoinChange,
+}
+
+impl CoinEntry {
+    /// Appends the entry; `before` is the transaction id of the entry before in the same leaf.
+    pub fn encode(&self, before: Option<&[u8; 32]>, out: &mut Vec<u8>) {
+        let is_same = before == Some(&self.outpoint.txid);
+        let mut flags = if is_same { SAME_TXID } else { 0 };
+        if self.change.is_spend() {
+            flags |= SPEND;
+        }
+        if let Some(coin) = self.change.coin() {
+            flags |= PUT | coin.script.code() << FORM_SHIFT;
+            if coin.coinbase {
+                flags |= COINBASE;
+            }
+        }
+        out.push(flags);
+        if !is_same {
+            out.extend_from_slice(&self.outpoint.txid);
+        }
+        put_varint(out, u64::from(self.outpoint.vout));
+        if let Some(coin) = self.change.coin() {
+            put_varint(out, u64::from(coin.height.get()));
+            put_amount(out, coin.value);
+            coin.script.encode(out);
+        }
+    }
+
+    /// Reads the next entry; `before` is the transaction id of the entry before in the same leaf.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn decode(before: Option<&[u8; 32]>, input: &mut Input<'_>) -> Result<Self, StoreError> {
+        let flags = input.byte()?;
+        let txid = if flags & SAME_TXID == 0 {
+            input.array()?
+        } else {
+            let before = before.copied();
+            before.ok_or_else(|| input.damaged("its first entry repeats a transaction id"))?
+        };
+        let vout = input.varint_u32()?;
+        let is_put = flags & PUT != 0;
+        let change = match (flags & SPEND != 0, is_put) {
+            (true, false) if flags & !(SPEND | SAME_TXID) == 0 => CoinChange::Spend,
+            (false, true) => CoinChange::Put(decode_coin(flags, input)?),
+            (true, true) => CoinChange::Replace(decode_coin(flags, input)?),
+            _ => return Err(input.damaged(format!("unknown flags {flags:#04x} of a coin"))),
+        };
+        Ok(Self {
+            outpoint: OutpointKey { txid, vout },
+            change,
+        })
+    }
+}
+
+fn decode_coin(flags: u8, input: &mut Input<'_>) -> Result<PutCoin, StoreError> {
+    Ok(PutCoin {
+        height: Height::new(input.varint_u32()?),
+        coinbase: flags & COINBASE != 0,
+        value: input.amount()?,
+        script: ScriptForm::decode(flags >> FORM_SHIFT, input)?,
+    })
+}

@@ -1,0 +1,116 @@
+//! Writes a coin run.
+
+use ic_stable_structures::Memory;
+
+use super::coin_entry::{CoinChange, CoinEntry};
+use super::extent::Extent;
+use super::header::RunKind;
+use super::key::OutpointKey;
+use super::run::Run;
+use super::script_form::ScriptForm;
+use super::writer::{RunPlan, RunWriter};
+use crate::StoreError;
+
+/// A coin run being written. Between two entries it can wait for as long as the heap lasts.
+#[derive(Clone, Debug)]
+pub struct CoinWriter {
+    out: RunWriter,
+    last: Option<OutpointKey>,
+    encoded: Vec<u8>,
+}
+
+impl CoinWriter {
+    /// Starts a run that holds at most what is planned.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the extent is too small for the plan.
+    pub fn new(extent: Extent, plan: &RunPlan) -> Result<Self, StoreError> {
+        Ok(Self {
+            out: RunWriter::new(extent, RunKind::Coins, plan)?,
+            last: None,
+            encoded: Vec::new(),
+        })
+    }
+
+    /// Returns the part of a plan that one entry takes.
+    pub fn plan_of(entry: &CoinEntry, before: Option<&OutpointKey>) -> RunPlan {
+        let before = before.map(|before| &before.txid);
+        let mut entry = entry.clone();
+        let overflow_bytes = take_overflow(&mut entry).map_or(0, |script| script.len());
+        let mut encoded = Vec::new();
+        entry.encode(before, &mut encoded);
+        RunPlan {
+            keys: u64::from(before != Some(&entry.outpoint.txid)),
+            entry_bytes: encoded.len() as u64,
+            overflow_bytes: overflow_bytes as u64,
+        }
+    }
+
+    /// Adds the next entry, which must have a larger outpoint than all before.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it has not, [`StoreError::BeyondEnd`] when the run is full.
+    pub fn push<M: Memory>(&mut self, memory: &M, mut entry: CoinEntry) -> Result<(), StoreError> {
+        if self.last.is_some_and(|last| last >= entry.outpoint) {
+            let detail = format!("{:?} does not ascend", entry.outpoint);
+            return Err(StoreError::damaged("coin run", detail));
+        }
+        if let Some(script) = take_overflow(&mut entry) {
+            let at = self.out.push_overflow(memory, &script)?;
+            set_overflow(&mut entry, at);
+        }
+        self.encode(&entry);
+        if self.encoded.len() > self.out.leaf.room() {
+            self.out.end_leaf(memory)?;
+            self.encode(&entry);
+        }
+        self.out
+            .push(memory, &entry.outpoint.digest(), &self.encoded)?;
+        self.last = Some(entry.outpoint);
+        self.out.header.entries += 1;
+        self.out.header.puts += u64::from(entry.change.coin().is_some());
+        self.out.header.spends += u64::from(entry.change.is_spend());
+        Ok(())
+    }
+
+    /// Completes the run; afterwards the writer is of no use.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the run is full.
+    pub fn finish<M: Memory>(&mut self, memory: &M) -> Result<Run, StoreError> {
+        self.out.finish(memory)
+    }
+
+    fn encode(&mut self, entry: &CoinEntry) {
+        let before = self.last.filter(|_| !self.out.leaf.is_empty());
+        self.encoded.clear();
+        entry.encode(before.map(|before| before.txid).as_ref(), &mut self.encoded);
+    }
+}
+
+/// Replaces a script that does not fit a leaf by a reference to be filled in.
+fn take_overflow(entry: &mut CoinEntry) -> Option<Vec<u8>> {
+    let form = script_of(entry)?;
+    let script = form.overflow().to_vec();
+    if script.is_empty() {
+        return None;
+    }
+    *form = ScriptForm::Overflow {
+        offset: 0,
+        length: script.len() as u32,
+    };
+    Some(script)
+}
+
+fn set_overflow(entry: &mut CoinEntry, at: u64) {
+    if let Some(ScriptForm::Overflow { offset, .. }) = script_of(entry) {
+        *offset = at;
+    }
+}
+
+const fn script_of(entry: &mut CoinEntry) -> Option<&mut ScriptForm> {
+    match &mut entry.change {
+        CoinChange::Put(coin) | CoinChange::Replace(coin) => Some(&mut coin.script),
+        CoinChange::Spend => None,
+    }
+}

@@ -1,0 +1,154 @@
+//! Blocked Bloom filters: which runs need not be read.
+//!
+//! A key sets seven bits in one block of 512. The block is the key's share of the key space, so
+//! keys in order visit blocks in order: a filter is written front to back like everything else,
+//! with one block on the heap. About ten bits a key make one in a hundred other keys a "maybe".
+
+use ic_stable_structures::Memory;
+
+use super::extent::{Appender, Extent};
+use super::header::FILTER_BLOCK_BYTES;
+use super::key::Digest;
+use crate::StoreError;
+
+/// Bits set for each key.
+const PROBES: u32 = 7;
+
+/// Bits that choose one of a block's 512.
+const PROBE_BITS: u32 = 9;
+
+/// Keys for which a block is made: 10.24 bits each.
+const KEYS_PER_BLOCK: u64 = 50;
+
+type Block = [u64; FILTER_BLOCK_BYTES / 8];
+
+/// Returns the blocks of a filter for up to `keys` keys: at least one.
+pub const fn blocks_for(keys: u64) -> u32 {
+    let blocks = keys.div_ceil(KEYS_PER_BLOCK);
+    if blocks > u32::MAX as u64 {
+        u32::MAX
+    } else if blocks == 0 {
+        1
+    } else {
+        blocks as u32
+    }
+}
+
+/// Returns the block of a key.
+fn block_of(blocks: u32, digest: &Digest) -> u32 {
+    ((u128::from(digest.prefix) * u128::from(blocks)) >> 64) as u32
+}
+
+/// Sets a key's bits.
+fn set(block: &mut Block, digest: &Digest) {
+    for probe in 0..PROBES {
+        let bit = digest.bits >> (probe * PROBE_BITS);
+        if let Some(word) = block.get_mut((bit >> 6 & 7) as usize) {
+            *word |= 1 << (bit & 63);
+        }
+    }
+}
+
+/// Returns whether all bits of a key are set.
+fn is_set(block: &[u8; FILTER_BLOCK_BYTES], digest: &Digest) -> bool {
+    let (words, _) = block.as_chunks::<8>();
+    (0..PROBES).all(|probe| {
+        let bit = digest.bits >> (probe * PROBE_BITS);
+        let word = words.get((bit >> 6 & 7) as usize);
+        word.is_some_and(|word| u64::from_le_bytes(*word) >> (bit & 63) & 1 == 1)
+    })
+}
+
+/// A stored filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    extent: Extent,
+    blocks: u32,
+}
+
+impl Filter {
+    /// Names a filter of so many blocks at the front of an extent.
+    pub const fn new(extent: Extent, blocks: u32) -> Self {
+        Self { extent, blocks }
+    }
+
+    /// Returns `false` only for keys that are not in it. Reads 64 bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the filter is not where it is said to be.
+    pub fn may_contain<M: Memory>(&self, memory: &M, digest: &Digest) -> Result<bool, StoreError> {
+        let mut block = [0; FILTER_BLOCK_BYTES];
+        let at = u64::from(block_of(self.blocks, digest)) * FILTER_BLOCK_BYTES as u64;
+        self.extent.read(memory, at, &mut block)?;
+        Ok(is_set(&block, digest))
+    }
+}
+
+/// A filter being written.
+#[derive(Clone, Debug)]
+pub struct FilterWriter {
+    out: Appender,
+    blocks: u32,
+    current: u32,
+    block: Block,
+    last: Option<Digest>,
+    keys: u64,
+}
+
+impl FilterWriter {
+    /// Starts a filter of so many blocks at the front of an extent.
+    pub const fn new(extent: Extent, blocks: u32) -> Self {
+        Self {
+            out: Appender::new(extent),
+            blocks,
+            current: 0,
+            block: [0; FILTER_BLOCK_BYTES / 8],
+            last: None,
+            keys: 0,
+        }
+    }
+
+    /// Returns the number of distinct keys inserted.
+    pub const fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// Inserts a key; keys must not descend. A repeated one costs nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] for a key of an earlier block, [`StoreError::BeyondEnd`] when the
+    /// extent is too small.
+    pub fn insert<M: Memory>(&mut self, memory: &M, digest: &Digest) -> Result<(), StoreError> {
+        if self.last == Some(*digest) {
+            return Ok(());
+        }
+        let target = block_of(self.blocks, digest);
+        if target < self.current {
+            return Err(StoreError::damaged("filter", "its keys descend"));
+        }
+        self.write_up_to(memory, target)?;
+        set(&mut self.block, digest);
+        self.last = Some(*digest);
+        self.keys += 1;
+        Ok(())
+    }
+
+    /// Writes the rest; the filter is complete.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the extent is too small.
+    pub fn finish<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
+        self.write_up_to(memory, self.blocks)?;
+        self.out.flush(memory)
+    }
+
+    fn write_up_to<M: Memory>(&mut self, memory: &M, target: u32) -> Result<(), StoreError> {
+        while self.current < target {
+            let words = self.block.map(u64::to_le_bytes);
+            self.out.append(memory, words.as_flattened())?;
+            self.block = Block::default();
+            self.current += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! What runs are sorted by, and what fences and filters keep of it.
+
+use bitcoin::hashes::Hash;
+use bitcoin::{OutPoint, Txid};
+use millrace_core::Height;
+use millrace_core::script::ScriptHash;
+
+/// Bytes of a script key.
+pub const SCRIPT_KEY_BYTES: usize = 20;
+
+/// What a filter and a fence know of a key: both halves are parts of a hash, so they are uniform
+/// unless somebody worked for it; such work makes reads of the ground keys dearer, never wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest {
+    /// First 8 bytes, big endian: sorts as keys do.
+    pub prefix: u64,
+    /// The next 8 bytes.
+    pub bits: u64,
+}
+
+impl Digest {
+    fn of(bytes: &[u8]) -> Self {
+        let half = |bytes: &[u8]| {
+            bytes
+                .first_chunk::<8>()
+                .map_or(0, |chunk| u64::from_be_bytes(*chunk))
+        };
+        Self {
+            prefix: half(bytes),
+            bits: bytes.get(8..).map_or(0, half),
+        }
+    }
+}
+
+/// An outpoint as coin runs sort it: transaction id bytes, then index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutpointKey {
+    /// Bytes of the transaction id in hashing order.
+    pub txid: [u8; 32],
+    /// Output index.
+    pub vout: u32,
+}
+
+impl OutpointKey {
+    /// Returns the digest of the transaction id: outputs of one transaction share it, which makes
+    /// filters smaller and lets them be written in the order of keys.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.txid)
+    }
+}
+
+impl From<&OutPoint> for OutpointKey {
+    fn from(outpoint: &OutPoint) -> Self {
+        Self {
+            txid: outpoint.txid.to_byte_array(),
+            vout: outpoint.vout,
+        }
+    }
+}
+
+impl From<&OutpointKey> for OutPoint {
+    fn from(key: &OutpointKey) -> Self {
+        Self {
+            txid: Txid::from_byte_array(key.txid),
+            vout: key.vout,
+        }
+    }
+}
+
+/// The first 20 bytes of the SHA-256 of an output script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScriptKey(pub [u8; SCRIPT_KEY_BYTES]);
+
+impl ScriptKey {
+    /// Returns the digest of the key.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.0)
+    }
+}
+
+impl From<&ScriptHash> for ScriptKey {
+    fn from(hash: &ScriptHash) -> Self {
+        let head = hash.as_bytes().first_chunk();
+        Self(head.copied().unwrap_or_default())
+    }
+}
+
+/// Where a coin is in the list of its script: height descending, then outpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The height with all bits flipped.
+    flipped: u32,
+    /// The coin's outpoint.
+    pub outpoint: OutpointKey,
+}
+
+impl Place {
+    /// The first place of every list.
+    pub const FIRST: Self = Self {
+        flipped: 0,
+        outpoint: OutpointKey {
+            txid: [0; 32],
+            vout: 0,
+        },
+    };
+
+    /// Returns the place of a coin made at `height`.
+    pub const fn new(height: Height, outpoint: OutpointKey) -> Self {
+        Self {
+            flipped: !height.get(),
+            outpoint,
+        }
+    }
+
+    /// Returns the height of the block that made the coin.
+    pub const fn height(&self) -> Height {
+        Height::new(!self.flipped)
+    }
+}

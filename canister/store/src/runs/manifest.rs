@@ -1,0 +1,322 @@
+//! The list of changes and span filters: what is not named here does not exist.
+//!
+//! ```text
+//! record, 96 bytes, by id u64
+//! offset size
+//!      0    1  kind: 1 change, 2 span filters
+//!      1    1  state: 0 building, 1 unstable, 2 stable
+//!      2    1  level
+//!      3    1  reserved
+//!      4    4  first height
+//!      8    4  last height
+//!     12   32  hash of the last block
+//!     44   16  range of the coin run, or of the filter of its keys: start u64, length u64
+//!     60   16  range of the script run, or of the filter of its keys
+//!     76    8  puts
+//!     84    8  spends
+//!     92    4  reserved
+//! ```
+//!
+//! Numbers are little endian. A range that is being built is the whole one that was taken for it;
+//! it is written again, or given back, when whoever built it is gone.
+
+use std::collections::BTreeMap;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use ic_stable_structures::{BTreeMap as StableMap, Memory};
+use millrace_core::Height;
+
+use super::extent::Extent;
+use super::number::Input;
+use crate::StoreError;
+use crate::record::join;
+
+/// Bytes of a record.
+pub const RECORD_BYTES: usize = 96;
+
+/// Name of a change or of span filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChangeId(pub u64);
+
+/// What a record names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A coin run and a script run.
+    Change,
+    /// Filters over the keys of several changes.
+    Span,
+}
+
+/// What may be read of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing yet.
+    Building,
+    /// It belongs to a block of the unstable tree.
+    Unstable,
+    /// It belongs to the stable chain.
+    Stable,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeRecord {
+    /// What it names.
+    pub kind: Kind,
+    /// What may be read.
+    pub state: State,
+    /// 0 for one block, one more for each merge.
+    pub level: u8,
+    /// Height of its first block.
+    pub first: Height,
+    /// Height of its last block.
+    pub last: Height,
+    /// Hash of its last block.
+    pub block: BlockHash,
+    /// The coin run, or the filter of its keys.
+    pub coins: Extent,
+    /// The script run, or the filter of its keys.
+    pub scripts: Extent,
+    /// Coins put.
+    pub puts: u64,
+    /// Coins spent.
+    pub spends: u64,
+}
+
+impl ChangeRecord {
+    /// Returns the record's bytes.
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
+        let kind = match self.kind {
+            Kind::Change => 1,
+            Kind::Span => 2,
+        };
+        let state = match self.state {
+            State::Building => 0,
+            State::Unstable => 1,
+            State::Stable => 2,
+        };
+        join(&[
+            &[kind, state, self.level, 0],
+            &self.first.get().to_le_bytes(),
+            &self.last.get().to_le_bytes(),
+            self.block.as_byte_array(),
+            &self.coins.start.to_le_bytes(),
+            &self.coins.length.to_le_bytes(),
+            &self.scripts.start.to_le_bytes(),
+            &self.scripts.length.to_le_bytes(),
+            &self.puts.to_le_bytes(),
+            &self.spends.to_le_bytes(),
+        ])
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Result<Self, StoreError> {
+        let mut input = Input::new("manifest record", bytes);
+        let [kind, state, level, _] = input.array()?;
+        let kind = match kind {
+            1 => Kind::Change,
+            2 => Kind::Span,
+            other => return Err(input.damaged(format!("unknown kind {other}"))),
+        };
+        let state = match state {
+            0 => State::Building,
+            1 => State::Unstable,
+            2 => State::Stable,
+            other => return Err(input.damaged(format!("unknown state {other}"))),
+        };
+        let first = Height::new(u32::from_le_bytes(input.array()?));
+        let last = Height::new(u32::from_le_bytes(input.array()?));
+        if first > last {
+            return Err(input.damaged(format!("heights {first} to {last}")));
+        }
+        let block = BlockHash::from_byte_array(input.array()?);
+        let mut next = || input.array().map(u64::from_le_bytes);
+        let mut extent = || {
+            Ok::<_, StoreError>(Extent {
+                start: next()?,
+                length: next()?,
+            })
+        };
+        Ok(Self {
+            kind,
+            state,
+            level,
+            first,
+            last,
+            block,
+            coins: extent()?,
+            scripts: extent()?,
+            puts: next()?,
+            spends: next()?,
+        })
+    }
+}
+
+/// All records, with a copy on the heap: 100 bytes for each change.
+pub struct Manifest<M: Memory> {
+    stored: StableMap<u64, [u8; RECORD_BYTES], M>,
+    records: BTreeMap<ChangeId, ChangeRecord>,
+}
+
+impl<M: Memory> Manifest<M> {
+    /// Reads all records.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn open(memory: M) -> Result<Self, StoreError> {
+        let stored: StableMap<u64, [u8; RECORD_BYTES], M> = StableMap::init(memory);
+        let mut records = BTreeMap::new();
+        for entry in stored.iter() {
+            let record = ChangeRecord::decode(&entry.value())?;
+            records.insert(ChangeId(*entry.key()), record);
+        }
+        Ok(Self { stored, records })
+    }
+
+    /// Returns a record.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn get(&self, id: ChangeId) -> Result<ChangeRecord, StoreError> {
+        let record = self.records.get(&id).copied();
+        record.ok_or_else(|| StoreError::missing("change", id.0))
+    }
+
+    /// Returns all records by id.
+    pub fn records(&self) -> impl Iterator<Item = (ChangeId, &ChangeRecord)> {
+        self.records.iter().map(|(id, record)| (*id, record))
+    }
+
+    /// Returns the stable changes, oldest first.
+    pub fn stable(&self) -> Vec<(ChangeId, ChangeRecord)> {
+        let is_stable =
+            |record: &ChangeRecord| record.kind == Kind::Change && record.state == State::Stable;
+        let records = self.records();
+        let mut stable: Vec<_> = records
+            .filter(|(_, record)| is_stable(record))
+            .map(|(id, record)| (id, *record))
+            .collect();
+        stable.sort_by_key(|(_, record)| record.first);
+        stable
+    }
+
+    /// Returns all ranges that are taken.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> {
+        let records = self.records.values();
+        records.flat_map(|record| [record.coins, record.scripts])
+    }
+
+    /// Adds or replaces a record.
+    pub fn set(&mut self, id: ChangeId, record: ChangeRecord) {
+        self.stored.insert(id.0, record.encode());
+        self.records.insert(id, record);
+    }
+
+    /// Removes a record; its ranges are free from now on.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`].
+    pub fn remove(&mut self, id: ChangeId) -> Result<ChangeRecord, StoreError> {
+        let record = self.get(id)?;
+        self.stored.remove(&id.0);
+        self.records.remove(&id);
+        Ok(record)
+    }
+
+    /// Puts a finished merge in the place of its inputs, and returns their ranges. Readers see
+    /// either all of it or nothing, since nobody reads within a message.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when an input is gone; nothing is changed.
+    pub fn swap(
+        &mut self,
+        inputs: &[ChangeId],
+        output: ChangeId,
+        record: ChangeRecord,
+    ) -> Result<Vec<Extent>, StoreError> {
+        for input in inputs {
+            self.get(*input)?;
+        }
+        let mut freed = Vec::with_capacity(2 * inputs.len());
+        for input in inputs {
+            let old = self.remove(*input)?;
+            freed.extend([old.coins, old.scripts]);
+        }
+        self.set(output, record);
+        Ok(freed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ic_stable_structures::VectorMemory;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record(first: u32, last: u32) -> ChangeRecord {
+        let start = u64::from(first) * 8192 + 4096;
+        ChangeRecord {
+            kind: Kind::Change,
+            state: State::Stable,
+            level: 0,
+            first: Height::new(first),
+            last: Height::new(last),
+            block: BlockHash::from_byte_array([first as u8; 32]),
+            coins: Extent { start, length: 9 },
+            scripts: Extent {
+                start: start + 4096,
+                length: 8,
+            },
+            puts: 3,
+            spends: 2,
+        }
+    }
+
+    #[test]
+    fn records_survive_opening_and_a_swap_replaces_all_inputs_or_none() {
+        let memory = VectorMemory::default();
+        let mut manifest = Manifest::open(memory.clone()).unwrap();
+        for height in [2, 0, 1] {
+            manifest.set(ChangeId(u64::from(9 - height)), record(height, height));
+        }
+        let firsts = |manifest: &Manifest<_>| -> Vec<u32> {
+            manifest
+                .stable()
+                .iter()
+                .map(|(_, record)| record.first.get())
+                .collect()
+        };
+        assert_eq!(firsts(&manifest), [0, 1, 2]);
+        let refused = manifest.swap(&[ChangeId(9), ChangeId(77)], ChangeId(10), record(0, 1));
+        assert_eq!(refused, Err(StoreError::missing("change", 77)));
+        assert_eq!(firsts(&manifest), [0, 1, 2]);
+        let freed = manifest.swap(&[ChangeId(9), ChangeId(8)], ChangeId(10), record(0, 1));
+        assert_eq!(freed.unwrap().len(), 4);
+        let again = Manifest::open(memory).unwrap();
+        assert_eq!(firsts(&again), [0, 2]);
+        assert!(again.records().eq(manifest.records()));
+        assert_eq!(again.extents().count(), 4);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_a_record_are_damage_or_read_back(at in 0..RECORD_BYTES, byte in any::<u8>()) {
+            let mut bytes = record(3, 8).encode();
+            prop_assert_eq!(ChangeRecord::decode(&bytes), Ok(record(3, 8)));
+            bytes[at] = byte;
+            if let Ok(found) = ChangeRecord::decode(&bytes) {
+                let mut again = found.encode();
+                // Reserved bytes are not kept.
+                for reserved in [3, 92, 93, 94, 95] {
+                    again[reserved] = bytes[reserved];
+                }
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! A finished run: its filter, its fences, its leaves.
+
+use ic_stable_structures::Memory;
+
+use super::extent::Extent;
+use super::filter::Filter;
+use super::header::{FENCE_BYTES, FILTER_BLOCK_BYTES, HEADER_BYTES, RunHeader, RunKind};
+use super::key::Digest;
+use super::leaf::LEAF_BYTES;
+use crate::StoreError;
+
+/// Fences read at once: 512 bytes, mostly within a page.
+const WINDOW: u32 = 64;
+
+/// Guesses from the keys' uniformity before a search halves what is left: ground keys, or a group
+/// over many leaves, cannot make it slow.
+const GUESSES: u32 = 4;
+
+/// A run, as its header describes it. The same 100 bytes for any size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    extent: Extent,
+    header: RunHeader,
+}
+
+/// What a search knows: fences before `low` are below the wanted prefix, those from `high` on are
+/// not.
+struct Bounds {
+    low: u32,
+    high: u32,
+    low_fence: u64,
+    high_fence: u64,
+}
+
+impl Run {
+    /// Reads the header of the run in an extent.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it is not a run of this kind or reaches beyond the extent.
+    pub fn open<M: Memory>(memory: &M, extent: Extent, kind: RunKind) -> Result<Self, StoreError> {
+        let mut bytes = [0; HEADER_BYTES];
+        extent.read(memory, 0, &mut bytes)?;
+        let header = RunHeader::decode(&bytes)?;
+        if header.kind != kind || header.length() > extent.length {
+            return Err(StoreError::damaged(
+                "run",
+                format!("{kind:?} run in {extent:?} has the header {header:?}"),
+            ));
+        }
+        Ok(Self { extent, header })
+    }
+
+    /// Returns the header.
+    pub const fn header(&self) -> &RunHeader {
+        &self.header
+    }
+
+    /// Returns the range of the whole run.
+    pub const fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// Returns the filter.
+    pub const fn filter(&self) -> Filter {
+        let blocks = self.header.filter_blocks;
+        let length = blocks as u64 * FILTER_BLOCK_BYTES as u64;
+        Filter::new(self.extent.part(HEADER_BYTES as u64, length), blocks)
+    }
+
+    /// Returns `false` only for keys that are not in the run. Reads 64 bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the filter cannot be read.
+    pub fn may_contain<M: Memory>(&self, memory: &M, digest: &Digest) -> Result<bool, StoreError> {
+        self.filter().may_contain(memory, digest)
+    }
+
+    /// Reads a leaf.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when there is no such leaf.
+    pub fn read_leaf<M: Memory>(
+        &self,
+        memory: &M,
+        leaf: u32,
+        bytes: &mut [u8; LEAF_BYTES],
+    ) -> Result<(), StoreError> {
+        let length = u64::from(self.header.leaves) * LEAF_BYTES as u64;
+        let leaves = self.extent.part(self.header.leaves_at, length);
+        leaves.read(memory, u64::from(leaf) * LEAF_BYTES as u64, bytes)
+    }
+
+    /// Reads a script from the overflow area.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when it reaches beyond the area.
+    pub fn read_overflow<M: Memory>(
+        &self,
+        memory: &M,
+        offset: u64,
+        length: u32,
+    ) -> Result<Vec<u8>, StoreError> {
+        let area = self
+            .extent
+            .part(self.header.overflow_at, self.header.overflow_bytes);
+        let mut script = vec![0; length as usize];
+        area.read(memory, offset, &mut script)?;
+        Ok(script)
+    }
+
+    /// Returns the leaf in which the first key with a prefix of at least `prefix` is, or the one
+    /// before it: a leaf's fence says nothing of where the keys before it end.
+    ///
+    /// Reads 512 bytes of fences, rarely more.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
+    pub fn leaf_before<M: Memory>(&self, memory: &M, prefix: u64) -> Result<u32, StoreError> {
+        Ok(self.fences_below(memory, prefix)?.saturating_sub(1))
+    }
+
+    /// Returns the number of leaves whose fence is below `prefix`; they are the first ones.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
+    pub fn fences_below<M: Memory>(&self, memory: &M, prefix: u64) -> Result<u32, StoreError> {
+        let mut bounds = Bounds {
+            low: 0,
+            high: self.header.leaves,
+            low_fence: 0,
+            high_fence: u64::MAX,
+        };
+        let mut round = 0;
+        let mut fences = [0; WINDOW as usize];
+        while bounds.high - bounds.low > WINDOW {
+            let start = bounds.guess(prefix, round < GUESSES);
+            self.read_fences(memory, start, &mut fences)?;
+            let below = fences.iter().filter(|fence| **fence < prefix).count() as u32;
+            if below == 0 {
+                bounds.high = start;
+                bounds.high_fence = fences.first().copied().unwrap_or_default();
+            } else if below == WINDOW {
+                bounds.low = start + WINDOW;
+                bounds.low_fence = fences.last().copied().unwrap_or_default();
+            } else {
+                return Ok(start + below);
+            }
+            round += 1;
+        }
+        let left = (bounds.high - bounds.low) as usize;
+        let rest = fences.get_mut(..left).unwrap_or_default();
+        self.read_fences(memory, bounds.low, rest)?;
+        Ok(bounds.low + rest.iter().filter(|fence| **fence < prefix).count() as u32)
+    }
+
+    fn read_fences<M: Memory>(
+        &self,
+        memory: &M,
+        first: u32,
+        fences: &mut [u64],
+    ) -> Result<(), StoreError> {
+        let length = u64::from(self.header.leaves) * FENCE_BYTES;
+        let area = self.extent.part(self.header.fences_at, length);
+        let mut bytes = [0; WINDOW as usize * FENCE_BYTES as usize];
+        let wanted = bytes.get_mut(..fences.len() * FENCE_BYTES as usize);
+        let wanted = wanted.unwrap_or_default();
+        area.read(memory, u64::from(first) * FENCE_BYTES, wanted)?;
+        for (fence, chunk) in fences.iter_mut().zip(wanted.as_chunks::<8>().0) {
+            *fence = u64::from_le_bytes(*chunk);
+        }
+        Ok(())
+    }
+}
+
+impl Bounds {
+    /// Returns the first leaf of the window to look at: around the place where uniform keys would
+    /// have the prefix, or in the middle.
+    fn guess(&self, prefix: u64, is_interpolated: bool) -> u32 {
+        let leaves = self.high - self.low;
+        let offset = if is_interpolated {
+            let above = u128::from(prefix.saturating_sub(self.low_fence));
+            let range = u128::from(self.high_fence.saturating_sub(self.low_fence)) + 1;
+            (above.min(range) * u128::from(leaves) / range) as u32
+        } else {
+            leaves / 2
+        };
+        let last = leaves - WINDOW;
+        self.low + offset.saturating_sub(WINDOW / 2).min(last)
+    }
+}

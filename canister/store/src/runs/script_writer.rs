@@ -1,0 +1,196 @@
+//! Writes a script run.
+
+use ic_stable_structures::Memory;
+
+use super::extent::Extent;
+use super::header::RunKind;
+use super::key::{Place, SCRIPT_KEY_BYTES, ScriptKey};
+use super::number::{MAX_VARINT_BYTES, MAX_WIDE_BYTES};
+use super::run::Run;
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
+use super::writer::{RunPlan, RunWriter};
+use crate::StoreError;
+
+/// Longest head of a part that goes on, and of one that begins a group, in bytes.
+const LATER_HEAD_BYTES: usize = SCRIPT_KEY_BYTES + 1 + 2 + 2;
+const FIRST_HEAD_BYTES: usize = LATER_HEAD_BYTES + MAX_WIDE_BYTES + MAX_VARINT_BYTES;
+
+/// A group being written: the entries that wait to go into the leaf.
+#[derive(Clone, Debug)]
+struct Group {
+    key: ScriptKey,
+    change: BalanceChange,
+    is_begun: bool,
+    last: Option<Place>,
+    entries: u32,
+    bytes: Vec<u8>,
+}
+
+/// A script run being written. Between two entries it can wait for as long as the heap lasts.
+#[derive(Clone, Debug)]
+pub struct ScriptWriter {
+    out: RunWriter,
+    group: Option<Group>,
+    last: Option<ScriptKey>,
+}
+
+impl ScriptWriter {
+    /// Starts a run that holds at most what is planned.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the extent is too small for the plan.
+    pub fn new(extent: Extent, plan: &RunPlan) -> Result<Self, StoreError> {
+        Ok(Self {
+            out: RunWriter::new(extent, RunKind::Scripts, plan)?,
+            group: None,
+            last: None,
+        })
+    }
+
+    /// Returns the part of a plan that a group takes.
+    pub fn plan_of<'a>(entries: impl Iterator<Item = &'a ScriptEntry>) -> RunPlan {
+        let mut encoded = Vec::new();
+        let mut before = None;
+        for entry in entries {
+            entry.encode(before, &mut encoded);
+            before = Some(&entry.place);
+        }
+        RunPlan {
+            keys: 1,
+            entry_bytes: (FIRST_HEAD_BYTES + encoded.len()) as u64,
+            overflow_bytes: 0,
+        }
+    }
+
+    /// Begins the next group, which must have a larger key than all before; `change` is what its
+    /// entries sum up to. A group that gets no entry leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the key does not ascend, or the group before has no entries
+    /// but a sum; [`StoreError::BeyondEnd`] when the run is full.
+    pub fn begin_group<M: Memory>(
+        &mut self,
+        memory: &M,
+        key: ScriptKey,
+        change: BalanceChange,
+    ) -> Result<(), StoreError> {
+        self.end_group(memory)?;
+        if self.last.is_some_and(|last| last >= key) {
+            let detail = format!("{key:?} does not ascend");
+            return Err(StoreError::damaged("script run", detail));
+        }
+        self.last = Some(key);
+        self.group = Some(Group {
+            key,
+            change,
+            is_begun: false,
+            last: None,
+            entries: 0,
+            bytes: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// Adds the next entry to the group, which must have a larger place than all before.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it has not, or no group was begun; [`StoreError::BeyondEnd`]
+    /// when the run is full.
+    pub fn push<M: Memory>(&mut self, memory: &M, entry: &ScriptEntry) -> Result<(), StoreError> {
+        let Some(group) = &mut self.group else {
+            return Err(StoreError::damaged(
+                "script run",
+                "an entry without a group",
+            ));
+        };
+        if group.last.is_some_and(|last| last >= entry.place) {
+            let detail = format!("{:?} does not ascend", entry.place);
+            return Err(StoreError::damaged("script run", detail));
+        }
+        if !group.try_add(entry, self.out.leaf.room()) {
+            if group.entries > 0 {
+                Self::write_part(&mut self.out, memory, group, true)?;
+            }
+            self.out.end_leaf(memory)?;
+            if !group.try_add(entry, self.out.leaf.room()) {
+                return Err(StoreError::damaged(
+                    "script run",
+                    "an entry over a leaf's size",
+                ));
+            }
+        }
+        match entry.change {
+            ListChange::Put { .. } => self.out.header.puts += 1,
+            ListChange::Spend => self.out.header.spends += 1,
+        }
+        Ok(())
+    }
+
+    /// Completes the run; afterwards the writer is of no use.
+    ///
+    /// # Errors
+    /// As [`ScriptWriter::begin_group`].
+    pub fn finish<M: Memory>(&mut self, memory: &M) -> Result<Run, StoreError> {
+        self.end_group(memory)?;
+        self.out.finish(memory)
+    }
+
+    fn end_group<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
+        let Some(mut group) = self.group.take() else {
+            return Ok(());
+        };
+        if group.entries > 0 {
+            return Self::write_part(&mut self.out, memory, &mut group, false);
+        }
+        if group.change == BalanceChange::default() {
+            return Ok(());
+        }
+        let detail = format!("{:?} for no entries of {:?}", group.change, group.key);
+        Err(StoreError::damaged("script run", detail))
+    }
+
+    fn write_part<M: Memory>(
+        out: &mut RunWriter,
+        memory: &M,
+        group: &mut Group,
+        goes_on: bool,
+    ) -> Result<(), StoreError> {
+        let head = PartHead {
+            key: group.key,
+            change: (!group.is_begun).then_some(group.change),
+            goes_on,
+            entries: group.entries,
+            bytes: group.bytes.len() as u32,
+        };
+        let mut part = Vec::with_capacity(FIRST_HEAD_BYTES + group.bytes.len());
+        head.encode(&mut part);
+        part.extend_from_slice(&group.bytes);
+        out.push(memory, &group.key.digest(), &part)?;
+        out.header.entries += u64::from(!group.is_begun);
+        group.is_begun = true;
+        group.entries = 0;
+        group.bytes.clear();
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Adds an entry to the part, unless the part would no longer fit.
+    fn try_add(&mut self, entry: &ScriptEntry, room: usize) -> bool {
+        let before = self.last.filter(|_| self.entries > 0);
+        let length = self.bytes.len();
+        entry.encode(before.as_ref(), &mut self.bytes);
+        let head = if self.is_begun {
+            LATER_HEAD_BYTES
+        } else {
+            FIRST_HEAD_BYTES
+        };
+        if head + self.bytes.len() > room {
+            self.bytes.truncate(length);
+            return false;
+        }
+        self.entries += 1;
+        self.last = Some(entry.place);
+        true
+    }
+}

@@ -12,9 +12,6 @@ use crate::units::Height;
 /// Blocks in a difficulty period.
 pub const PERIOD_BLOCKS: u32 = 2016;
 
-/// Seconds a difficulty period is meant to take: two weeks.
-pub const PERIOD_SECONDS: u64 = 14 * 24 * 60 * 60;
-
 /// Seconds without a block after which test networks allow minimum difficulty: 20 minutes.
 pub const MIN_DIFFICULTY_GAP_SECONDS: u64 = 2 * 10 * 60;
 

@@ -101,7 +101,8 @@ pub fn script_of_address(address: &str, network: Network) -> Result<ScriptBuf, A
 
 /// Returns the address that names `script` on `network`, or `None` when the script has no address
 /// form (pay-to-pubkey, bare multisig, anything non-standard).
-pub fn address_of_script(script: &Script, network: Network) -> Option<String> {
+#[cfg(test)]
+pub(crate) fn address_of_script(script: &Script, network: Network) -> Option<String> {
     Address::from_script(script, network.params())
         .ok()
         .map(|address| address.to_string())

@@ -240,7 +240,8 @@ impl CheckedBlock {
     }
 
     /// Gives the decoded block away.
-    pub fn into_block(self) -> Block {
+    #[cfg(test)]
+    pub(crate) fn into_block(self) -> Block {
         self.block
     }
 }

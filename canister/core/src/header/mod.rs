@@ -133,7 +133,8 @@ impl HeaderContext {
     }
 
     /// Returns the first header of this header's difficulty period.
-    pub const fn period_start(&self) -> PeriodStart {
+    #[cfg(test)]
+    pub(crate) const fn period_start(&self) -> PeriodStart {
         self.period
     }
 }

@@ -262,7 +262,8 @@ impl Sync {
     }
 
     /// Returns how many bytes are staged, if a block is.
-    pub fn staged_bytes(&self) -> Option<u32> {
+    #[cfg(test)]
+    pub(crate) fn staged_bytes(&self) -> Option<u32> {
         self.staged.map(|staged| staged.received)
     }
 

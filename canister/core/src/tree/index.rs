@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::{BlockStatus, Node, NodeId};
 use crate::header::ChainWork;
-use crate::units::Height;
 
 /// More work ranks higher, then earlier arrival.
 pub(super) type Rank = (ChainWork, Reverse<u64>, NodeId);
@@ -19,8 +18,6 @@ pub(super) struct Indexes {
     pub(super) connected: BTreeSet<Rank>,
     /// Nodes whose body is held and whose parent is connected, by work, then body arrival.
     pub(super) connectable: BTreeSet<Rank>,
-    /// Valid nodes without a body, lowest first, then by header arrival.
-    pub(super) bodiless: BTreeSet<(Height, u64, NodeId)>,
     /// Nodes without children, invalid ones first, then by rank: the front is shed first.
     pub(super) leaves: BTreeSet<(bool, Rank)>,
 }
@@ -29,9 +26,6 @@ impl Indexes {
     /// Enters a node according to its status.
     pub(super) fn enter(&mut self, id: NodeId, node: &Node, parent_connected: bool) {
         match node.status {
-            BlockStatus::HeaderOnly => {
-                self.bodiless.insert(bodiless_key(id, node));
-            }
             BlockStatus::BodyHeld => {
                 if parent_connected {
                     self.connectable.insert(body_rank(id, node));
@@ -40,7 +34,7 @@ impl Indexes {
             BlockStatus::Connected => {
                 self.connected.insert(body_rank(id, node));
             }
-            BlockStatus::Invalid(_) => {}
+            BlockStatus::HeaderOnly | BlockStatus::Invalid(_) => {}
         }
         if node.is_valid() {
             self.headers.insert(header_rank(id, node));
@@ -52,7 +46,6 @@ impl Indexes {
 
     /// Removes a node from all orders; its fields must be those it was entered with.
     pub(super) fn leave(&mut self, id: NodeId, node: &Node) {
-        self.bodiless.remove(&bodiless_key(id, node));
         self.connectable.remove(&body_rank(id, node));
         self.connected.remove(&body_rank(id, node));
         self.headers.remove(&header_rank(id, node));
@@ -72,10 +65,6 @@ fn header_rank(id: NodeId, node: &Node) -> Rank {
 
 fn body_rank(id: NodeId, node: &Node) -> Rank {
     (node.context.chain_work(), Reverse(node.body_sequence), id)
-}
-
-fn bodiless_key(id: NodeId, node: &Node) -> (Height, u64, NodeId) {
-    (node.context.height(), node.header_sequence, id)
 }
 
 fn leaf_key(id: NodeId, node: &Node) -> (bool, Rank) {

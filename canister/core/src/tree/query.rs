@@ -1,7 +1,5 @@
 //! Answers questions about the tree.
 
-use std::collections::BTreeSet;
-
 use bitcoin::BlockHash;
 
 use super::{BlockStatus, Node, NodeId, NodeRecord, Tree};
@@ -118,28 +116,6 @@ impl Tree {
             .values()
             .filter_map(|id| self.node(*id))
             .filter(|node| node.children.is_empty())
-    }
-
-    /// Returns up to `max` blocks whose bodies are missing: those on the best header chain from
-    /// the bottom up, then the others, lowest first.
-    ///
-    /// Both are listed because the body of a best header may never come. Costs O(depth + n).
-    pub fn wanted_bodies(&self, max: usize) -> Vec<BlockHash> {
-        let best_tip = self.best_header_tip();
-        let mut wanted: Vec<BlockHash> = self
-            .path(&best_tip)
-            .filter(|node| node.status == BlockStatus::HeaderOnly)
-            .map(Node::hash)
-            .collect();
-        wanted.reverse();
-        let on_best_chain: BTreeSet<BlockHash> = wanted.iter().copied().collect();
-        let others = self
-            .indexes
-            .bodiless
-            .iter()
-            .map(|(_, _, id)| self.hash_of(*id))
-            .filter(|hash| !on_best_chain.contains(hash));
-        wanted.into_iter().chain(others).take(max).collect()
     }
 
     /// Returns the blocks that a source need not send again, in depth-first pre-order without the

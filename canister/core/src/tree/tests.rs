@@ -174,25 +174,13 @@ fn a_dropped_body_is_wanted_again() {
     let mut tree = tree();
     let root = tree.root_hash();
     let child = add(&mut tree, root, 0);
-    assert_eq!(tree.wanted_bodies(9), [child]);
+    let status = |tree: &Tree| tree.get(&child).unwrap().status();
     tree.mark_body(&child).unwrap();
-    assert!(tree.wanted_bodies(9).is_empty());
+    assert_eq!(status(&tree), BlockStatus::BodyHeld);
+    assert_eq!(tree.next_to_connect(), Some(child));
     tree.drop_body(&child).unwrap();
-    assert_eq!(tree.wanted_bodies(9), [child]);
+    assert_eq!(status(&tree), BlockStatus::HeaderOnly);
     assert_eq!(tree.next_to_connect(), None);
-}
-
-#[test]
-fn wanted_bodies_list_the_best_chain_upwards_then_the_rest() {
-    let mut tree = tree();
-    let root = tree.root_hash();
-    let b1 = add(&mut tree, root, 2);
-    let a1 = add(&mut tree, root, 1);
-    let a2 = add(&mut tree, a1, 1);
-    let c2 = add(&mut tree, b1, 3);
-    let a3 = add(&mut tree, a2, 1);
-    assert_eq!(tree.wanted_bodies(9), [a1, a2, a3, b1, c2]);
-    assert_eq!(tree.wanted_bodies(2), [a1, a2]);
 }
 
 #[test]
@@ -568,16 +556,6 @@ fn check(tree: &Tree, model: &Model) {
         let at = tree.ancestor_at(&node.hash, Height::new(node.height));
         assert_eq!(at.map(Node::hash), Some(node.hash));
     }
-    let mut wanted = tree.wanted_bodies(usize::MAX);
-    wanted.sort();
-    let mut bodiless: Vec<BlockHash> = model
-        .nodes
-        .iter()
-        .filter(|node| node.status == BlockStatus::HeaderOnly)
-        .map(|node| node.hash)
-        .collect();
-    bodiless.sort();
-    assert_eq!(wanted, bodiless);
 }
 
 fn apply(tree: &mut Tree, model: &mut Model, step: &Step, salt: u64) {

@@ -52,16 +52,6 @@ impl<'a> CanisterView<'a> {
     pub fn module_hash(&self) -> Option<[u8; 32]> {
         Some(self.canister.code.as_ref()?.module_hash)
     }
-    /// Returns the names of the metadata sections.
-    #[must_use]
-    pub fn metadata_names(&self) -> Vec<String> {
-        let sections = self
-            .canister
-            .code
-            .iter()
-            .flat_map(|code| code.module().custom_sections());
-        sections.map(|section| section.name.clone()).collect()
-    }
     /// Returns a metadata section.
     #[must_use]
     pub fn metadata(&self, name: &str) -> Option<(MetadataVisibility, &'a [u8])> {
@@ -127,22 +117,7 @@ impl<'a> CanisterView<'a> {
                 source,
             })
     }
-    /// Returns whether the module exports the method as an update.
-    #[must_use]
-    pub fn has_update(&self, method: &str) -> bool {
-        self.canister
-            .code
-            .as_ref()
-            .is_some_and(|code| code.module().exports().updates.contains(method))
-    }
-    /// Returns whether the module exports the method as a query or composite query.
-    #[must_use]
-    pub fn has_query(&self, method: &str) -> bool {
-        self.canister.code.as_ref().is_some_and(|code| {
-            let exports = code.module().exports();
-            exports.queries.contains(method) || exports.composite_queries.contains(method)
-        })
-    }
+
     /// Returns what its latest messages consumed.
     #[must_use]
     pub fn usage(&self) -> &'a UsageRing {

@@ -1,10 +1,10 @@
-//! Canister HTTP outcalls: `read/get_canister_http` lists what waits, and
-//! `update/mock_canister_http` answers in place of the subnet's nodes.
+//! Canister HTTP outcalls: `read/get_canister_http` lists what waits, `update/mock_canister_http` and
+//! `update/mock_flexible_canister_http` answer in place of the subnet's nodes.
 //!
 //! Nothing is ever fetched from the web, in automatic progress neither: a test's outcome does not depend
 //! on a network, and a test that wants an answer gives it. What nobody answers is rejected after 60 seconds
-//! of the instance's time, as on the IC. Flexible outcalls are off, as on an instance of PocketIC that
-//! was not asked for experimental features.
+//! of the instance's time, as on the IC. Flexible outcalls need no beta feature to be asked for, unlike
+//! in PocketIC.
 
 use super::base64_bytes;
 use super::extract::{JsonBody, OfInstance};
@@ -12,8 +12,8 @@ use super::types::RawSubnetId;
 use crate::http::errors::ApiError;
 use axum::Json;
 use candid::Principal;
-use ic_management_canister_types::{HttpHeader, HttpMethod, HttpRequestResult};
-use millrace_subnet::{HttpAnswer, HttpOutcall, NetworkError, RejectCode};
+use ic_management_canister_types::{HttpHeader, HttpRequestResult};
+use millrace_subnet::{HttpAnswer, HttpOutcall, NetworkError, RejectCode, Replication};
 use serde::{Deserialize, Serialize};
 
 /// An outcall that waits for a response.
@@ -28,9 +28,20 @@ pub struct RawCanisterHttpRequest {
     body: Vec<u8>,
     max_response_bytes: Option<u64>,
     /// Who performs the outcall; only clients since version 16 read it.
-    replication: &'static str,
+    replication: RawReplication,
     /// How it was paid for; only clients since version 16 read it.
     pricing_version: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+enum RawReplication {
+    FullyReplicated,
+    NonReplicated,
+    Flexible {
+        total_requests: u32,
+        min_responses: u32,
+        max_responses: u32,
+    },
 }
 
 /// What a node reports.
@@ -58,11 +69,13 @@ pub struct RawMockResponse {
     additional_responses: Vec<RawResponse>,
 }
 
-/// Body of `update/mock_flexible_canister_http`; the responses are not looked at.
+/// Body of `update/mock_flexible_canister_http`.
 #[derive(Debug, Deserialize)]
 pub struct RawMockFlexibleResponse {
     subnet_id: RawSubnetId,
     request_id: u64,
+    /// One for each node of the committee that responds.
+    responses: Vec<RawResponse>,
 }
 
 /// `GET read/get_canister_http`
@@ -97,56 +110,63 @@ pub async fn mock(
     instance
         .change(move |network| network.answer_http_outcall(&subnet, request_id, responses))
         .await?
-        .map_err(|error| match error {
-            NetworkError::UnknownConsensusCall(_) => not_waiting(&subnet, request_id),
-            other => other.into(),
-        })?;
+        .map_err(|error| refused(error, &subnet, request_id))?;
     Ok(Json(()))
 }
 
-/// `POST update/mock_flexible_canister_http`: no canister can have made such an outcall here.
+/// `POST update/mock_flexible_canister_http`
 pub async fn mock_flexible(
-    OfInstance(_): OfInstance,
+    OfInstance(instance): OfInstance,
     JsonBody(raw): JsonBody<RawMockFlexibleResponse>,
-) -> ApiError {
-    match Principal::try_from(raw.subnet_id) {
-        Ok(subnet) => ApiError::bad_request(format!(
-            "outcall {} of subnet {subnet} is not flexible: flexible_http_request is not enabled on this replica",
-            raw.request_id
-        )),
-        Err(error) => ApiError::bad_request(error),
-    }
+) -> Result<Json<()>, ApiError> {
+    let subnet = Principal::try_from(raw.subnet_id).map_err(ApiError::bad_request)?;
+    let request_id = raw.request_id;
+    let responses: Vec<HttpAnswer> = raw
+        .responses
+        .into_iter()
+        .map(http_answer)
+        .collect::<Result<_, _>>()?;
+    instance
+        .change(move |network| network.answer_flexible_outcall(&subnet, request_id, responses))
+        .await?
+        .map_err(|error| refused(error, &subnet, request_id))?;
+    Ok(Json(()))
 }
 
-fn not_waiting(subnet: &Principal, request_id: u64) -> ApiError {
-    ApiError::bad_request(format!(
-        "no outcall {request_id} of subnet {subnet} waits for a response: \
-         get_canister_http lists those that do (InvalidCanisterHttpRequestId(({subnet}, {request_id})))"
-    ))
+fn refused(error: NetworkError, subnet: &Principal, request_id: u64) -> ApiError {
+    match error {
+        NetworkError::UnknownConsensusCall(_) => ApiError::bad_request(format!(
+            "no outcall {request_id} of subnet {subnet} waits for a response: \
+             get_canister_http lists those that do (InvalidCanisterHttpRequestId(({subnet}, {request_id})))"
+        )),
+        other => other.into(),
+    }
 }
 
 fn raw_outcall(subnet: Principal, outcall: HttpOutcall) -> RawCanisterHttpRequest {
     let args = outcall.args;
+    let (replication, pricing_version) = match outcall.replication {
+        Replication::Full => (RawReplication::FullyReplicated, "Legacy"),
+        Replication::Single => (RawReplication::NonReplicated, "Legacy"),
+        Replication::Flexible(counts) => (
+            RawReplication::Flexible {
+                total_requests: counts.total_requests,
+                min_responses: counts.min_responses,
+                max_responses: counts.max_responses,
+            },
+            "PayAsYouGo",
+        ),
+    };
     RawCanisterHttpRequest {
         subnet_id: subnet.into(),
         request_id: outcall.request_id,
-        http_method: match args.method {
-            HttpMethod::GET => "GET",
-            HttpMethod::HEAD => "HEAD",
-            HttpMethod::POST => "POST",
-            HttpMethod::PUT => "PUT",
-            HttpMethod::DELETE => "DELETE",
-        },
+        http_method: args.method.name(),
         url: args.url,
         headers: args.headers,
         body: args.body.unwrap_or_default(),
         max_response_bytes: args.max_response_bytes,
-        replication: if args.is_replicated == Some(false) {
-            "NonReplicated"
-        } else {
-            "FullyReplicated"
-        },
-        pricing_version: "Legacy",
+        replication,
+        pricing_version,
     }
 }
 

@@ -57,6 +57,7 @@ fn access(method: &str) -> Option<Access> {
         | "ecdsa_public_key"
         | "fetch_canister_logs"
         | "http_request"
+        | "flexible_http_request"
         | "node_metrics_history"
         | "raw_rand"
         | "schnorr_public_key"

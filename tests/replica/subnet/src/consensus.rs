@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, NetworkError, UserError};
 use crate::management::Outcome;
 use crate::message::{Answer, ManagementCall};
 use crate::network::Network;
-use crate::outcalls::HTTP_REQUEST;
+use crate::outcall_args::HTTP_REQUEST;
 use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::{CanisterId, SubnetId};
@@ -42,6 +42,9 @@ pub struct ConsensusCall {
 pub(crate) struct OutsideCall {
     pub(crate) call: ManagementCall,
     pub(crate) since_ns: u64,
+    /// Whether responses came that decide nothing: only time ends the call then.
+    #[serde(default)]
+    pub(crate) undecided: bool,
 }
 
 /// An answer from outside to a management call.
@@ -49,6 +52,9 @@ pub(crate) struct OutsideCall {
 pub(crate) struct ConsensusResponse {
     pub(crate) callback: u64,
     pub(crate) answer: Answer,
+    /// Cycles of the call's payment that answering took; the rest goes back.
+    #[serde(default)]
+    pub(crate) spent: u128,
 }
 
 impl ConsensusCall {
@@ -120,16 +126,19 @@ impl Subnet {
         let callback = self.state.next_consensus_call;
         self.state.next_consensus_call += 1;
         let since_ns = env.time_ns;
-        let waiting = OutsideCall { call, since_ns };
+        let waiting = OutsideCall {
+            call,
+            since_ns,
+            undecided: false,
+        };
         self.state.consensus_calls.insert(callback, waiting);
         Outcome::Deferred
     }
 
     /// Hands every answer from outside to the call that waits for it, whatever the limits.
     pub(crate) fn drain_consensus_queue(&mut self) {
-        while let Some(ConsensusResponse { callback, answer }) =
-            self.state.consensus_queue.pop_front()
-        {
+        while let Some(response) = self.state.consensus_queue.pop_front() {
+            let callback = response.callback;
             let Some(OutsideCall { call, .. }) = self.state.consensus_calls.remove(&callback)
             else {
                 tracing::warn!(
@@ -138,15 +147,33 @@ impl Subnet {
                 );
                 continue;
             };
-            self.answer_canister(&call.origin, answer, call.cycles);
+            let spent = response.spent.min(call.cycles);
+            self.consume(&call.origin.caller(), spent);
+            self.answer_canister(&call.origin, response.answer, call.cycles - spent);
         }
     }
 
     /// Puts an answer from outside into the consensus queue.
     pub(crate) fn push_consensus_response(&mut self, callback: u64, answer: Answer) {
-        self.state
-            .consensus_queue
-            .push_back(ConsensusResponse { callback, answer });
+        self.push_paid_response(callback, answer, 0);
+    }
+
+    /// Puts an answer into the consensus queue that takes cycles of the call's payment.
+    pub(crate) fn push_paid_response(&mut self, callback: u64, answer: Answer, spent: u128) {
+        self.state.consensus_queue.push_back(ConsensusResponse {
+            callback,
+            answer,
+            spent,
+        });
+    }
+
+    /// Counts cycles that a call sent along as consumed by its caller.
+    pub(crate) fn consume(&mut self, caller: &CanisterId, cycles: u128) {
+        let consumed = match self.canisters.get_mut(caller) {
+            Some(canister) => &mut canister.consumed,
+            None => &mut self.state.consumed_by_deleted,
+        };
+        *consumed = consumed.saturating_add(cycles);
     }
 }
 

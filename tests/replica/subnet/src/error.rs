@@ -270,6 +270,24 @@ pub enum NetworkError {
         /// Nodes of the subnet.
         nodes: u64,
     },
+    /// An answer for all nodes was given to an outcall that wants one of each node of its committee.
+    #[error(
+        "outcall {0} is flexible: answer it with mock_flexible_canister_http_response, one response per node"
+    )]
+    OutcallIsFlexible(u64),
+    /// Responses of a committee were given to an outcall that has none.
+    #[error("outcall {0} is not flexible: answer it with mock_canister_http_response")]
+    OutcallIsNotFlexible(u64),
+    /// More responses than nodes of the committee.
+    #[error(
+        "{given} responses of a committee of {committee} nodes: give at most one response per node"
+    )]
+    CommitteeResponses {
+        /// Number of responses.
+        given: usize,
+        /// Nodes of the committee.
+        committee: u32,
+    },
     /// The operation is refused as the same management call would be.
     #[error(transparent)]
     Refused(#[from] UserError),

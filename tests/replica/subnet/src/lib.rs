@@ -12,6 +12,7 @@ mod deletion;
 mod error;
 mod execute;
 mod fees;
+mod flexible;
 mod history;
 mod ingress;
 mod ingress_history;
@@ -20,6 +21,7 @@ mod log;
 mod management;
 mod message;
 mod network;
+mod outcall_args;
 mod outcalls;
 mod outcome;
 mod persist;
@@ -39,6 +41,7 @@ pub use error::{ErrorCode, NetworkError, RejectCode, UserError};
 pub use ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 pub use limits::{LimitsConfig, SubnetLimits};
 pub use network::{Certifier, Network, NetworkConfig};
+pub use outcall_args::{OutcallArgs, OutcallMethod, Replication, ReplicationCounts};
 pub use outcalls::{HttpAnswer, HttpOutcall};
 pub use topology::{
     CanisterId, CanisterRange, CostSchedule, InstructionConfig, SubnetId, SubnetKind, SubnetSpec,

@@ -6,24 +6,22 @@
 use crate::canister::grouped;
 use crate::consensus::{ConsensusResponse, OutsideCall, refused};
 use crate::error::{NetworkError, RejectCode};
-use crate::management::{Outcome, decode};
+use crate::flexible;
+use crate::management::Outcome;
 use crate::message::{Answer, ManagementCall};
 use crate::network::Network;
+use crate::outcall_args::{
+    FLEXIBLE_HTTP_REQUEST, HTTP_REQUEST, OutcallArgs, OutcallRefusal, Replication, headers_bytes,
+};
 use crate::query::User;
 use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::{CanisterId, SubnetId};
 use candid::Principal;
-use ic_management_canister_types::{HttpRequestArgs, HttpRequestResult, TransformArgs};
+use ic_management_canister_types::{HttpRequestResult, TransformArgs};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Management method of HTTPS outcalls.
-pub(crate) const HTTP_REQUEST: &str = "http_request";
-/// Largest response of an HTTPS outcall, and what is paid for when the call names no limit.
-const HTTP_RESPONSE_BYTES_MAX: u64 = 2_000_000;
-/// Longest URL of an HTTPS outcall.
-const HTTP_URL_BYTES_MAX: usize = 8_192;
 /// Time after which an outcall is rejected, in ns of the subnet's clock.
 const OUTCALL_TIMEOUT_NS: u64 = 60_000_000_000;
 /// Bytes to which a node shortens the text of a rejection.
@@ -32,12 +30,15 @@ const REJECT_MESSAGE_BYTES_MAX: usize = 1_024;
 /// An HTTPS outcall that nobody has answered yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpOutcall {
-    /// Identifies the outcall on its subnet, in [`Network::answer_http_outcall`].
+    /// Identifies the outcall on its subnet, in [`Network::answer_http_outcall`] and
+    /// [`Network::answer_flexible_outcall`].
     pub request_id: u64,
     /// Calling canister.
     pub canister: CanisterId,
     /// What it asks for.
-    pub args: HttpRequestArgs,
+    pub args: OutcallArgs,
+    /// Who performs it.
+    pub replication: Replication,
 }
 
 /// What a node reports about an outcall.
@@ -70,7 +71,7 @@ impl Network {
     ///
     /// # Errors
     /// [`NetworkError::SubnetNotFound`], [`NetworkError::UnknownConsensusCall`] also for an outcall that has
-    /// been answered, [`NetworkError::OutcallResponses`].
+    /// been answered, [`NetworkError::OutcallIsFlexible`], [`NetworkError::OutcallResponses`].
     pub fn answer_http_outcall(
         &mut self,
         subnet: &SubnetId,
@@ -85,19 +86,19 @@ impl Network {
             .unanswered_outcalls()
             .find(|outcall| outcall.request_id == request_id)
             .ok_or(NetworkError::UnknownConsensusCall(request_id))?;
+        let reporting_max = match outcall.replication {
+            Replication::Full => usize::MAX,
+            Replication::Single => 1,
+            Replication::Flexible(_) => return Err(NetworkError::OutcallIsFlexible(request_id)),
+        };
         let nodes = subnet.rules.spec.kind.size();
         let given = responses.len();
         if given != 1 && given as u64 != nodes {
             return Err(NetworkError::OutcallResponses { given, nodes });
         }
-        let reporting = if outcall.args.is_replicated == Some(false) {
-            1
-        } else {
-            given
-        };
         let contents: Vec<Answer> = responses
             .into_iter()
-            .take(reporting)
+            .take(reporting_max)
             .map(|response| subnet.outcall_content(&self.env, &outcall, response))
             .collect();
         let answer = agreed(request_id, contents);
@@ -107,58 +108,68 @@ impl Network {
 }
 
 impl Subnet {
-    /// Takes in an HTTPS outcall, whose price is kept whatever the answer will be.
+    /// Takes in an HTTPS outcall. What it pays here is kept whatever the answer will be: all of a plain
+    /// outcall's price, the base fee of a flexible one.
     pub(crate) fn ask_the_web(&mut self, env: &Env, mut call: ManagementCall) -> Outcome {
-        let args: HttpRequestArgs = match decode(&call.payload) {
-            Ok(args) => args,
-            Err(error) => {
+        let caller = call.origin.caller();
+        let fees = self.rules.fees.vm;
+        let checked = OutcallArgs::check(&call.method, &call.payload, &caller, fees.subnet_size);
+        let (args, replication) = match checked {
+            Ok(checked) => checked,
+            Err(OutcallRefusal::Bounds(reason)) => return refused(&call, reason),
+            Err(OutcallRefusal::Argument(error)) => {
                 return Outcome::Done {
                     result: Err(error),
                     refund: call.cycles,
                 };
             }
         };
-        if let Err(reason) = check_args(&args, &call.origin.caller()) {
-            return refused(&call, reason);
-        }
-        let response_bytes = args.max_response_bytes.unwrap_or(HTTP_RESPONSE_BYTES_MAX);
-        let fees = self.rules.fees.vm;
-        let fee = fees
-            .http_request(request_bytes(&args), response_bytes)
-            .get();
+        let bytes = args.request_bytes();
+        let fee = match replication {
+            Replication::Flexible(counts) => {
+                fees.flexible_http_request(bytes, counts.min_responses)
+            }
+            Replication::Full | Replication::Single => {
+                fees.http_request(bytes, args.response_bytes_max())
+            }
+        };
+        let fee = fee.get();
         if call.cycles < fee {
             return refused(
                 &call,
                 format!(
-                    "http_request request sent with {} cycles, but {} cycles are required.",
+                    "{} request sent with {} cycles, but {} cycles are required.",
+                    call.method,
                     grouped(call.cycles),
                     grouped(fee)
                 ),
             );
         }
         call.cycles -= fee;
-        let consumed = match self.canisters.get_mut(&call.origin.caller()) {
-            Some(canister) => &mut canister.consumed,
-            None => &mut self.state.consumed_by_deleted,
-        };
-        *consumed = consumed.saturating_add(fee);
+        self.consume(&caller, fee);
         self.ask_outside(env, call)
     }
 
-    fn unanswered_outcalls(&self) -> impl Iterator<Item = HttpOutcall> {
+    /// Returns the outcalls for which nobody has given a response, oldest first.
+    pub(crate) fn unanswered_outcalls(&self) -> impl Iterator<Item = HttpOutcall> {
+        let nodes = self.rules.fees.vm.subnet_size;
         self.state
             .consensus_calls
             .iter()
             .filter(|(callback, waiting)| {
                 let answered = |response: &ConsensusResponse| response.callback == **callback;
-                waiting.call.method == HTTP_REQUEST
+                is_outcall(&waiting.call)
+                    && !waiting.undecided
                     && !self.state.consensus_queue.iter().any(answered)
             })
-            .filter_map(|(&request_id, waiting)| {
+            .filter_map(move |(&request_id, waiting)| {
+                let call = &waiting.call;
+                let args: OutcallArgs = millrace_vm::decode_candid(&call.payload).ok()?;
                 Some(HttpOutcall {
                     request_id,
-                    canister: waiting.call.origin.caller(),
-                    args: millrace_vm::decode_candid(&waiting.call.payload).ok()?,
+                    canister: call.origin.caller(),
+                    replication: args.replication(&call.method, nodes).ok()?,
+                    args,
                 })
             })
     }
@@ -173,22 +184,21 @@ impl Subnet {
     /// the time-out holds no response.
     pub(crate) fn expire_outcalls(&mut self, env: &Env) {
         let calls = &self.state.consensus_calls;
-        let expired: Vec<u64> = calls
+        let expired: BTreeMap<u64, Answer> = calls
             .iter()
             .filter(|(_, waiting)| has_expired(waiting, env))
-            .map(|(&callback, _)| callback)
+            .map(|(&callback, waiting)| (callback, timed_out(&waiting.call)))
             .collect();
         self.state
             .consensus_queue
-            .retain(|response| !expired.contains(&response.callback));
-        for callback in expired {
-            let answer = reject(RejectCode::SysTransient, "Canister http request timed out");
+            .retain(|response| !expired.contains_key(&response.callback));
+        for (callback, answer) in expired {
             self.push_consensus_response(callback, answer);
         }
     }
 
     /// Returns what one node makes of a response: the transform function applied, the size checked.
-    fn outcall_content(
+    pub(crate) fn outcall_content(
         &mut self,
         env: &Env,
         outcall: &HttpOutcall,
@@ -198,10 +208,7 @@ impl Subnet {
             HttpAnswer::Reject { code, message } => return reject(code, &message),
             HttpAnswer::Reply(result) => result,
         };
-        let limit = outcall
-            .args
-            .max_response_bytes
-            .unwrap_or(HTTP_RESPONSE_BYTES_MAX);
+        let limit = outcall.args.response_bytes_max();
         if let Err(text) = check_response(&result, limit) {
             return reject(RejectCode::SysFatal, &text);
         }
@@ -237,9 +244,19 @@ impl Subnet {
     }
 }
 
+fn is_outcall(call: &ManagementCall) -> bool {
+    [HTTP_REQUEST, FLEXIBLE_HTTP_REQUEST].contains(&call.method.as_str())
+}
+
+fn timed_out(call: &ManagementCall) -> Answer {
+    if call.method == FLEXIBLE_HTTP_REQUEST {
+        return flexible::timed_out();
+    }
+    reject(RejectCode::SysTransient, "Canister http request timed out")
+}
+
 fn has_expired(waiting: &OutsideCall, env: &Env) -> bool {
-    waiting.call.method == HTTP_REQUEST
-        && waiting.since_ns.saturating_add(OUTCALL_TIMEOUT_NS) < env.time_ns
+    is_outcall(&waiting.call) && waiting.since_ns.saturating_add(OUTCALL_TIMEOUT_NS) < env.time_ns
 }
 
 fn reject(code: RejectCode, message: &str) -> Answer {
@@ -250,36 +267,9 @@ fn reject(code: RejectCode, message: &str) -> Answer {
     }
 }
 
-/// Checks what does not depend on the price.
-fn check_args(args: &HttpRequestArgs, caller: &Principal) -> Result<(), String> {
-    let response_bytes = args.max_response_bytes.unwrap_or(HTTP_RESPONSE_BYTES_MAX);
-    if response_bytes > HTTP_RESPONSE_BYTES_MAX {
-        return Err(format!(
-            "max_http_response_bytes expected to be in the range [0..{HTTP_RESPONSE_BYTES_MAX}], got {response_bytes}"
-        ));
-    }
-    if args.url.len() > HTTP_URL_BYTES_MAX {
-        return Err(format!(
-            "url size {} exceeds {HTTP_URL_BYTES_MAX}",
-            args.url.len()
-        ));
-    }
-    match &args.transform {
-        Some(transform) if transform.function.0.principal != *caller => Err(format!(
-            "transform principal id expected to be {caller}, got {}",
-            transform.function.0.principal
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Checks a response's size as a node does while it reads: headers first, the body with what they leave.
 fn check_response(response: &HttpRequestResult, limit: u64) -> Result<(), String> {
-    let headers: usize = response
-        .headers
-        .iter()
-        .map(|header| header.name.len() + header.value.len())
-        .sum();
+    let headers = headers_bytes(&response.headers);
     let Some(left) = limit.checked_sub(headers as u64) else {
         return Err(format!(
             "Header size exceeds specified response size limit {limit}"
@@ -333,18 +323,4 @@ fn hash(content: &Answer) -> [u8; 32] {
         }
     }
     hasher.finalize().into()
-}
-
-/// Returns the bytes of an outcall that are charged for.
-fn request_bytes(args: &HttpRequestArgs) -> u64 {
-    let headers: usize = args
-        .headers
-        .iter()
-        .map(|header| header.name.len() + header.value.len())
-        .sum();
-    let body = args.body.as_ref().map_or(0, Vec::len);
-    let transform = args.transform.as_ref().map_or(0, |transform| {
-        transform.function.0.method.len() + transform.context.len()
-    });
-    (args.url.len() + headers + body + transform) as u64
 }

@@ -78,7 +78,8 @@ fn place(method: &str) -> Option<Place> {
         | "provisional_create_canister_with_cycles"
         | "raw_rand"
         | "bitcoin_get_successors"
-        | "http_request" => Place::Own,
+        | "http_request"
+        | "flexible_http_request" => Place::Own,
         "node_metrics_history" | "subnet_info" => Place::Subnet,
         _ => return None,
     })

@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod client_eleven;
+mod flexible_outcalls;
 mod gateway;
 mod lifetime;
 mod outcalls;

@@ -14,12 +14,12 @@ use pocket_ic::common::rest::{
 use std::time::Duration;
 
 /// More than any outcall here costs.
-const CYCLES: u64 = 100_000_000_000;
+pub(crate) const CYCLES: u64 = 100_000_000_000;
 /// Nodes that answer an outcall of an application subnet.
-const NODES: usize = 13;
+pub(crate) const NODES: usize = 13;
 
 /// Returns an instance with a canister that makes any call it is told to.
-fn with_caller() -> (PocketIc, Principal) {
+pub(crate) fn with_caller() -> (PocketIc, Principal) {
     let pic = builder().with_application_subnet().build();
     let canister = pic.create_canister();
     pic.add_cycles(canister, 10_000_000_000_000);
@@ -29,7 +29,7 @@ fn with_caller() -> (PocketIc, Principal) {
     (pic, canister)
 }
 
-fn request() -> HttpRequestArgs {
+pub(crate) fn request() -> HttpRequestArgs {
     HttpRequestArgs {
         url: "https://example.org/price".to_owned(),
         headers: vec![HttpHeader {
@@ -57,26 +57,46 @@ fn with_transform(canister: Principal, method: &str) -> HttpRequestArgs {
 
 /// Lets the canister make the outcall, which then waits for an answer.
 fn make(pic: &PocketIc, canister: Principal, args: &HttpRequestArgs) -> RawMessageId {
-    let method = "http_request";
-    let mut call = vec![0, u8::try_from(method.len()).expect("short")];
-    call.extend_from_slice(method.as_bytes());
-    call.extend_from_slice(&CYCLES.to_le_bytes());
-    call.extend(Encode!(args).expect("encodes"));
+    let argument = Encode!(args).expect("encodes");
+    make_by(pic, canister, "http_request", &argument)
+}
+
+/// Lets the canister call a method of the management canister that makes an outcall.
+pub(crate) fn make_by(
+    pic: &PocketIc,
+    canister: Principal,
+    method: &str,
+    argument: &[u8],
+) -> RawMessageId {
     let message = pic
-        .submit_call(canister, Principal::anonymous(), "call", call)
+        .submit_call(
+            canister,
+            Principal::anonymous(),
+            "call",
+            management_call(method, argument, CYCLES),
+        )
         .expect("accepted");
     pic.tick();
     pic.tick();
     message
 }
 
-fn only(pic: &PocketIc) -> CanisterHttpRequest {
+/// Returns the argument with which the canister calls a method of the management canister.
+pub(crate) fn management_call(method: &str, argument: &[u8], cycles: u64) -> Vec<u8> {
+    let mut call = vec![0, u8::try_from(method.len()).expect("short")];
+    call.extend_from_slice(method.as_bytes());
+    call.extend_from_slice(&cycles.to_le_bytes());
+    call.extend_from_slice(argument);
+    call
+}
+
+pub(crate) fn only(pic: &PocketIc) -> CanisterHttpRequest {
     let mut waiting = pic.get_canister_http();
     assert_eq!(waiting.len(), 1, "{waiting:?}");
     waiting.remove(0)
 }
 
-fn reply(body: &[u8]) -> CanisterHttpResponse {
+pub(crate) fn reply(body: &[u8]) -> CanisterHttpResponse {
     CanisterHttpResponse::CanisterHttpReply(CanisterHttpReply {
         status: 200,
         headers: vec![CanisterHttpHeader {
@@ -87,7 +107,7 @@ fn reply(body: &[u8]) -> CanisterHttpResponse {
     })
 }
 
-fn mock(
+pub(crate) fn mock(
     request: &CanisterHttpRequest,
     response: CanisterHttpResponse,
     additional_responses: Vec<CanisterHttpResponse>,
@@ -113,7 +133,7 @@ fn answered(
     pic.await_call(message).expect("replied")
 }
 
-fn text(reply: &[u8]) -> String {
+pub(crate) fn text(reply: &[u8]) -> String {
     String::from_utf8_lossy(reply).into_owned()
 }
 

@@ -11,6 +11,10 @@ const REFERENCE_SUBNET_SIZE: u128 = 13;
 /// prepaid for this size.
 pub const INTER_CANISTER_PAYLOAD_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
+/// Bytes that a block holds beside each response to a flexible HTTPS outcall: who gave it, and its
+/// signature.
+pub const FLEXIBLE_RESPONSE_PROOF_BYTES: u64 = 181;
+
 /// What the subnet charges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fees {
@@ -99,6 +103,47 @@ impl Fees {
                 .saturating_add(bytes)
                 .saturating_mul(nodes),
         )
+    }
+
+    /// Returns what a flexible HTTPS outcall pays before its nodes do anything.
+    #[must_use]
+    pub fn flexible_http_request(&self, request_bytes: u64, min_responses: u32) -> Cycles {
+        let nodes = u128::from(self.subnet_size);
+        let responses = u128::from(min_responses);
+        let price = 1_000_000
+            + 50 * u128::from(request_bytes)
+            + 90_000 * nodes
+            + (2_000 * nodes + 100_000) * responses;
+        self.unless_free(price.saturating_mul(nodes))
+    }
+
+    /// Returns what one node of a flexible HTTPS outcall takes for receiving `raw_bytes` and passing
+    /// `response_bytes` on to every other node. Time and the transform function's instructions are not part
+    /// of it.
+    #[must_use]
+    pub fn flexible_http_node(&self, raw_bytes: u64, response_bytes: u64) -> Cycles {
+        let passed_on = u128::from(response_bytes) * u128::from(self.subnet_size);
+        self.unless_free(50 * u128::from(raw_bytes) + 50 * passed_on)
+    }
+
+    /// Returns the price of putting `responses` of a flexible HTTPS outcall, `bytes` together, into a block;
+    /// those beyond what the caller needs, `extra`, cost more.
+    #[must_use]
+    pub fn flexible_http_delivery(&self, responses: u64, bytes: u64, extra: u64) -> Cycles {
+        let nodes = u128::from(self.subnet_size);
+        let proofs = u128::from(FLEXIBLE_RESPONSE_PROOF_BYTES) * u128::from(responses);
+        let in_block = u128::from(bytes) + proofs;
+        let price = (10 * nodes + 600) * nodes * in_block
+            + (2_000 * nodes + 100_000) * nodes * u128::from(extra);
+        self.unless_free(price)
+    }
+
+    const fn unless_free(&self, price: u128) -> Cycles {
+        if self.free {
+            Cycles::ZERO
+        } else {
+            Cycles(price)
+        }
     }
 
     /// Returns the price of an HTTPS outcall by its expected course.

@@ -32,7 +32,9 @@ mod tests;
 pub use candid_input::{candid_quotas, decode_candid};
 pub use engine::{CACHE_BYTES_MAX, Engine, EngineError, EngineOptions};
 pub use execute::execute;
-pub use fees::{Fees, HttpRequestEstimate, INTER_CANISTER_PAYLOAD_BYTES_MAX};
+pub use fees::{
+    FLEXIBLE_RESPONSE_PROOF_BYTES, Fees, HttpRequestEstimate, INTER_CANISTER_PAYLOAD_BYTES_MAX,
+};
 pub use input::{
     Callback, CallerInfo, CanisterFacts, CanisterStatus, EntryPoint, Fault, Input, Limits,
     MemoryLimits, MessageFacts, Mode, Rejection, SubnetKind,

@@ -58,8 +58,7 @@ pub(super) fn not_for_users(method: &str) -> UserError {
 
 /// Returns the rejection of methods that do not exist, or exist only on a real network.
 pub(super) fn unsupported(method: &str) -> UserError {
-    const NEEDS_A_NETWORK: [&str; 14] = [
-        "flexible_http_request",
+    const NEEDS_A_NETWORK: [&str; 13] = [
         "ecdsa_public_key",
         "sign_with_ecdsa",
         "schnorr_public_key",

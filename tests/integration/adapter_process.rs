@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use bitcoin::Block;
 use bitcoin::consensus::serialize;
 use ic_ed25519::{PrivateKey, PrivateKeyFormat};
 use millrace_candid::{Budgets, InitNetwork};
-use millrace_tests::artifacts;
 use millrace_tests::block_file::MAINNET_MAGIC;
+use millrace_tests::coins::CoinSet;
 use millrace_tests::process::Process;
+use millrace_tests::setup::GENEROUS;
+use millrace_tests::{adapter, artifacts};
 
 use crate::chains::{last_hash, mainnet};
 use crate::local_replica::Deployed;
@@ -18,7 +21,7 @@ use crate::local_replica::Deployed;
 const ADAPTER: [u8; 32] = [4; 32];
 const OTHER_ADAPTER: [u8; 32] = [5; 32];
 
-/// Blocks of these tests: enough for several kills, few enough to be quick.
+/// Blocks of the other tests: few enough to be quick.
 const BLOCKS: usize = 1_500;
 
 /// Kills before the adapter is left to finish.
@@ -27,22 +30,18 @@ const KILLS: u32 = 4;
 /// How long a run of the adapter may take at most.
 const PATIENCE: Duration = Duration::from_secs(240);
 
+/// Blocks beyond what the canister's queue takes, so that the adapter has to wait for room: more than
+/// are connected at [`ONE_STEP`] a heartbeat while it is killed.
+const BEYOND_QUEUE: usize = 600;
+
 /// So slow that the adapter meets a full queue and is killed in the middle of things.
-const SLOW: Budgets = Budgets {
-    instructions_per_heartbeat: 50_000_000,
-    stable_pages_per_heartbeat: 1_000,
+const ONE_STEP: Budgets = Budgets {
+    instructions_per_heartbeat: 1,
+    stable_pages_per_heartbeat: 1,
 };
 
-fn adapter() -> Command {
-    let mut command = Command::new(artifacts::binary("adapter", "millrace-adapter"));
-    // What the person who runs the tests has set must not matter.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("MILLRACE_") {
-            command.env_remove(&name);
-        }
-    }
-    command
+fn adapter(folder: &Path) -> Command {
+    adapter::command(&artifacts::binary("adapter", "millrace-adapter"), folder)
 }
 
 /// Writes a seed's key as a PEM file.
@@ -54,10 +53,10 @@ fn key(folder: &Path, seed: [u8; 32]) -> PathBuf {
     path
 }
 
-/// Writes the first [`BLOCKS`] blocks as a framed file.
-fn block_file(folder: &Path) -> PathBuf {
+/// Writes blocks as a framed file.
+fn block_file(folder: &Path, blocks: &[Block]) -> PathBuf {
     let mut bytes = Vec::new();
-    for block in &mainnet()[..BLOCKS] {
+    for block in blocks {
         let block = serialize(block);
         let length = u32::try_from(block.len()).expect("a small block");
         bytes.extend(MAINNET_MAGIC);
@@ -70,7 +69,7 @@ fn block_file(folder: &Path) -> PathBuf {
 }
 
 fn run_once(deployed: &Deployed, seed: [u8; 32], blocks: &Path) -> Command {
-    let mut command = adapter();
+    let mut command = adapter(deployed.folder.path());
     command
         .args([
             "run",
@@ -82,8 +81,7 @@ fn run_once(deployed: &Deployed, seed: [u8; 32], blocks: &Path) -> Command {
         .arg("--identity-pem")
         .arg(key(deployed.folder.path(), seed))
         .arg("--blocks")
-        .arg(blocks)
-        .current_dir(deployed.folder.path());
+        .arg(blocks);
     command
 }
 
@@ -98,11 +96,14 @@ fn start(deployed: &Deployed, seed: [u8; 32], blocks: &Path) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_again_and_again_the_adapter_ends_at_the_right_tip() {
-    let deployed = Deployed::with_budgets(InitNetwork::Mainnet, &[ADAPTER], SLOW).await;
-    let blocks = block_file(deployed.folder.path());
+    let deployed = Deployed::with_budgets(InitNetwork::Mainnet, &[ADAPTER], ONE_STEP).await;
+    let capacity = deployed.feed_state(ADAPTER).await.free_blocks as usize;
+    let chain = &mainnet()[..capacity + BEYOND_QUEUE];
+    let blocks = block_file(deployed.folder.path(), chain);
     let mut height = 0;
+    let mut kills_in_the_middle = 0;
     for _ in 0..KILLS {
-        let adapter = start(&deployed, ADAPTER, &blocks);
+        let mut adapter = start(&deployed, ADAPTER, &blocks);
         // Killed as soon as it has got anything done, wherever it is then.
         for _ in 0..600 {
             let now = deployed.info().await.height;
@@ -112,10 +113,25 @@ async fn killed_again_and_again_the_adapter_ends_at_the_right_tip() {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let ended = adapter.exit_status().expect("it is our child");
+        assert_eq!(ended, None, "{}", adapter.log_end());
         adapter.kill().expect("a running adapter can be killed");
+        let feed = deployed.feed_state(ADAPTER).await;
+        let waiting = capacity - feed.free_blocks as usize;
+        let delivered = feed.tip.height as usize + waiting;
+        if (1..chain.len() - 1).contains(&delivered) {
+            kills_in_the_middle += 1;
+        }
     }
+    assert!(
+        kills_in_the_middle > 0,
+        "of {KILLS} kills none came while blocks were still to be delivered"
+    );
+    deployed.set_budgets(GENEROUS).await;
     finish(start(&deployed, ADAPTER, &blocks)).await;
-    deployed.reach(last_hash(&mainnet()[..BLOCKS])).await;
+    deployed.reach(last_hash(chain)).await;
+    let coins = CoinSet::of_chain(chain).expect("a valid chain");
+    deployed.assert_equals(&coins).await;
     // There is nothing left to do, and it says so at once.
     finish(start(&deployed, ADAPTER, &blocks)).await;
     deployed
@@ -128,7 +144,7 @@ async fn killed_again_and_again_the_adapter_ends_at_the_right_tip() {
 async fn two_adapters_at_once_end_at_the_right_tip() {
     let adapters = [ADAPTER, OTHER_ADAPTER];
     let deployed = Deployed::new(InitNetwork::Mainnet, &adapters).await;
-    let blocks = block_file(deployed.folder.path());
+    let blocks = block_file(deployed.folder.path(), &mainnet()[..BLOCKS]);
     let both = adapters.map(|seed| start(&deployed, seed, &blocks));
     for adapter in both {
         finish(adapter).await;
@@ -143,7 +159,7 @@ async fn two_adapters_at_once_end_at_the_right_tip() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adapter_nobody_authorised_stops_and_says_who_it_is() {
     let deployed = Deployed::new(InitNetwork::Mainnet, &[ADAPTER]).await;
-    let blocks = block_file(deployed.folder.path());
+    let blocks = block_file(deployed.folder.path(), &mainnet()[..BLOCKS]);
     let mut command = run_once(&deployed, OTHER_ADAPTER, &blocks);
     let output = output_of(move || command.output()).await;
     assert_eq!(output.status.code(), Some(4));
@@ -169,10 +185,9 @@ async fn an_adapter_nobody_authorised_stops_and_says_who_it_is() {
 fn an_unreadable_file_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let missing = folder.path().join("no-such-file.dat");
-    let output = adapter()
+    let output = adapter(folder.path())
         .args(["run", "--once", "--canister", "aaaaa-aa", "--blocks"])
         .arg(&missing)
-        .current_dir(folder.path())
         .output()
         .expect("the adapter starts");
     assert_eq!(output.status.code(), Some(3), "{}", message(&output));
@@ -186,14 +201,14 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn an_unreachable_replica_is_named_when_patience_ends() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let blocks = block_file(folder.path());
+    let blocks = block_file(folder.path(), &mainnet()[..BLOCKS]);
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("some port is free")
         .port();
     let url = format!("http://127.0.0.1:{port}");
-    let output = adapter()
+    let output = adapter(folder.path())
         .args(["run", "--once", "--give-up-after", "1"])
         .args([
             "--canister",
@@ -203,7 +218,6 @@ fn an_unreachable_replica_is_named_when_patience_ends() {
         ])
         .arg("--blocks")
         .arg(&blocks)
-        .current_dir(folder.path())
         .output()
         .expect("the adapter starts");
     assert_eq!(output.status.code(), Some(6), "{}", message(&output));

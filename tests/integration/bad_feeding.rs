@@ -8,8 +8,14 @@ use millrace_candid::{
     SetConfigRequest,
 };
 use millrace_tests::mining::{BlockPlan, Miner, script};
-use millrace_tests::setup::{Setup, part, parts_of, pushed, stranger};
+use millrace_tests::setup::{GENEROUS, Setup, part, parts_of, pushed, stranger};
 use serde_bytes::ByteBuf;
+
+/// Budgets under which a heartbeat does one step and no more, so that what is pushed waits.
+const ONE_STEP: Budgets = Budgets {
+    instructions_per_heartbeat: 1,
+    stable_pages_per_heartbeat: 1,
+};
 
 /// A regtest canister and a block it does not have yet.
 fn with_block() -> (Setup, Block) {
@@ -256,11 +262,34 @@ fn a_full_queue_says_no_room_and_takes_the_rest_later() {
     let mut miner = Miner::new();
     let genesis = miner.tree.genesis();
     let setup = Setup::regtest();
-    let capacity = setup.feed_state().expect("the adapter asks").free_blocks;
-    // More blocks than the queue holds, in as few messages as possible and no heartbeat's help:
-    // rounds run with every message, so what drains is pushed again until some has no room.
-    let tip = miner.mine_many(genesis, (capacity + 1).min(3_000), &script(1));
+    let feed = setup.feed_state().expect("the adapter asks");
+    let capacity = feed.free_blocks;
+    // A round runs with every message: one step in each hardly drains what a message brings.
+    set_budgets(&setup, ONE_STEP);
+    let tip = miner.mine_many(genesis, capacity + feed.max_parts, &script(1));
     let chain = miner.chain(tip);
+    let parts: Vec<BlockPart> = chain.iter().copied().map(part).collect();
+    let mut outcomes = Vec::new();
+    for message in parts.chunks(feed.max_parts as usize) {
+        let receipt = setup
+            .push_parts(setup.adapter, message)
+            .expect("the adapter may push");
+        outcomes.extend(receipt.outcomes);
+    }
+    let queued = outcomes
+        .iter()
+        .take_while(|outcome| **outcome == PartOutcome::Queued)
+        .count();
+    assert!(queued >= capacity as usize, "{queued} of {capacity}");
+    assert!(queued < parts.len(), "the queue takes without end");
+    assert!(
+        outcomes[queued..]
+            .iter()
+            .all(|outcome| *outcome == PartOutcome::NoRoom),
+        "a block has no room and a later one has"
+    );
+
+    set_budgets(&setup, GENEROUS);
     setup.push(chain.iter().copied());
     setup.tick_until_tip(tip);
     let feed = setup.feed_state().expect("the adapter asks");
@@ -268,6 +297,17 @@ fn a_full_queue_says_no_room_and_takes_the_rest_later() {
         feed.free_blocks, capacity,
         "an empty queue has its whole room"
     );
+    assert_eq!(feed.recent_rejections, [], "no room is no rejection");
+}
+
+fn set_budgets(setup: &Setup, budgets: Budgets) {
+    let request = SetConfigRequest {
+        budgets: Some(budgets),
+        ..SetConfigRequest::default()
+    };
+    setup
+        .update::<()>(setup.controller, "set_config", (request,))
+        .expect("a controller may");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //! a read_state.
 
 use candid::Principal;
-use ic_agent::Agent;
 use ic_agent::identity::AnonymousIdentity;
-use millrace_candid::{BTC_DID, FeedError, InitNetwork, PartOutcome, PushBlocksResult};
+use ic_agent::{Agent, AgentError};
+use millrace_candid::{BTC_DID, InitNetwork, PartOutcome, PushBlocksResult};
 use millrace_tests::mining::{BlockPlan, Miner, script};
 use millrace_tests::setup::part;
 use millrace_tests::{artifacts, deployment};
@@ -34,11 +34,18 @@ async fn a_signed_update_a_query_and_a_read_state_are_verified() {
         .expect("accepted");
     let receipt = pushed.expect("the adapter may push");
     assert_eq!(receipt.outcomes, [PartOutcome::Queued]);
-    // Refused by the canister, or before it by inspect_message.
-    if let Ok(refused) = push(&anonymous, deployed.canister, &block).await {
-        let caller = Principal::anonymous();
-        assert_eq!(refused, Err(FeedError::NotAnAdapter { caller }));
-    }
+    // Refused by inspect_message, before it costs the canister anything.
+    let refused = push(&anonymous, deployed.canister, &block)
+        .await
+        .expect_err("nobody in particular is no adapter");
+    assert!(
+        matches!(
+            &refused,
+            AgentError::UncertifiedReject { reject, .. }
+                if reject.reject_message == "Canister rejected the message"
+        ),
+        "{refused:?}"
+    );
     deployed.reach(tip).await;
 
     let hash = adapter
@@ -78,7 +85,7 @@ async fn a_foreign_root_key_is_believed_nowhere(deployed: &Deployed) {
         .await
         .expect_err("signed by another key than mainnet's");
     assert!(
-        matches!(error, ic_agent::AgentError::CertificateVerificationFailed()),
+        matches!(error, AgentError::CertificateVerificationFailed()),
         "{error:?}"
     );
     distrustful
@@ -93,7 +100,7 @@ async fn push(
     agent: &Agent,
     canister: Principal,
     block: &millrace_candid::BlockPart,
-) -> Result<PushBlocksResult, ic_agent::AgentError> {
+) -> Result<PushBlocksResult, AgentError> {
     let reply = agent
         .update(&canister, "push_blocks")
         .with_arg(candid::encode_one([block]).expect("parts encode"))

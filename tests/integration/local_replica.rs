@@ -1,13 +1,22 @@
 //! The `replica` program with a canister on it, for tests of real clients and programs.
 
-use candid::Principal;
+use candid::utils::ArgumentEncoder;
+use candid::{CandidType, Principal};
+use futures_util::{StreamExt, stream};
 use ic_agent::Agent;
 use ic_agent::identity::BasicIdentity;
 use ic_management_canister_types::CanisterInstallMode;
-use millrace_candid::{BlockchainInfo, Budgets, CanisterArg, InitConfig, InitNetwork};
+use millrace_candid::{
+    BlockchainInfo, Budgets, CanisterArg, FeedState, FeedStateArgs, FeedStateResult,
+    GetBalanceArgs, GetBalanceResult, GetUtxosArgs, GetUtxosResult, InitConfig, InitNetwork,
+    SetConfigRequest,
+};
+use millrace_tests::coins::CoinSet;
+use millrace_tests::compare;
 use millrace_tests::local_replica::LocalReplica;
 use millrace_tests::setup::{GENEROUS, hash_of};
 use millrace_tests::{artifacts, deployment};
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 /// Looks for a tip this many times before it counts as never reached.
@@ -15,6 +24,9 @@ const TIP_ATTEMPTS: u32 = 1_200;
 
 /// Between two looks.
 const TIP_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Queries under way at once.
+const CONCURRENT: usize = 16;
 
 /// Who controls the canister.
 pub const DEVELOPER: [u8; 32] = [1; 32];
@@ -83,14 +95,74 @@ impl Deployed {
 
     /// `get_blockchain_info`.
     pub async fn info(&self) -> BlockchainInfo {
-        let reply = self
-            .agent
-            .query(&self.canister, "get_blockchain_info")
-            .with_arg(candid::encode_args(()).expect("nothing encodes"))
-            .call()
+        query(&self.agent, self.canister, "get_blockchain_info", ()).await
+    }
+
+    /// What the canister tells an adapter that it lacks.
+    pub async fn feed_state(&self, adapter: [u8; 32]) -> FeedState {
+        let agent = deployment::agent(&self.replica.ready, identity(adapter))
             .await
-            .expect("anybody may ask");
-        candid::decode_one(&reply).expect("the contract's type")
+            .expect("the replica answers");
+        let args = FeedStateArgs {
+            locator: Vec::new(),
+        };
+        let state: FeedStateResult = query(&agent, self.canister, "feed_state", (args,)).await;
+        state.expect("the adapter may ask")
+    }
+
+    /// Changes what a heartbeat may spend.
+    pub async fn set_budgets(&self, budgets: Budgets) {
+        let request = SetConfigRequest {
+            budgets: Some(budgets),
+            ..SetConfigRequest::default()
+        };
+        self.agent
+            .update(&self.canister, "set_config")
+            .with_arg(candid::encode_one(request).expect("contract types encode"))
+            .call_and_wait()
+            .await
+            .expect("its controller may");
+    }
+
+    /// Holds what the canister answers for every script against the recomputed coins.
+    pub async fn assert_equals(&self, coins: &CoinSet) {
+        let owners = coins.by_script();
+        let differences: Vec<String> = stream::iter(&owners)
+            .map(|(script, expected)| async move {
+                let owner = compare::owner(script);
+                let balance = GetBalanceArgs {
+                    owner: owner.clone(),
+                    min_confirmations: None,
+                    at_tip: None,
+                };
+                let balance: GetBalanceResult =
+                    query(&self.agent, self.canister, "get_balance_query", (balance,)).await;
+                let balance = balance.expect("a known script");
+                let utxos = GetUtxosArgs {
+                    owner,
+                    filter: None,
+                    at_tip: None,
+                    limit: None,
+                };
+                let utxos: GetUtxosResult =
+                    query(&self.agent, self.canister, "get_utxos_query", (utxos,)).await;
+                let utxos = utxos.expect("a known script");
+                // Nobody has more coins than one page holds in the blocks of these tests.
+                assert!(utxos.next_page.is_none(), "{script} has more than a page");
+                compare::difference(script, expected, &utxos.utxos, &balance)
+            })
+            .buffer_unordered(CONCURRENT)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        assert!(
+            differences.is_empty(),
+            "{} of {} scripts differ, such as {}",
+            differences.len(),
+            owners.len(),
+            differences[0]
+        );
+        assert_eq!(self.info().await.utxos_length, coins.len() as u64);
     }
 
     /// Waits until reads answer from `tip`.
@@ -103,4 +175,19 @@ impl Deployed {
         }
         panic!("the canister does not reach {tip}: {:?}", self.info().await);
     }
+}
+
+async fn query<R: CandidType + DeserializeOwned>(
+    agent: &Agent,
+    canister: Principal,
+    method: &str,
+    arguments: impl ArgumentEncoder,
+) -> R {
+    let reply = agent
+        .query(&canister, method)
+        .with_arg(candid::utils::encode_args(arguments).expect("contract types encode"))
+        .call()
+        .await
+        .unwrap_or_else(|error| panic!("{method} fails: {error}"));
+    candid::decode_one(&reply).expect("the contract's type")
 }

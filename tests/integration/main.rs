@@ -9,6 +9,7 @@ mod budgets;
 mod chains;
 mod confirmations;
 mod contract;
+mod demo;
 mod ic_agent_client;
 mod ingest;
 mod javascript_client;

@@ -3,14 +3,9 @@
 // Run by tests/integration with one argument, a JSON object: url, canister, seed (hex of the
 // adapter's Ed25519 key), hash and block (hex). Prints what the canister answered as JSON.
 
-import { webcrypto } from "node:crypto";
-
-// Node 18, which Debian 12 carries, has no global Web Crypto yet.
-globalThis.crypto ??= webcrypto;
-
-const { Actor, CanisterStatus, HttpAgent } = await import("@icp-sdk/core/agent");
-const { IDL } = await import("@icp-sdk/core/candid");
-const { Ed25519KeyIdentity } = await import("@icp-sdk/core/identity");
+import { Actor, CanisterStatus, HttpAgent } from "@icp-sdk/core/agent";
+import { IDL } from "@icp-sdk/core/candid";
+import { Ed25519KeyIdentity } from "@icp-sdk/core/identity";
 
 const { url, canister, seed, hash, block } = JSON.parse(process.argv[2]);
 const bytes = (hex) => new Uint8Array(Buffer.from(hex, "hex"));

@@ -4,6 +4,7 @@
 //! Nothing here uses `millrace-core`, `millrace-store` or the adapter's code: what these are judged
 //! by must not share their mistakes. The contract types of `millrace-candid` are the only link.
 
+pub mod adapter;
 pub mod artifacts;
 pub mod block_file;
 pub mod coins;

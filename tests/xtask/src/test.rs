@@ -53,7 +53,7 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         cargo
     };
     let node = summary.needed("npm packages", || javascript::install(workspace))?;
-    summary.needed("wasm", || wasm::run(workspace, &wasm::Options::default()))?;
+    summary.needed("wasm", || wasm::run(workspace, &wasm::Options::tests()))?;
     if !options.no_lint {
         summary.check("format", || {
             process::run(&mut cargo(&["fmt", "--all", "--check"]))

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::metadata::Metadata;
+use crate::shrink::BINARYEN;
 use crate::workspace::Workspace;
 use build::{Builder, Report};
 
@@ -30,14 +31,26 @@ pub struct Options {
     /// Build once more from a copy of the sources in another folder, and fail unless the bytes are equal
     #[arg(long)]
     check_reproducible: bool,
+    /// Fail when a module cannot be optimised, instead of making a larger and slower one
+    #[arg(long)]
+    require_optimised: bool,
 }
 
 impl Options {
+    /// Builds every module, optimised: what the tests say about budgets and sizes is of no worth for
+    /// another one.
+    pub fn tests() -> Self {
+        Self {
+            require_optimised: true,
+            ..Self::default()
+        }
+    }
+
     /// Builds only the canister people deploy.
     pub fn canister() -> Self {
         Self {
             package: Some(CANISTER.to_owned()),
-            check_reproducible: false,
+            ..Self::default()
         }
     }
 }
@@ -70,6 +83,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for canister in &canisters {
         let report = builder.build(canister)?;
         print(workspace, &report);
+        if options.require_optimised {
+            require_optimised(&canister.package, &report)?;
+        }
         if options.check_reproducible {
             reproducible::check(workspace, canister, &report)?;
         }
@@ -118,6 +134,16 @@ fn contract_in(workspace: &Workspace, folder: &PathBuf) -> Result<Option<PathBuf
     }
 }
 
+fn require_optimised(package: &str, report: &Report) -> Result<()> {
+    if !report.is_optimised {
+        bail!(
+            "the module of {package} is {}; see what wasm-opt lacks there, or put Binaryen {BINARYEN} in PATH",
+            report.optimiser
+        );
+    }
+    Ok(())
+}
+
 fn print(workspace: &Workspace, report: &Report) {
     let state = if report.unchanged {
         "unchanged"
@@ -137,4 +163,29 @@ fn print(workspace: &Workspace, report: &Report) {
     println!("  compiled {compiled} bytes, finished {finished}, gzip {compressed}");
     println!("  sha256      {}", report.module_sha256);
     println!("  sha256 (gz) {}", report.archive_sha256);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, require_optimised};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_module_nothing_optimised_is_refused_where_tests_need_an_optimised_one() {
+        let report = |optimiser: &str, is_optimised| Report {
+            module: PathBuf::new(),
+            module_sha256: String::new(),
+            archive_sha256: String::new(),
+            compiled_bytes: 0,
+            finished_bytes: 0,
+            compressed_bytes: 0,
+            optimiser: optimiser.to_owned(),
+            is_optimised,
+            unchanged: false,
+        };
+        require_optimised("millrace", &report("optimised by Binaryen", true)).expect("optimised");
+        let error = require_optimised("millrace", &report("NOT optimised", false));
+        let error = error.expect_err("not optimised").to_string();
+        assert!(error.contains("millrace is NOT optimised"), "{error}");
+    }
 }

@@ -5,6 +5,7 @@ use candid::types::value::{IDLField, IDLValue, VariantValue};
 use candid::types::{Label, reference::Func};
 use candid::{CandidType, IDLArgs, Principal};
 use pocket_ic::PocketIc;
+use pocket_ic::common::rest::InstanceHttpGatewayConfig;
 use reqwest::blocking::{Client, Response};
 
 #[derive(CandidType)]
@@ -201,4 +202,28 @@ fn gateways_are_listed_stopped_and_tell_the_topology() {
     assert!(!pic.auto_progress_enabled());
     let listed = reqwest::blocking::get(pic.get_server_url().join("http_gateway").expect("a URL"));
     assert!(!ours(&listed.expect("answers").json().expect("JSON")));
+}
+
+#[test]
+fn an_instance_is_created_with_its_gateway_and_without_progress_of_its_own() {
+    let pic = builder()
+        .with_application_subnet()
+        .with_http_gateway(InstanceHttpGatewayConfig {
+            ip_addr: None,
+            port: None,
+            domains: None,
+            https_config: None,
+            domain_custom_provider_local_file: None,
+        })
+        .build();
+    let port = pic.url().expect("it has a gateway").port().expect("a port");
+    let canister = pic.create_canister();
+    pic.add_cycles(canister, 10_000_000_000_000);
+    let page = response(200, "hello", false);
+    let module = replying(&[("canister_query http_request", &page)]);
+    pic.install_canister(canister, module, vec![], None);
+    let answer = get(port, &format!("/?canisterId={canister}"), None);
+    assert_eq!(answer.status().as_u16(), 200);
+    assert_eq!(answer.text().expect("text"), "hello");
+    assert!(!pic.auto_progress_enabled());
 }

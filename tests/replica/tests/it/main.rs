@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod client_calls;
 mod client_eleven;
 mod flexible_outcalls;
 mod gateway;

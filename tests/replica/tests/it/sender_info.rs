@@ -16,7 +16,10 @@ const INFO: &[u8] = b"name: Alice";
 
 /// Returns an instance with the canister that signs and the one that is called.
 fn with_canisters() -> (PocketIc, Principal, Principal) {
-    let pic = builder().with_application_subnet().build();
+    canisters_in(builder().with_application_subnet().build())
+}
+
+fn canisters_in(pic: PocketIc) -> (PocketIc, Principal, Principal) {
     let install = |module: Vec<u8>| {
         let canister = pic.create_canister();
         pic.add_cycles(canister, 10_000_000_000_000);
@@ -214,4 +217,39 @@ fn the_pocketic_protocol_passes_on_what_tests_attach() {
     assert_eq!(reply.expect("replied"), told(signer));
     let reply = pic.query_call_with_sender_info(called, user, "ask", vec![], info());
     assert_eq!(reply.expect("replied"), told(signer));
+}
+
+#[test]
+fn a_canister_signature_is_verified_for_the_client_and_a_forged_one_refused() {
+    let network = builder().with_nns_subnet().with_application_subnet();
+    let (pic, signer, other) = canisters_in(network.build());
+    let root_key = pic.root_key().expect("there is an NNS");
+    let message = b"pay Alice".to_vec();
+    let signature = sign(&pic, signer, &message);
+    let verify = |message: &[u8], signature: &[u8], signer: Principal, root_key: &[u8]| {
+        pic.verify_canister_signature(
+            message.to_vec(),
+            signature.to_vec(),
+            public_key(signer),
+            root_key.to_vec(),
+        )
+    };
+    assert_eq!(verify(&message, &signature, signer, &root_key), Ok(()));
+
+    let mut foreign_key = root_key.clone();
+    let last = foreign_key.last_mut().expect("133 bytes");
+    *last ^= 1;
+    let forged = [
+        verify(b"pay Mallory", &signature, signer, &root_key),
+        verify(&message, &signature, other, &root_key),
+        verify(&message, b"no signature", signer, &root_key),
+        verify(&message, &signature, signer, &foreign_key),
+    ];
+    for outcome in forged {
+        let reason = outcome.expect_err("forged");
+        assert!(!reason.is_empty());
+    }
+    let refused = verify(&message, &signature, signer, b"no key");
+    let reason = refused.expect_err("no key");
+    assert!(reason.contains("not a DER-encoded BLS key"), "{reason}");
 }

@@ -42,6 +42,7 @@ pub async fn deploy(wasm: &[u8], state: &StateDir, ready: &Ready) -> Result<Clie
     };
     match installed {
         None => {
+            println!("           installing the module given");
             let argument = init(state)?;
             let mode = CanisterInstallMode::Install;
             deployment::install(&agent, canister, wasm, mode, &argument).await?;

@@ -38,6 +38,8 @@ pub struct Report {
     pub compressed_bytes: usize,
     /// What optimised the module, or why nothing did.
     pub optimiser: String,
+    /// Whether anything optimised it.
+    pub is_optimised: bool,
     /// Whether the finished module was there already.
     pub unchanged: bool,
 }
@@ -92,7 +94,7 @@ impl Builder {
         let path = |ending: &str| self.output_dir.join(format!("{}.{ending}", canister.name));
         let [module, archive, stamp] = [path("wasm"), path("wasm.gz"), path("json")];
         if let Some(optimiser) = reusable(&stamp, &inputs, &module, &archive) {
-            return report(module, &archive, compiled.len(), optimiser, true);
+            return report(module, &archive, compiled.len(), (optimiser, true), true);
         }
         let callable = module::without_foreign_exports(&compiled)?;
         let (optimised, optimiser, is_optimised) = self.optimise(&callable);
@@ -106,8 +108,9 @@ impl Builder {
         let _ = fs::remove_file(&stamp);
         replace(&module, &finished)?;
         replace(&archive, &gzip(&finished)?)?;
-        let report = report(module, &archive, compiled.len(), optimiser, false)?;
-        if is_optimised {
+        let made_by = (optimiser, is_optimised);
+        let report = report(module, &archive, compiled.len(), made_by, false)?;
+        if report.is_optimised {
             let stamped = json!({
                 "inputs": inputs,
                 "optimiser": report.optimiser,
@@ -225,6 +228,7 @@ fn module_of(line: &str, root: &Path) -> Option<PathBuf> {
 }
 
 /// Returns what optimised the finished files, when they are whole and made of exactly these inputs.
+/// Only an optimised module has a stamp.
 fn reusable(stamp: &Path, inputs: &Value, module: &Path, archive: &Path) -> Option<String> {
     let stamp: Value = serde_json::from_slice(&fs::read(stamp).ok()?).ok()?;
     let is_whole =
@@ -238,7 +242,7 @@ fn report(
     module: PathBuf,
     archive: &Path,
     compiled_bytes: usize,
-    optimiser: String,
+    (optimiser, is_optimised): (String, bool),
     unchanged: bool,
 ) -> Result<Report> {
     let read =
@@ -252,6 +256,7 @@ fn report(
         finished_bytes: finished.len(),
         compressed_bytes: compressed.len(),
         optimiser,
+        is_optimised,
         unchanged,
     })
 }

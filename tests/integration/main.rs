@@ -17,6 +17,7 @@ mod large_blocks;
 mod lifecycle;
 mod local_replica;
 mod many_forks;
+mod official;
 mod paging;
 mod pull;
 mod reorg;

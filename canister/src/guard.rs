@@ -141,23 +141,30 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`Refused::NotSynced`].
     pub(crate) fn check_synced(&self) -> Result<(), Refused> {
-        if self.config.access.needs_sync && !self.is_synced() {
-            let (_, height) = self.tip();
-            let best_header = self.height(&self.store.tree.best_header_tip());
-            return Err(Refused::NotSynced {
-                height,
-                best_header,
-            });
+        if self.config.access.needs_sync {
+            self.sync_state()
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Returns whether the best connected block is at most [`SYNC_TOLERANCE`] below the best known
     /// header.
     pub(crate) fn is_synced(&self) -> bool {
+        self.sync_state().is_ok()
+    }
+
+    fn sync_state(&self) -> Result<(), Refused> {
         let (_, height) = self.tip();
         let best_header = self.height(&self.store.tree.best_header_tip());
-        best_header.saturating_sub(height) <= SYNC_TOLERANCE
+        if best_header.saturating_sub(height) <= SYNC_TOLERANCE {
+            Ok(())
+        } else {
+            Err(Refused::NotSynced {
+                height,
+                best_header,
+            })
+        }
     }
 
     /// Checks what every typed read needs. A read at a tip that the caller names is answered while

@@ -20,7 +20,7 @@ impl<M: Memory> App<M> {
     /// As [`App::get_balance`], for callers that were let in.
     pub(crate) fn balance_of(&self, args: &GetBalanceArgs) -> GetBalanceResult {
         let script = script_hash(&args.owner, self.store.network())?;
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let tip = self.confirmed(tip, args.min_confirmations.unwrap_or(0))?;
         let balance = self.view(tip)?.balance(&script);
         let balance = balance.map_err(convert::store_error)?;

@@ -30,7 +30,7 @@ impl<M: Memory> App<M> {
             .iter()
             .map(|owner| script_hash(owner, self.store.network()))
             .collect();
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let tip = self.confirmed(tip, args.min_confirmations.unwrap_or(0))?;
         let view = self.view(tip)?;
         let balances: Result<Vec<_>, ReadError> = scripts?
@@ -59,7 +59,7 @@ impl<M: Memory> App<M> {
         self.check_read(args.at_tip.is_some())?;
         check_batch(args.outpoints.len())?;
         let outpoints: Result<Vec<_>, ReadError> = args.outpoints.iter().map(outpoint).collect();
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let view = self.view(tip)?;
         let outputs: Result<Vec<_>, ReadError> = outpoints?
             .iter()

@@ -26,7 +26,7 @@ impl<M: Memory> App<M> {
     /// [`ReadError`].
     pub fn get_block(&self, args: &GetBlockArgs) -> GetBlockResult {
         self.check_read(args.at_tip.is_some())?;
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let hash = match &args.select {
             BlockSelector::Hash(bytes) => {
                 convert::block_hash(bytes).map_err(convert::malformed_hash)?
@@ -65,7 +65,7 @@ impl<M: Memory> App<M> {
     pub fn get_transaction(&self, args: &GetTransactionArgs) -> GetTransactionResult {
         self.check_read(args.at_tip.is_some())?;
         let txid = convert::txid(&args.txid).map_err(convert::malformed_hash)?;
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let block = match &args.block {
             Some(bytes) => Some(convert::block_hash(bytes).map_err(convert::malformed_hash)?),
             None => {

@@ -33,7 +33,7 @@ impl<M: Memory> App<M> {
         args: &GetBlockHeadersArgs,
         limit: u32,
     ) -> GetBlockHeadersResult {
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let (first, last) = match &args.select {
             HeaderSelector::Range {
                 start_height,

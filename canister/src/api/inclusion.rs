@@ -41,7 +41,7 @@ impl<M: Memory> App<M> {
     pub fn verify_tx_inclusion(&self, args: &VerifyTxInclusionArgs) -> VerifyTxInclusionResult {
         self.check_read(args.at_tip.is_some())?;
         let txid = convert::txid(&args.txid).map_err(convert::malformed_hash)?;
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let (hash, block, position) = match &args.proof {
             InclusionProof::MerkleBlock(bytes) => self.in_merkle_block(txid, bytes)?,
             InclusionProof::Branch {

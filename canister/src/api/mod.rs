@@ -18,6 +18,7 @@ use millrace_core::delta::MAX_SCRIPT_BYTES;
 use millrace_core::script::{ScriptHash, script_of_address};
 use millrace_core::tree::{BlockStatus, Node};
 use millrace_core::{Height, Network};
+use serde_bytes::ByteBuf;
 
 use crate::{App, convert};
 
@@ -54,7 +55,7 @@ impl ReadTip {
 
 impl<M: Memory> App<M> {
     /// Returns the block to answer at: the given one, or the best connected one.
-    fn read_tip(&self, at_tip: Option<&[u8]>) -> Result<ReadTip, ReadError> {
+    fn read_tip(&self, at_tip: Option<&ByteBuf>) -> Result<ReadTip, ReadError> {
         let hash = match at_tip {
             Some(bytes) => convert::block_hash(bytes).map_err(convert::malformed_hash)?,
             None => self.store.tree.best_tip(),

@@ -77,7 +77,7 @@ impl<M: Memory> App<M> {
     /// [`wire::ReadError`].
     pub fn get_fee_percentiles(&self, args: &GetFeePercentilesArgs) -> GetFeePercentilesResult {
         self.check_read(args.at_tip.is_some())?;
-        let tip = self.read_tip(args.at_tip.as_ref().map(|bytes| bytes.as_slice()))?;
+        let tip = self.read_tip(args.at_tip.as_ref())?;
         let values = self.fee_percentiles_at(tip.hash);
         Ok(FeePercentiles {
             millisatoshi_per_vbyte: values.map_err(convert::store_error)?,

@@ -65,7 +65,7 @@ impl<M: Memory> App<M> {
 
     /// Returns the block to read at and where in the list to start.
     fn utxos_start(&self, args: &GetUtxosArgs) -> Result<(ReadTip, Option<Page>), ReadError> {
-        let at_tip = args.at_tip.as_ref().map(|bytes| bytes.as_slice());
+        let at_tip = args.at_tip.as_ref();
         match &args.filter {
             None => Ok((self.read_tip(at_tip)?, None)),
             Some(UtxosFilter::MinConfirmations(min)) => {
@@ -82,7 +82,7 @@ impl<M: Memory> App<M> {
                 {
                     return Err(ReadError::PageForOtherTip {
                         page_tip,
-                        at_tip: ByteBuf::from(at_tip),
+                        at_tip: at_tip.clone(),
                     });
                 }
                 Ok((self.read_tip(Some(&page_tip))?, Some(page)))

@@ -7,11 +7,9 @@ use crate::error::{ErrorCode, NetworkError, UserError};
 use crate::management::Outcome;
 use crate::message::{Answer, ManagementCall};
 use crate::network::Network;
-use crate::outcall_args::HTTP_REQUEST;
 use crate::run::Env;
 use crate::subnet::Subnet;
 use crate::topology::{CanisterId, SubnetId};
-use ic_management_canister_types::HttpRequestArgs;
 use serde::{Deserialize, Serialize};
 
 /// Canisters that may call `bitcoin_get_successors` and `bitcoin_send_transaction_internal`.
@@ -55,17 +53,6 @@ pub(crate) struct ConsensusResponse {
     /// Cycles of the call's payment that answering took; the rest goes back.
     #[serde(default)]
     pub(crate) spent: u128,
-}
-
-impl ConsensusCall {
-    /// Returns the decoded argument of an HTTPS outcall; `None` for other methods.
-    #[must_use]
-    pub fn http_request(&self) -> Option<HttpRequestArgs> {
-        if self.method != HTTP_REQUEST {
-            return None;
-        }
-        millrace_vm::decode_candid(&self.payload).ok()
-    }
 }
 
 impl Network {

@@ -93,11 +93,7 @@ fn memory_is_charged_over_time_and_a_bankrupt_canister_loses_its_code() {
         charged.abs_diff(expected) <= expected / 100 + 1,
         "{charged} {expected}"
     );
-    net.subnet_mut(&id)
-        .canisters
-        .get_mut(&id)
-        .expect("exists")
-        .balance = 10;
+    net.canister_mut(&id).balance = 10;
     net.pass_seconds(1_000_000);
     assert_eq!(net.cycles(&id), 0);
     assert_eq!(net.0.canister(&id).expect("exists").module_hash(), None);
@@ -111,11 +107,7 @@ fn memory_is_charged_over_time_and_a_bankrupt_canister_loses_its_code() {
 fn a_frozen_canister_takes_no_messages_and_answers_no_queries() {
     let mut net = Net::application();
     let id = net.probe();
-    net.subnet_mut(&id)
-        .canisters
-        .get_mut(&id)
-        .expect("exists")
-        .balance = 1_000;
+    net.canister_mut(&id).balance = 1_000;
     let error = net.update(id, "echo", b"").expect_err("frozen");
     assert_eq!(error.code, ErrorCode::CanisterOutOfCycles);
     assert!(

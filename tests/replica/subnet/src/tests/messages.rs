@@ -539,11 +539,7 @@ fn inducted_messages_count_against_the_bytes_that_may_wait() {
     let mut net = Net::application();
     let id = net.probe();
     // The canister is kept busy, so that its messages wait in its queue.
-    net.subnet_mut(&id)
-        .canisters
-        .get_mut(&id)
-        .expect("exists")
-        .slices_left = 3;
+    net.canister_mut(&id).slices_left = 3;
     net.subnet_mut(&id).rules.limits.ingress_pool_bytes = 100;
     let first = net.submit(user(), id, "echo", vec![1; 80]).expect("room");
     net.ticks(1);

@@ -296,6 +296,11 @@ impl Net {
         let subnet = self.0.subnet_of(id).expect("hosted");
         self.0.subnets.get_mut(&subnet).expect("exists")
     }
+
+    fn canister_mut(&mut self, id: &CanisterId) -> &mut crate::canister::Canister {
+        let canisters = &mut self.subnet_mut(id).canisters;
+        canisters.get_mut(id).expect("exists")
+    }
 }
 
 /// Returns the probe's description of a call.

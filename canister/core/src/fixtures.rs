@@ -1,13 +1,16 @@
-//! Real chain data and a miner for regtest, for the tests of this package.
+//! Real chain data, a UTXO set, and a miner for regtest, for the tests of this package.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, TxMerkleNode};
+use bitcoin::{BlockHash, OutPoint, TxMerkleNode};
 
 use crate::block::HEADER_BYTES;
+use crate::delta::{BlockDelta, Coin, CoinView};
 use crate::header::HeaderContext;
 use crate::network::Network;
 use crate::units::UnixSeconds;
@@ -82,4 +85,27 @@ pub(crate) fn remine(header: &mut Header) {
 /// Mines a regtest child 600 s after its parent.
 pub(crate) fn mine_child(parent: &HeaderContext, salt: u64) -> Header {
     mine(parent.hash(), parent.header().time + 600, salt)
+}
+
+/// A UTXO set kept by applying deltas.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Coins(pub(crate) BTreeMap<OutPoint, Coin>);
+
+impl CoinView for Coins {
+    type Error = Infallible;
+
+    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Infallible> {
+        Ok(self.0.get(outpoint).cloned())
+    }
+}
+
+impl Coins {
+    pub(crate) fn apply(&mut self, delta: &BlockDelta) {
+        for (outpoint, spent) in &delta.spends {
+            assert_eq!(self.0.remove(outpoint).as_ref(), Some(&spent.coin));
+        }
+        for (outpoint, put) in &delta.puts {
+            assert_eq!(self.0.insert(*outpoint, put.coin.clone()), None);
+        }
+    }
 }

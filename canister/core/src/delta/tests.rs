@@ -13,31 +13,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::block::CheckedBlock;
-use crate::fixtures::framed_blocks;
+use crate::fixtures::{Coins, framed_blocks};
 use crate::network::Network;
 use crate::script::script_of_address;
-
-/// A UTXO set kept by applying deltas.
-#[derive(Clone, Default)]
-struct Coins(BTreeMap<OutPoint, Coin>);
-
-impl CoinView for Coins {
-    type Error = Infallible;
-    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Infallible> {
-        Ok(self.0.get(outpoint).cloned())
-    }
-}
-
-impl Coins {
-    fn apply(&mut self, delta: &BlockDelta) {
-        for (outpoint, spent) in &delta.spends {
-            assert_eq!(self.0.remove(outpoint).as_ref(), Some(&spent.coin));
-        }
-        for (outpoint, put) in &delta.puts {
-            assert_eq!(self.0.insert(*outpoint, put.coin.clone()), None);
-        }
-    }
-}
 
 fn delta_in_steps(
     block: &CheckedBlock,

@@ -25,18 +25,23 @@ impl Regions {
     }
 
     fn open(&self) -> (Coins<Memory>, Blobs<Memory>) {
-        let region = |index: usize| self.0[index].clone();
-        let coins = Coins::open(CoinRegions {
-            stable: region(0),
-            by_script: region(1),
-            balances: region(2),
-            totals: region(3),
-            runs: region(4),
-            run_coins: region(5),
-            run_scripts: region(6),
-        });
-        (coins.unwrap(), Blobs::open(region(7), region(8)).unwrap())
+        open_in(&self.0)
     }
+}
+
+/// Opens the coins in the first seven of nine memories, and the blobs in the others.
+fn open_in<M: ic_stable_structures::Memory + Clone>(memories: &[M]) -> (Coins<M>, Blobs<M>) {
+    let region = |index: usize| memories[index].clone();
+    let coins = Coins::open(CoinRegions {
+        stable: region(0),
+        by_script: region(1),
+        balances: region(2),
+        totals: region(3),
+        runs: region(4),
+        run_coins: region(5),
+        run_scripts: region(6),
+    });
+    (coins.unwrap(), Blobs::open(region(7), region(8)).unwrap())
 }
 
 fn hash(number: u32) -> BlockHash {

@@ -1,12 +1,13 @@
 //! Administration through the `pocket-ic` 16 client.
 
-use crate::support::{builder, counter, install_counter, number, refusal, replying, with_counter};
+use crate::support::{
+    builder, counter, get, inc, install_counter, number, refusal, replying, with_counter,
+};
 use candid::Principal;
 use flate2::{Compression, write::GzEncoder};
 use pocket_ic::common::rest::{BlobCompression, RawEffectivePrincipal};
 use pocket_ic::{
-    ErrorCode, IngressStatusResult, PocketIc, PocketIcState, RejectCode, SubnetBlockmakers,
-    TickConfigs, Time,
+    ErrorCode, IngressStatusResult, PocketIcState, RejectCode, SubnetBlockmakers, TickConfigs, Time,
 };
 use std::io::Write;
 use std::time::Duration;
@@ -15,16 +16,6 @@ const T: u128 = 1_000_000_000_000;
 
 fn user(n: u8) -> Principal {
     Principal::self_authenticating([n])
-}
-
-fn inc(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.update_call(canister, Principal::anonymous(), "inc", vec![]);
-    number(&reply.expect("replied"))
-}
-
-fn get(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.query_call(canister, Principal::anonymous(), "get", vec![]);
-    number(&reply.expect("replied"))
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,22 +1,11 @@
 //! The `replica` program: state across restarts, and clients of every kind on its one port.
 
-use crate::support::{REPLICA, Replica, install_counter, number, replying, wall_clock_ns};
+use crate::support::{REPLICA, Replica, get, inc, install_counter, replying, wall_clock_ns};
 use candid::Principal;
 use ic_agent::Agent;
 use ic_agent::identity::BasicIdentity;
-use pocket_ic::PocketIc;
 use std::path::Path;
 use std::process::Command;
-
-fn inc(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.update_call(canister, Principal::anonymous(), "inc", vec![]);
-    number(&reply.expect("replied"))
-}
-
-fn get(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.query_call(canister, Principal::anonymous(), "get", vec![]);
-    number(&reply.expect("replied"))
-}
 
 #[test]
 fn canisters_memory_time_and_keys_survive_a_restart() {

@@ -1,19 +1,9 @@
 //! Snapshots in folders, with the unmodified `pocket-ic` 16 client.
 
-use crate::support::{builder, number, refusal, with_counter};
+use crate::support::{builder, get, inc, refusal, with_counter};
 use candid::Principal;
 use pocket_ic::PocketIc;
 use std::path::Path;
-
-fn inc(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.update_call(canister, Principal::anonymous(), "inc", vec![]);
-    number(&reply.expect("replied"))
-}
-
-fn get(pic: &PocketIc, canister: Principal) -> u64 {
-    let reply = pic.query_call(canister, Principal::anonymous(), "get", vec![]);
-    number(&reply.expect("replied"))
-}
 
 /// Takes a snapshot of the counter at two and writes it into the folder.
 fn downloaded(dir: &Path) -> (PocketIc, Principal, Vec<u8>) {

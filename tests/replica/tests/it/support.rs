@@ -35,6 +35,18 @@ pub fn install_counter(pic: &PocketIc) -> Principal {
     canister
 }
 
+/// Counts once, and returns the counter.
+pub fn inc(pic: &PocketIc, canister: Principal) -> u64 {
+    let reply = pic.update_call(canister, Principal::anonymous(), "inc", vec![]);
+    number(&reply.expect("replied"))
+}
+
+/// Returns the counter.
+pub fn get(pic: &PocketIc, canister: Principal) -> u64 {
+    let reply = pic.query_call(canister, Principal::anonymous(), "get", vec![]);
+    number(&reply.expect("replied"))
+}
+
 /// A canister that counts in heap and stable memory:
 /// - update `inc`, query `get`: the counter, 8 bytes little endian;
 /// - update `boom` traps; query `whoami` and update `whoami_update` reply the caller;

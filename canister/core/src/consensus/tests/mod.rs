@@ -11,33 +11,11 @@ use bitcoin::OutPoint;
 
 use super::*;
 use crate::block::CheckedBlock;
-use crate::delta::{BlockDelta, Coin, CoinView};
+use crate::delta::{Coin, CoinView};
+use crate::fixtures::Coins;
 use crate::units::Height;
 
 type Verdict = Result<ConnectedBlock, ConnectError<Infallible>>;
-
-/// A UTXO set in memory.
-#[derive(Clone, Debug, Default)]
-struct Coins(BTreeMap<OutPoint, Coin>);
-
-impl CoinView for Coins {
-    type Error = Infallible;
-
-    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Infallible> {
-        Ok(self.0.get(outpoint).cloned())
-    }
-}
-
-impl Coins {
-    fn apply(&mut self, delta: &BlockDelta) {
-        for outpoint in delta.spends.keys() {
-            self.0.remove(outpoint).expect("a spent coin was there");
-        }
-        for (outpoint, keyed) in &delta.puts {
-            self.0.insert(*outpoint, keyed.coin.clone());
-        }
-    }
-}
 
 /// Median times past by height.
 #[derive(Clone, Debug, Default)]

@@ -92,18 +92,7 @@ impl Busy {
         let regions: Vec<Counted> = (0..9)
             .map(|_| Rc::new(CountingMemory::new(VectorMemory::default())))
             .collect();
-        let region = |index: usize| Rc::clone(&regions[index]);
-        let mut coins = Coins::open(CoinRegions {
-            stable: region(0),
-            by_script: region(1),
-            balances: region(2),
-            totals: region(3),
-            runs: region(4),
-            run_coins: region(5),
-            run_scripts: region(6),
-        })
-        .unwrap();
-        let mut blobs = Blobs::open(region(7), region(8)).unwrap();
+        let (mut coins, mut blobs) = open_in(&regions);
         let coin = |vout: u32| {
             let txid = Txid::from_byte_array([7; 32]);
             let coin = Coin {

@@ -34,6 +34,9 @@ pub const ENTRY_BYTES: usize = 20;
 /// Entries read at once: half a page, in which an entry of an ordinary block is found at once.
 const WINDOW: u32 = 100;
 
+/// Looks that expect ids to be even, before the search goes by halves.
+const GUESSES: u32 = 4;
+
 const MAGIC: [u8; 4] = *b"TXI1";
 
 /// The first bytes of a transaction id, in order.
@@ -159,26 +162,38 @@ impl<M: Memory> TransactionIndexes<M> {
     }
 
     /// Returns the place of the first entry that does not sort before a prefix: first where it
-    /// would be if ids were perfectly even, then by halves.
+    /// would be if ids were perfectly even between those seen, then, should somebody have made
+    /// uneven ones, by halves.
     fn first_at_or_after(&self, index: &Index, prefix: Prefix) -> Result<u32, StoreError> {
-        let (mut low, mut high) = (0, index.count);
-        let share = u128::from(u64::from_be_bytes(prefix)) * u128::from(index.count);
-        let mut guess = u32::try_from(share >> 64).unwrap_or(u32::MAX);
-        while low < high {
-            let start = guess.saturating_sub(WINDOW / 2).clamp(low, high - 1);
-            let end = start.saturating_add(WINDOW).min(high);
+        let wanted = number(&prefix);
+        // Entries before `low` sort before the prefix, those from `high` on do not.
+        let (mut low, mut high) = ((0, 0), (index.count, 1u128 << 64));
+        for round in 0.. {
+            let (left, right) = (low.0, high.0);
+            if left >= right {
+                break;
+            }
+            let guess = if round < GUESSES {
+                let share = wanted.saturating_sub(low.1) * u128::from(right - left);
+                let share = share / high.1.saturating_sub(low.1).max(1);
+                left.saturating_add(u32::try_from(share).unwrap_or(u32::MAX))
+            } else {
+                left + (right - left) / 2
+            };
+            let start = guess.saturating_sub(WINDOW / 2).clamp(left, right - 1);
+            let end = start.saturating_add(WINDOW).min(right);
             let entries = self.entries(index, start, end)?;
             let below = entries.partition_point(|entry| entry.prefix < prefix);
+            let key_of = |entry: Option<&Entry>| entry.map_or(0, |entry| number(&entry.prefix));
             if below == 0 {
-                high = start;
+                high = (start, key_of(entries.first()));
             } else if below == entries.len() {
-                low = end;
+                low = (end, key_of(entries.last()));
             } else {
                 return Ok(start.saturating_add(below as u32));
             }
-            guess = low + (high - low) / 2;
         }
-        Ok(low)
+        Ok(low.0)
     }
 
     /// Reads some entries of an index.
@@ -324,6 +339,10 @@ impl Entry {
             position: next(),
         }
     }
+}
+
+fn number(prefix: &Prefix) -> u128 {
+    u128::from(u64::from_be_bytes(*prefix))
 }
 
 fn prefix_of(txid: &Txid) -> Prefix {

@@ -7,6 +7,7 @@ mod contract;
 mod feeding;
 mod inclusion;
 mod official;
+mod floods;
 mod pulling;
 mod reads;
 mod refusals;

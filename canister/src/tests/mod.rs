@@ -1,5 +1,6 @@
 //! The whole canister on a vector of bytes, fed with real blocks.
 
+mod answers;
 mod any_input;
 mod at_tip;
 mod bad_input;

@@ -5,6 +5,7 @@ mod adapter_process;
 mod bad_blocks;
 mod bad_feeding;
 mod bad_reads;
+mod bitcoin_client_crate;
 mod budgets;
 mod chains;
 mod confirmations;
@@ -17,8 +18,8 @@ mod large_blocks;
 mod lifecycle;
 mod local_replica;
 mod many_forks;
-mod official;
 mod paging;
 mod pull;
 mod reorg;
+
 mod upgrade;

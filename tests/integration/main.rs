@@ -21,5 +21,5 @@ mod many_forks;
 mod paging;
 mod pull;
 mod reorg;
-
+mod transports;
 mod upgrade;

@@ -47,7 +47,10 @@ fn only_the_canister_the_user_asks_sees_a_certificate() {
         net.update(id, "certify", b"root").expect("replied");
     }
     let certificate_of = |id| call(id, "certificate", 0, b"");
-    assert_eq!(text(net.query(id, "call_query", &certificate_of(other))), "");
+    assert_eq!(
+        text(net.query(id, "call_query", &certificate_of(other))),
+        ""
+    );
     let own = net.query(id, "call_query", &certificate_of(id));
     assert_eq!(text(own), "certified root");
 }

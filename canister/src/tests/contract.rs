@@ -1,13 +1,14 @@
-//! The flags and the state of synchronisation that stop reads, in the official interface and in the
-//! typed one. What reads answer otherwise is in the table of `tests/integration/transports`.
+//! The flags, the state of synchronisation and the network that stop reads, in the official interface and
+//! in the typed one. What reads answer otherwise is in the table of `tests/integration/transports`.
 
 use super::official::{balance_request, headers_request, utxos_request};
 use super::regtest::*;
 use super::setup::*;
 use crate::official::{Mode, Refusal};
+use millrace_candid::official::{GetBalanceRequest, NetworkInRequest};
 use millrace_candid::{
-    Flag, GetBalanceArgs, GetBlockHeadersArgs, GetUtxosArgs, HeaderSelector, Owner, ReadError,
-    SetConfigRequest,
+    Flag, GetBalanceArgs, GetBlockHeadersArgs, GetUtxosArgs, HeaderSelector, InitConfig,
+    InitNetwork, Owner, ReadError, SetConfigRequest,
 };
 
 /// What is asked, in terms of both interfaces.
@@ -133,4 +134,27 @@ fn more_than_two_missing_blocks_stop_reads_unless_configured_or_the_tip_is_named
     for call in EVERY_CALL {
         assert!(ask(&canister, call).is_ok());
     }
+}
+
+#[test]
+fn a_canister_on_signet_answers_to_the_official_name_of_test_networks() {
+    let canister = Canister::new(InitConfig {
+        network: Some(InitNetwork::Signet),
+        ..pushed()
+    });
+    let ask = |network| {
+        let request = GetBalanceRequest {
+            network,
+            ..balance_request(None)
+        };
+        let purse = Purse::with(40_000_000);
+        let balance = canister.app.bitcoin_get_balance(&purse, request);
+        (balance, purse.taken.get())
+    };
+    assert_eq!(ask(NetworkInRequest::testnet), (Ok(0), 4_000_000));
+    let text = "Network must be testnet. Found regtest".to_owned();
+    assert_eq!(
+        ask(NetworkInRequest::regtest),
+        (Err(Refusal::Trap(text)), 0)
+    );
 }

@@ -6,7 +6,6 @@ use millrace_tests::artifacts;
 use millrace_tests::coins::CoinSet;
 use millrace_tests::mining::{BlockPlan, Miner, output_of, pay, script, spend};
 use millrace_tests::setup::{Setup, pushed};
-use serde::Deserialize;
 
 use crate::chains::{last_hash, mainnet};
 
@@ -30,22 +29,6 @@ const DRAINED_MAX: u64 = 500;
 /// What draining a block takes, at most: its header is hashed, judged and stored.
 const DRAIN_INSTRUCTIONS: u64 = 300_000;
 
-/// One executed message, as the replica reports it.
-#[derive(Debug, Deserialize)]
-struct Usage {
-    sequence: u64,
-    kind: String,
-    instructions: u64,
-    stable_pages_dirtied: u64,
-    succeeded: bool,
-}
-
-#[derive(Deserialize)]
-struct UsageAnswer {
-    next_sequence: u64,
-    records: Vec<Usage>,
-}
-
 /// Rounds without work, after which an idle heartbeat's pages are known.
 const IDLE_ROUNDS: u32 = 5;
 
@@ -62,7 +45,6 @@ struct Largest {
 /// Reads what heartbeats consumed, message by message, before the replica forgets.
 struct Meter<'a> {
     setup: &'a Setup,
-    client: reqwest::blocking::Client,
     next: u64,
     largest: Largest,
     /// Pages that a heartbeat without work dirties, at most.
@@ -75,7 +57,6 @@ impl<'a> Meter<'a> {
     fn new(setup: &'a Setup) -> Option<Self> {
         let mut meter = Self {
             setup,
-            client: reqwest::blocking::Client::new(),
             next: 0,
             largest: Largest::default(),
             idle_pages: 0,
@@ -100,21 +81,8 @@ impl<'a> Meter<'a> {
     }
 
     fn read(&mut self) {
-        let url = format!(
-            "{}instances/{}/millrace/usage/{}?since={}",
-            self.setup.pic.get_server_url(),
-            self.setup.pic.instance_id(),
-            self.setup.canister,
-            self.next
-        );
-        let response = self.client.get(&url).send().expect("the server answers");
-        assert!(
-            response.status().is_success(),
-            "{url}: {}",
-            response.status()
-        );
-        let answer: UsageAnswer = response.json().expect("the server's own format");
-        for record in answer.records {
+        let records = self.setup.usage(self.next).unwrap_or_default();
+        for record in records {
             assert_eq!(record.sequence, self.next, "no message is missed");
             self.next += 1;
             if record.kind == "heartbeat" {
@@ -126,7 +94,6 @@ impl<'a> Meter<'a> {
                 largest.pages = largest.pages.max(record.stable_pages_dirtied);
             }
         }
-        assert_eq!(answer.next_sequence, self.next);
     }
 
     fn tick_until_settled(&mut self) {

@@ -48,6 +48,16 @@ pub fn source_wasm() -> Vec<u8> {
     wasm("millrace-source-canister.wasm.gz")
 }
 
+/// The module of the canister that calls Millrace as other people's canisters do.
+pub fn client_wasm() -> Vec<u8> {
+    wasm("millrace-client-canister.wasm.gz")
+}
+
+/// A block of testnet4, from 1 to 2.
+pub fn testnet4_block(height: u32) -> PathBuf {
+    fixture(&format!("coinlib-testnet4/testnet4_block_{height}.bin"))
+}
+
 fn wasm(name: &str) -> Vec<u8> {
     let folder = match std::env::var_os(WASM_DIR) {
         Some(folder) => repository().join(folder),

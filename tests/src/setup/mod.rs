@@ -1,8 +1,10 @@
 //! A canister installed on a PocketIC server, and typed calls to it.
 
+mod client;
 mod pull;
 mod push;
 mod read;
+mod usage;
 
 use std::time::Duration;
 
@@ -15,9 +17,11 @@ use serde::de::DeserializeOwned;
 
 use crate::artifacts;
 
-pub use pull::Source;
+pub use client::{Client, bitcoin_instance};
+pub use pull::{Source, pulled};
 pub use push::{part, parts_of};
 pub use read::{Snapshot, hash_of};
+pub use usage::Usage;
 
 /// Budgets under which one heartbeat connects many blocks: for tests that are not about budgets.
 pub const GENEROUS: Budgets = Budgets {
@@ -99,8 +103,20 @@ impl Setup {
 
     /// Installs the canister in an instance that holds other things already.
     pub fn in_instance(pic: PocketIc, config: InitConfig) -> Self {
+        let canister = pic.create_canister_with_settings(Some(controller_principal()), None);
+        Self::in_canister(pic, canister, config)
+    }
+
+    /// Installs the canister under this id, which must be free.
+    pub fn with_id(pic: PocketIc, id: Principal, config: InitConfig) -> Self {
+        let canister = pic
+            .create_canister_with_id(Some(controller_principal()), None, id)
+            .unwrap_or_else(|error| panic!("canister {id} cannot be created: {error}"));
+        Self::in_canister(pic, canister, config)
+    }
+
+    fn in_canister(pic: PocketIc, canister: Principal, config: InitConfig) -> Self {
         let controller = controller_principal();
-        let canister = pic.create_canister_with_settings(Some(controller), None);
         pic.add_cycles(canister, CYCLES);
         let argument = encode(CanisterArg::Init(config));
         pic.install_canister(

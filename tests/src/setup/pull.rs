@@ -4,18 +4,15 @@ use bitcoin::Block;
 use bitcoin::consensus::serialize;
 use candid::{CandidType, Principal, decode_one, encode_one};
 use millrace_candid::{Flag, InitConfig, InitNetwork};
-use millrace_source_canister::wire::{Calls, Options};
+use millrace_source_canister::wire::{Calls, Options, SentTransaction};
 use pocket_ic::PocketIc;
 use serde_bytes::ByteBuf;
 
-use super::{GENEROUS, Setup, adapter_principal, instance};
+use super::{CYCLES, Setup, instance, pushed};
 use crate::artifacts;
 
 /// Bytes of blocks loaded in one message: below the ingress limit with room for Candid.
 const LOAD_BYTES: usize = 1_500_000;
-
-/// Cycles no test uses up.
-const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// The source canister.
 pub struct Source {
@@ -26,23 +23,31 @@ impl Setup {
     /// A canister that pulls from a source canister of the same instance, and the source.
     pub fn pulling(network: InitNetwork) -> (Self, Source) {
         let pic = instance();
-        let source = pic.create_canister();
-        pic.add_cycles(source, CYCLES);
-        pic.install_canister(source, artifacts::source_wasm(), Vec::new(), None);
-        let config = InitConfig {
-            network: Some(network),
-            blocks_source: Some(source),
-            pull: Some(Flag::Enabled),
-            // For reading the feed state; nothing is pushed.
-            adapters: Some(vec![adapter_principal()]),
-            budgets: Some(GENEROUS),
-            ..InitConfig::default()
-        };
-        (Self::in_instance(pic, config), Source { canister: source })
+        let source = Source::in_instance(&pic);
+        let config = pulled(network, &source);
+        (Self::in_instance(pic, config), source)
+    }
+}
+
+/// A configuration that pulls from this source and wastes no time.
+pub fn pulled(network: InitNetwork, source: &Source) -> InitConfig {
+    InitConfig {
+        blocks_source: Some(source.canister),
+        pull: Some(Flag::Enabled),
+        // Its adapter is for reading the feed state; nothing is pushed.
+        ..pushed(network)
     }
 }
 
 impl Source {
+    /// Installs a source without blocks.
+    pub fn in_instance(pic: &PocketIc) -> Self {
+        let canister = pic.create_canister();
+        pic.add_cycles(canister, CYCLES);
+        pic.install_canister(canister, artifacts::source_wasm(), Vec::new(), None);
+        Self { canister }
+    }
+
     /// Gives the source blocks to serve.
     pub fn load<'a>(&self, setup: &Setup, blocks: impl IntoIterator<Item = &'a Block>) {
         let mut message: Vec<ByteBuf> = Vec::new();
@@ -79,15 +84,27 @@ impl Source {
 
     /// How often the source was asked.
     pub fn calls(&self, setup: &Setup) -> Calls {
-        let reply = setup
+        self.ask(&setup.pic, "calls")
+    }
+
+    /// The transactions the source was handed, oldest first.
+    pub fn sent(&self, setup: &Setup) -> Vec<SentTransaction> {
+        self.ask(&setup.pic, "sent")
+    }
+
+    /// Stops the source: it rejects every call from now on.
+    pub fn stop(&self, setup: &Setup) {
+        setup
             .pic
-            .query_call(
-                self.canister,
-                Principal::anonymous(),
-                "calls",
-                candid::encode_args(()).expect("nothing encodes"),
-            )
-            .unwrap_or_else(|reject| panic!("calls is rejected: {reject}"));
+            .stop_canister(self.canister, None)
+            .unwrap_or_else(|reject| panic!("the source does not stop: {reject}"));
+    }
+
+    fn ask<R: CandidType + serde::de::DeserializeOwned>(&self, pic: &PocketIc, method: &str) -> R {
+        let nothing = candid::encode_args(()).expect("nothing encodes");
+        let reply = pic
+            .query_call(self.canister, Principal::anonymous(), method, nothing)
+            .unwrap_or_else(|reject| panic!("{method} is rejected: {reject}"));
         decode_one(&reply).expect("the source's own type")
     }
 

@@ -8,7 +8,7 @@ use ic_cdk::call::Call;
 use millrace_source_canister::blocks::Blocks;
 use millrace_source_canister::reply;
 use millrace_source_canister::wire::{
-    Calls, Fault, GetSuccessorsRequest, GetSuccessorsResponse, Options,
+    Calls, Fault, GetSuccessorsRequest, GetSuccessorsResponse, Options, SentTransaction,
 };
 use serde_bytes::ByteBuf;
 
@@ -20,6 +20,7 @@ struct State {
     at_once: u32,
     /// The pages left of the large block each asker was given the beginning of.
     pages: HashMap<Principal, Vec<ByteBuf>>,
+    sent: Vec<SentTransaction>,
 }
 
 thread_local! {
@@ -52,6 +53,16 @@ fn set_options(options: Options) {
 #[ic_cdk::query]
 fn calls() -> Calls {
     STATE.with_borrow(|state| state.calls.clone())
+}
+
+#[ic_cdk::update]
+fn bitcoin_send_transaction_internal(sent: SentTransaction) {
+    STATE.with_borrow_mut(|state| state.sent.push(sent));
+}
+
+#[ic_cdk::query]
+fn sent() -> Vec<SentTransaction> {
+    STATE.with_borrow(|state| state.sent.clone())
 }
 
 #[ic_cdk::update(manual_reply = true)]

@@ -113,3 +113,26 @@ pub struct Calls {
     /// Calls under way at once, at most.
     pub at_once_max: u32,
 }
+
+/// A network by the official names.
+#[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Bitcoin's main network.
+    #[serde(rename = "mainnet")]
+    Mainnet,
+    /// Testnet4.
+    #[serde(rename = "testnet")]
+    Testnet,
+    /// A local regression-test network.
+    #[serde(rename = "regtest")]
+    Regtest,
+}
+
+/// A transaction handed over for Bitcoin's network.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SentTransaction {
+    /// The network it is for.
+    pub network: Network,
+    /// Its bytes.
+    pub transaction: ByteBuf,
+}

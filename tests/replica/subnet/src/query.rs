@@ -22,6 +22,8 @@ struct Budget {
 struct QueryCall<'a> {
     caller: Principal,
     canister_id: CanisterId,
+    /// The canister the user asked.
+    root: CanisterId,
     method: &'a str,
     payload: &'a [u8],
     depth: u64,
@@ -51,6 +53,7 @@ impl Subnet {
         let call = QueryCall {
             caller: user.principal,
             canister_id,
+            root: canister_id,
             method,
             payload,
             depth: 0,
@@ -118,7 +121,7 @@ impl Subnet {
             method: call.method.to_owned(),
             message: query_facts(call, call.payload.to_vec(), false, 0),
             limits: self.query_limits(&id, call.depth, budget),
-            certificate: self.certificate(env, &id),
+            certificate: self.certificate(env, call),
         };
         let output = self.run_query(env, &id, &mut state, run, budget);
         query_result(&id, output.result)
@@ -140,12 +143,7 @@ impl Subnet {
             method: call.method.to_owned(),
             message: query_facts(call, call.payload.to_vec(), false, 0),
             limits: self.query_limits(&id, call.depth, budget),
-            // A composite query sees a state that no single certificate covers once it has called.
-            certificate: if call.depth == 0 {
-                self.certificate(env, &id)
-            } else {
-                None
-            },
+            certificate: self.certificate(env, call),
         };
         let output = self.run_query(env, &id, state, run, budget);
         let mut used = output.usage.instructions.get();
@@ -212,6 +210,7 @@ impl Subnet {
         let inner = QueryCall {
             caller: call.canister_id,
             canister_id: outgoing.callee,
+            root: call.root,
             method: &outgoing.method,
             payload: &outgoing.payload,
             depth: call.depth + 1,
@@ -353,10 +352,16 @@ impl Subnet {
         vm_limits
     }
 
-    fn certificate(&self, env: &Env, id: &CanisterId) -> Option<Arc<[u8]>> {
-        let canister = self.canisters.get(id)?;
+    /// Returns the certificate a query sees. Only the canister the user asked has one: what another
+    /// says in the same call graph reaches nobody who could check a certificate of it.
+    fn certificate(&self, env: &Env, call: &QueryCall<'_>) -> Option<Arc<[u8]>> {
+        let id = call.canister_id;
+        if id != call.root {
+            return None;
+        }
+        let canister = self.canisters.get(&id)?;
         env.certifier
-            .data_certificate(&self.id(), id, &canister.certified_data, env.time_ns)
+            .data_certificate(&self.id(), &id, &canister.certified_data, env.time_ns)
             .map(Arc::from)
     }
 }

@@ -37,6 +37,24 @@ fn composite_queries_call_queries_of_other_canisters() {
     );
 }
 
+/// A canister tells by the certificate whether its answer is checked by consensus or by nobody: in
+/// another canister's composite query it has none, as on the IC.
+#[test]
+fn only_the_canister_the_user_asks_sees_a_certificate() {
+    let mut net = Net::application();
+    let (id, other) = (net.probe(), net.probe());
+    for id in [id, other] {
+        net.update(id, "certify", b"root").expect("replied");
+    }
+    let certificate_of = |id| call(id, "certificate", 0, b"");
+    assert_eq!(
+        text(net.query(id, "call_query", &certificate_of(other))),
+        ""
+    );
+    let own = net.query(id, "call_query", &certificate_of(id));
+    assert_eq!(text(own), "certified root");
+}
+
 #[test]
 fn a_composite_query_that_goes_too_deep_or_takes_too_long_fails() {
     let mut net = Net::application();

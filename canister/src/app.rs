@@ -15,6 +15,7 @@ use millrace_store::{OpenError, Store, StoreError};
 use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
+use crate::pull::Copies;
 
 /// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
 /// keeps a few kilobytes of log, and one message may refuse thousands of blocks. Counters have all.
@@ -42,6 +43,8 @@ pub struct App<M: Memory> {
     pub(crate) policy: SyncPolicy,
     /// The block whose change is being computed or stored.
     pub(crate) in_hand: Option<InHand>,
+    /// What is known of pulled copies of blocks.
+    pub(crate) copies: Copies,
     /// The stable child of the root, once it was looked for since the tree changed.
     pub(crate) stable_child: Option<Option<BlockHash>>,
     /// Lines about refused blocks and faults since the last heartbeat began, logged or not.
@@ -114,6 +117,7 @@ impl<M: Memory> App<M> {
             pull,
             policy: SyncPolicy::default(),
             in_hand: None,
+            copies: Copies::default(),
             stable_child: None,
             lines: 0,
             last_beat: Spent::default(),
@@ -269,6 +273,7 @@ impl<M: Memory> App<M> {
             for child in children {
                 if self.store.tree.drop_body(&child).is_ok() {
                     self.store.discard(child);
+                    self.copies.drop_copy(&child);
                 }
                 pending.push(child);
             }

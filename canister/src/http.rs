@@ -35,7 +35,7 @@ impl<M: Memory> App<M> {
     fn metrics(&self, env: &impl Env) -> String {
         let mut out = String::new();
         self.chain_metrics(&mut out);
-        self.queue_metrics(&mut out);
+        self.queue_metrics(env, &mut out);
         self.resource_metrics(env, &mut out);
         for counter in Counter::ALL {
             let name = format!("{}_total", counter.name());
@@ -108,7 +108,7 @@ impl<M: Memory> App<M> {
         );
     }
 
-    fn queue_metrics(&self, out: &mut String) {
+    fn queue_metrics(&self, env: &impl Env, out: &mut String) {
         let store = &self.store;
         let (held, held_bytes) = store.held();
         let (free_blocks, free_bytes) = store.free();
@@ -140,6 +140,12 @@ impl<M: Memory> App<M> {
             "refused_blocks",
             "Blocks refused for good and remembered",
             store.rejections.refused_len(),
+        );
+        let held_off = self.copies.held_off(env.now()).count();
+        gauge(
+            "held_off_blocks",
+            "Blocks not asked for now because their copies were bad",
+            held_off as u64,
         );
         gauge(
             "half_received_blocks",

@@ -290,6 +290,16 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// Cuts the bytes of a held block to the first `length`: what follows is not the block's.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`]; nothing changes then.
+    pub fn cut_block(&mut self, hash: BlockHash, length: u32) -> Result<(), StoreError> {
+        self.blobs.truncate(&BlobKey::Block(hash), length)?;
+        self.note_held(hash);
+        Ok(())
+    }
+
     /// Schedules a block's run and bytes for deletion. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         let in_queue = self.queue.contains(&hash);

@@ -32,7 +32,7 @@ pub fn adapter() -> Principal {
 
 pub struct World {
     pub now: Cell<u64>,
-    instructions: Cell<u64>,
+    pub instructions: Cell<u64>,
     pub log: RefCell<Vec<String>>,
 }
 

@@ -129,6 +129,20 @@ impl<M: Memory> App<M> {
         self.config.to_wire(self.store.network())
     }
 
+    /// Changes the configuration as far as `caller` may; absent fields stay.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing changes then.
+    pub fn set_config_for(
+        &mut self,
+        caller: &Principal,
+        is_controller: bool,
+        change: SetConfigRequest,
+    ) -> Result<(), ConfigError> {
+        let change = self.config.allowed_to(caller, is_controller, change)?;
+        self.set_config(change)
+    }
+
     /// Changes the configuration; absent fields stay.
     ///
     /// # Errors
@@ -159,11 +173,6 @@ impl<M: Memory> App<M> {
     /// Returns whether `caller` may push blocks.
     pub fn is_adapter(&self, caller: &Principal) -> bool {
         self.config.is_adapter(caller)
-    }
-
-    /// Returns whether `caller`, who is no controller, may make this change.
-    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
-        self.config.allows_watchdog(caller, change)
     }
 
     /// Returns whether the canister's cycles are to be burnt.

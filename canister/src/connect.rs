@@ -134,6 +134,7 @@ impl<M: Memory> App<M> {
             Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
             Ok(ConnectStep::Done(connected)) => {
                 self.store.set_fee_rates(hash, &connected.fees)?;
+                self.store.index_transactions(&block)?;
                 self.note_inclusions(env, &block);
                 Stage::Storing(PreparedDelta::from(connected.delta))
             }

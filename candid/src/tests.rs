@@ -48,8 +48,14 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
             vec![types.add::<GetFeePercentilesArgs>()],
             vec![types.add::<GetFeePercentilesResult>()],
         ),
-        "get_chain_tips" | "get_chain_tips_query" => (vec![], vec![types.add::<ChainTips>()]),
-        "get_status" | "get_status_query" => (vec![], vec![types.add::<Status>()]),
+        "get_chain_tips" | "get_chain_tips_query" => (
+            vec![types.add::<Option<GetChainTipsArgs>>()],
+            vec![types.add::<GetChainTipsResult>()],
+        ),
+        "get_status" | "get_status_query" => (
+            vec![types.add::<Option<GetStatusArgs>>()],
+            vec![types.add::<GetStatusResult>()],
+        ),
         "send_transaction" => (
             vec![types.add::<SendTransactionArgs>()],
             vec![types.add::<SendTransactionResult>()],

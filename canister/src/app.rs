@@ -5,6 +5,7 @@ use candid::Principal;
 use ic_stable_structures::Memory;
 use millrace_candid::{Config as WireConfig, InitConfig, SetConfigRequest};
 use millrace_core::Height;
+use millrace_core::header::ChainWork;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
 use millrace_core::{Pages, UnixSeconds};
@@ -189,6 +190,12 @@ impl<M: Memory> App<M> {
     pub(crate) fn tip(&self) -> (BlockHash, Height) {
         let hash = self.store.tree.best_tip();
         (hash, self.height(&hash))
+    }
+
+    /// Returns the work of the best connected chain.
+    pub(crate) fn chain_work(&self) -> ChainWork {
+        let node = self.store.tree.get(&self.store.tree.best_tip());
+        node.map_or(ChainWork::ZERO, |node| node.context().chain_work())
     }
 
     /// Returns the height of a block of the tree; that of the root for any other.

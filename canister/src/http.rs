@@ -35,6 +35,7 @@ impl<M: Memory> App<M> {
     fn metrics(&self, env: &impl Env) -> String {
         let mut out = String::new();
         self.chain_metrics(&mut out);
+        self.work_metrics(&mut out);
         self.queue_metrics(env, &mut out);
         self.resource_metrics(env, &mut out);
         for counter in Counter::ALL {
@@ -78,7 +79,7 @@ impl<M: Memory> App<M> {
         );
         gauge(
             "synced",
-            "Whether at most two blocks are missing",
+            "Whether at most two blocks are missing and the chain has the work it must have",
             self.is_synced().into(),
         );
         gauge(
@@ -105,6 +106,26 @@ impl<M: Memory> App<M> {
             "connected_blocks",
             "Unstable blocks connected",
             store.tree.connected_count() as u64,
+        );
+    }
+
+    fn work_metrics(&self, out: &mut String) {
+        let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
+        let minimum = self.config.access.minimum_chain_work;
+        gauge(
+            "chain_work_bits",
+            "Binary digits of the best chain's work",
+            self.chain_work().bits().into(),
+        );
+        gauge(
+            "minimum_chain_work_bits",
+            "Binary digits of the work it must have to count as synced, 0 for none",
+            minimum.bits().into(),
+        );
+        gauge(
+            "minimum_chain_work_reached",
+            "Whether it has that work",
+            (self.chain_work() >= minimum).into(),
         );
     }
 

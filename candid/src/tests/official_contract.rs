@@ -276,6 +276,7 @@ fn our_settings() -> InitConfig {
         burn_cycles: Some(Flag::Enabled),
         lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
         block_validation: None,
+        minimum_chain_work: None,
     }
 }
 
@@ -294,6 +295,7 @@ fn our_change() -> SetConfigRequest {
         burn_cycles: settings.burn_cycles,
         lazily_evaluate_fee_percentiles: settings.lazily_evaluate_fee_percentiles,
         block_validation: None,
+        minimum_chain_work: None,
     }
 }
 

@@ -69,6 +69,7 @@ fn every_setting_survives_storing() {
             burn_cycles: Some(Flag::Enabled),
             lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
             block_validation: Some(millrace_candid::BlockValidation::ProofOfWork),
+            minimum_chain_work: Some("1f".to_owned()),
         })
         .unwrap();
         let stored = config.encode(network).unwrap();

@@ -130,7 +130,8 @@ enum Refusal {
     Fault(StoreError),
 }
 
-const fn kind_of(error: &TreeError) -> RejectionKind {
+/// Returns what kind of rule was broken.
+pub(crate) const fn kind_of(error: &TreeError) -> RejectionKind {
     match error {
         TreeError::UnknownParent { .. } => RejectionKind::UnknownParent,
         TreeError::Full { .. } => RejectionKind::TreeFull,

@@ -12,13 +12,17 @@ use candid::{DecoderConfig, Principal};
 use ic_stable_structures::Memory;
 use millrace_core::Bytes;
 use millrace_core::block::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, decode_header};
+use millrace_core::header::check_own_work;
 use millrace_core::sync::{CallId, Command, Event, MAX_REPLY_BYTES, Reply, Request};
+use millrace_core::tree::TreeError;
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
 use millrace_store::queue::{Delivered, Source};
+use millrace_store::rejections::{Rejection, RejectionKind};
 use serde_bytes::ByteBuf;
 
+use crate::drain::kind_of;
 use crate::{App, Env, convert};
 
 pub(crate) use copies::Copies;
@@ -152,18 +156,43 @@ impl<M: Memory> App<M> {
         }
     }
 
+    /// Takes in headers; those refused are counted by reason.
     fn take_headers(&mut self, env: &impl Env, headers: &[Header]) {
         let mut refused = headers.len().saturating_sub(MAX_REPLY_HEADERS) as u64;
         for header in headers.iter().take(MAX_REPLY_HEADERS) {
-            let is_stable = self.store.headers.height(&header.block_hash()).is_some();
-            if !is_stable && self.store.tree.insert_header(header, env.now()).is_err() {
+            let hash = header.block_hash();
+            let is_stable = self.store.headers.height(&hash).is_some();
+            if is_stable {
+                continue;
+            }
+            if self.store.rejections.refused(&hash).is_some() {
                 refused += 1;
+            } else if let Err(error) = self.store.tree.insert_header(header, env.now()) {
+                refused += 1;
+                self.refuse_header(header, &error);
             }
         }
         self.store
             .counters
             .add(Counter::PullHeadersRefused, refused);
         self.store.flush_tree();
+    }
+
+    /// Counts a refused header, and remembers one that is bad for good, so that its block is not
+    /// taken either. One without work of its own costs nothing to make, and is forgotten: those
+    /// remembered must not be pushed out by such.
+    fn refuse_header(&mut self, header: &Header, error: &TreeError) {
+        let kind = kind_of(error);
+        self.store.counters.add(kind.counter(), 1);
+        let has_work = check_own_work(header, self.store.network()).is_ok();
+        if kind == RejectionKind::Header && has_work {
+            self.store.rejections.refuse_for_good(Rejection {
+                hash: header.block_hash(),
+                height: None,
+                kind,
+                reason: error.to_string(),
+            });
+        }
     }
 
     /// Returns the blocks not to be asked for now: those of which too many copies were bad, and what

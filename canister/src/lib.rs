@@ -21,7 +21,7 @@
 //! | [`official`] | the official Bitcoin canister's endpoints |
 //! | [`relay`] | transactions out |
 //! | [`convert`] | domain types to Candid types |
-//! | [`http`] | `/metrics` and `/health` |
+//! | [`http`] | `/metrics`, `/health` and a page for people |
 #![cfg_attr(
     not(test),
     deny(

@@ -474,3 +474,48 @@ fn bytes_after_a_pushed_block_are_an_error() {
     let refused = canister.feed_state(vec![]).recent_rejections;
     assert_eq!(refused[0].kind, Some(RejectionKind::DamagedBytes));
 }
+
+#[test]
+fn refused_headers_are_counted_by_reason_and_bad_ones_remembered() {
+    let mut canister = Canister::new(pulling());
+    let blocks = real_blocks();
+    let changed = |change: &dyn Fn(&mut bitcoin::block::Header)| {
+        let mut header = millrace_core::block::decode_header(&blocks[0]).unwrap();
+        change(&mut header);
+        serialize(&header)
+    };
+    let too_late = u32::try_from(NOW).unwrap() + 3 * 3_600;
+    // Work is looked at before time, and only recorded blocks have some: one of these has enough.
+    let next = [
+        blocks[0].clone(),
+        blocks[5].clone(),
+        changed(&|header| header.nonce += 1),
+        changed(&|header| header.time = too_late),
+    ];
+    let ask = canister.heartbeat().unwrap();
+    let reply = Ok(complete(&[], &next));
+    canister.app.on_reply(&canister.world, ask.id, reply);
+    let count = |canister: &Canister, counter| canister.app.store().counters.get(counter);
+    assert_eq!(count(&canister, Counter::PullHeadersRefused), 3);
+    assert_eq!(count(&canister, Counter::RejectedUnknownParent), 1);
+    assert_eq!(count(&canister, Counter::RejectedHeader), 2);
+    let refused = canister.app.store().rejections.refused_len();
+    assert_eq!(refused, 0, "without work they cost nothing to make");
+
+    // A header with work that breaks a rule: the time is not after the median of those before it.
+    let mut canister = pulling_regtest();
+    let mut bad: Block = deserialize(&core_blocks()[0]).unwrap();
+    bad.header.time = 1;
+    let bad = remined(bad);
+    for round in 1..=2 {
+        canister.world.now.set(canister.world.now.get() + 100);
+        let ask = canister.heartbeat().unwrap();
+        let reply = Ok(complete(&[], std::slice::from_ref(&bad)));
+        canister.app.on_reply(&canister.world, ask.id, reply);
+        assert_eq!(count(&canister, Counter::PullHeadersRefused), round);
+        assert_eq!(count(&canister, Counter::RejectedHeader), 1, "judged once");
+        canister.upgrade();
+    }
+    let store = canister.app.store();
+    assert!(store.rejections.refused(&hash_of(&bad)).is_some());
+}

@@ -71,7 +71,11 @@ fn relative_locks_count_from_419_328_on() {
             refused,
             Err(ConsensusError::LockedByHeight { until, .. }) if until.get() == height + 1
         );
-        assert_eq!((found, refused.is_ok()), (is_locked, !is_locked), "{refused:?}");
+        assert_eq!(
+            (found, refused.is_ok()),
+            (is_locked, !is_locked),
+            "{refused:?}"
+        );
     }
 }
 

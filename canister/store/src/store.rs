@@ -223,13 +223,13 @@ impl<M: Memory> Store<M> {
             return;
         }
         self.nodes.apply(&changes);
-        for record in &changes.puts {
-            self.note_held(record.hash());
-        }
         for hash in changes.removes {
             self.note_held(hash);
             // An old root is part of the stable chain: it has no run, and its bytes go here.
             self.discard(hash);
+        }
+        for record in &changes.puts {
+            self.note_held(record.hash());
         }
     }
 
@@ -307,9 +307,16 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Schedules a block's run and bytes for deletion. Costs the same for every size.
+    /// Schedules a block's run for deletion, and deletes its bytes, unless it was delivered again
+    /// since. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
-        let in_queue = self.queue.contains(&hash);
+        let is_held = self.tree.get(&hash).is_some_and(|node| {
+            matches!(
+                node.status(),
+                BlockStatus::BodyHeld | BlockStatus::Connected
+            )
+        });
+        let has_new_bytes = is_held || self.queue.contains(&hash);
         self.blobs.remove(&BlobKey::FeeRates(hash));
         self.transaction_indexes.remove(&hash);
         if self.coins.has_run(&hash) {
@@ -318,7 +325,7 @@ impl<M: Memory> Store<M> {
                 self.garbage.push_back(hash);
             }
         }
-        if !in_queue {
+        if !has_new_bytes {
             self.blobs.remove(&BlobKey::Block(hash));
         }
     }

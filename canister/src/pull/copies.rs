@@ -40,7 +40,8 @@ impl Copies {
         self.pulled.contains(hash)
     }
 
-    /// Notes that the copy's bytes turned out bad. Only pulled ones count: a pusher's must not keep
+    /// Notes that the copy's bytes turned out bad, or that the block cannot be taken yet. Only pulled
+    /// ones count: a pusher's must not keep
     /// good ones of the source away.
     pub fn note_bad(&mut self, now: UnixSeconds, hash: BlockHash) {
         if self.pulled.remove(&hash) {

@@ -119,15 +119,21 @@ impl<M: Memory> App<M> {
             Request::Initial => GetSuccessorsRequest::Initial(GetSuccessorsInitial {
                 network: convert::network(self.store.network()),
                 anchor: convert::hash(self.store.tree.root_hash()),
-                processed_block_hashes: self
-                    .store
-                    .tree
-                    .processed_blocks(&self.held_off(env))
-                    .into_iter()
-                    .map(convert::hash)
-                    .collect(),
+                processed_block_hashes: self.processed_blocks(env),
             }),
         }
+    }
+
+    /// Returns the blocks that the source is not to send: those of the tree first.
+    fn processed_blocks(&self, env: &impl Env) -> Vec<ByteBuf> {
+        let tree = &self.store.tree;
+        let held_off = self.held_off(env);
+        let unknown = held_off.iter().filter(|hash| tree.get(hash).is_none());
+        tree.processed_blocks(&held_off)
+            .into_iter()
+            .chain(unknown.copied())
+            .map(convert::hash)
+            .collect()
     }
 
     fn carry_out(&mut self, env: &impl Env, command: Command) {
@@ -195,8 +201,9 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Returns the blocks not to be asked for now: those of which too many copies were bad, and what
-    /// is known above them, which could not be taken without them. Costs O(those blocks).
+    /// Returns the blocks not to be asked for now: those of which too many copies were bad or came too
+    /// early, and what is known above them, which could not be taken without them. Costs O(those
+    /// blocks).
     fn held_off(&self, env: &impl Env) -> BTreeSet<BlockHash> {
         let tree = &self.store.tree;
         let mut pending: Vec<BlockHash> = self.copies.held_off(env.now()).collect();

@@ -391,6 +391,37 @@ fn a_block_whose_copies_are_all_bad_does_not_keep_its_siblings_away() {
     }
 }
 
+/// Its header is in no tree, so it is named beside those that are.
+#[test]
+fn a_block_that_comes_too_early_does_not_keep_its_siblings_away() {
+    let blocks = core_blocks();
+    let mut canister = pulling_regtest();
+    let now = canister.world.now.get();
+    let early: Block = deserialize(&sibling(&blocks[10])).unwrap();
+    let early = {
+        let mut early = early;
+        early.header.time = u32::try_from(now).unwrap() + 3 * 3_600;
+        remined(early)
+    };
+    let mut list = blocks[..10].to_vec();
+    list.push(early.clone());
+    list.extend_from_slice(&blocks[10..30]);
+    let mut source = Source::new(list, 100);
+    source.serve(&mut canister, &blocks[29]);
+    assert_eq!(source.times_sent(&early), MAX_BAD_COPIES);
+    let counters = &canister.app.store().counters;
+    let refused = counters.get(Counter::RejectedTooNew);
+    assert_eq!(refused, u64::from(MAX_BAD_COPIES));
+    assert!(canister.app.store().tree.get(&hash_of(&early)).is_none());
+    canister.world.now.set(now + 2 * 3_600);
+    for _ in 0..50 {
+        source.beat(&mut canister);
+    }
+    let node = canister.app.store().tree.get(&hash_of(&early));
+    assert_eq!(node.unwrap().status(), BlockStatus::Connected);
+    canister.audit();
+}
+
 /// What an adapter pushes must not keep the source's good copies away.
 #[test]
 fn bad_copies_that_are_pushed_do_not_hold_a_block_off() {

@@ -49,6 +49,11 @@ impl Copies {
         }
     }
 
+    /// Notes that a block came that was refused for good before.
+    pub fn note_refused(&mut self, now: UnixSeconds, hash: BlockHash) {
+        self.bad.note(now, hash);
+    }
+
     /// Notes that the copy was given up unjudged.
     pub fn drop_copy(&mut self, hash: &BlockHash) {
         self.pulled.remove(hash);

@@ -290,6 +290,10 @@ impl<M: Memory> App<M> {
         let (blocks, bytes) = self.store.free();
         let size = u32::try_from(length).ok()?;
         let is_refused = self.store.rejections.refused(&hash).is_some();
+        if is_refused {
+            // One with a bad header is in no tree: the source does not know that it is settled.
+            self.copies.note_refused(env.now(), hash);
+        }
         if is_refused || blocks == 0 || bytes < Bytes::new(u64::from(size)) {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;

@@ -422,6 +422,25 @@ fn a_block_that_comes_too_early_does_not_keep_its_siblings_away() {
     canister.audit();
 }
 
+#[test]
+fn a_block_whose_header_is_bad_does_not_keep_its_siblings_away() {
+    let blocks = core_blocks();
+    let mut canister = pulling_regtest();
+    let mut bad: Block = deserialize(&sibling(&blocks[10])).unwrap();
+    bad.header.time = 1;
+    let bad = remined(bad);
+    let mut list = blocks[..10].to_vec();
+    list.push(bad.clone());
+    list.extend_from_slice(&blocks[10..30]);
+    let mut source = Source::new(list, 100);
+    source.serve(&mut canister, &blocks[29]);
+    // Once to learn it, then until the source is told.
+    assert_eq!(source.times_sent(&bad), 1 + MAX_BAD_COPIES);
+    let counters = &canister.app.store().counters;
+    assert_eq!(counters.get(Counter::RejectedHeader), 1);
+    canister.audit();
+}
+
 /// What an adapter pushes must not keep the source's good copies away.
 #[test]
 fn bad_copies_that_are_pushed_do_not_hold_a_block_off() {

@@ -108,11 +108,17 @@ impl Default for Access {
 /// Why a configuration is refused. Nothing changes then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// The caller may change nothing. The official canister's text.
+    #[error("Only controllers can call set_config")]
+    NotController,
+    /// The threshold has more than 32 bits. The official canister's text.
+    #[error("stability threshold too large: TryFromIntError(())")]
+    StabilityThresholdBits,
     /// The threshold is too large.
     #[error("stability threshold too large: {given}, at most {MAX_STABILITY_THRESHOLD} is allowed")]
     StabilityThreshold {
         /// Given value.
-        given: Nat,
+        given: u32,
     },
     /// Too many adapters.
     #[error("{given} adapters given, at most {MAX_ADAPTERS} are allowed")]
@@ -229,10 +235,11 @@ impl Config {
     pub fn changed(&self, change: SetConfigRequest) -> Result<Self, ConfigError> {
         let mut config = self.clone();
         if let Some(given) = change.stability_threshold {
-            let value = u32::try_from(given.0.clone()).ok();
-            config.stability_threshold = value
-                .filter(|value| *value <= MAX_STABILITY_THRESHOLD)
-                .ok_or(ConfigError::StabilityThreshold { given })?;
+            let given = u32::try_from(given.0).map_err(|_| ConfigError::StabilityThresholdBits)?;
+            if given > MAX_STABILITY_THRESHOLD {
+                return Err(ConfigError::StabilityThreshold { given });
+            }
+            config.stability_threshold = given;
         }
         set(&mut config.is_pulling, change.pull);
         if let Some(adapters) = change.adapters {
@@ -272,14 +279,27 @@ impl Config {
         self.adapters.contains(caller)
     }
 
-    /// Returns whether `caller`, who is no controller, may make a change: the watchdog may open and
-    /// close the API, and nothing else.
-    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
-        let only_access = SetConfigRequest {
-            api_access: change.api_access,
-            ..SetConfigRequest::default()
-        };
-        self.access.watchdog.as_ref() == Some(caller) && *change == only_access
+    /// Returns how much of a change `caller` makes. As in the official canister, the watchdog opens
+    /// and closes the API, whatever else it sends and even if it is a controller.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotController`].
+    pub fn allowed_to(
+        &self,
+        caller: &Principal,
+        is_controller: bool,
+        change: SetConfigRequest,
+    ) -> Result<SetConfigRequest, ConfigError> {
+        if self.access.watchdog.as_ref() == Some(caller) {
+            Ok(SetConfigRequest {
+                api_access: change.api_access,
+                ..SetConfigRequest::default()
+            })
+        } else if is_controller {
+            Ok(change)
+        } else {
+            Err(ConfigError::NotController)
+        }
     }
 
     /// Returns the Candid form.

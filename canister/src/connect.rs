@@ -5,7 +5,7 @@
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::block::CheckedBlock;
+use millrace_core::block::{BlockError, CheckedBlock};
 use millrace_core::consensus::{BlockConnector, BlockPlace, ConnectError, ConnectStep};
 use millrace_core::delta::DeltaError;
 use millrace_core::tree::{BlockStatus, InvalidReason};
@@ -94,6 +94,11 @@ impl<M: Memory> App<M> {
                     Err(error) => self.refuse(env, hash, ConnectError::Rule(error))?,
                 }
             }
+            Err(BlockError::TrailingBytes { used, .. }) if self.copies.is_pulled(&hash) => {
+                // Sources may send bytes after a block. The next step decodes what is left, so
+                // that none decodes twice.
+                self.store.cut_block(hash, convert::length(used))?;
+            }
             Err(error) if error.condemns_header() => {
                 self.condemn(env, hash, InvalidReason::Structure, error);
             }
@@ -160,6 +165,7 @@ impl<M: Memory> App<M> {
         })?;
         self.store.flush_tree();
         self.store.counters.add(Counter::BlocksConnected, 1);
+        self.copies.settle(&hash);
         self.stable_child = None;
         let (tip, height) = self.tip();
         if tip != old_tip && !self.store.tree.is_ancestor(&old_tip, &tip) {
@@ -209,6 +215,7 @@ impl<M: Memory> App<M> {
     /// wanted again.
     fn want_again(&mut self, env: &impl Env, hash: BlockHash, error: impl ToString) {
         self.reject(env, hash, RejectionKind::DamagedBytes, error);
+        self.copies.note_bad(env.now(), hash);
         if self.store.tree.drop_body(&hash).is_ok() {
             self.store.discard(hash);
             self.drop_bodies_above(&hash);
@@ -226,6 +233,7 @@ impl<M: Memory> App<M> {
         error: impl ToString,
     ) {
         self.refuse_for_good(env, hash, convert::rejection_kind(reason), error);
+        self.copies.settle(&hash);
         match self.store.tree.mark_invalid(&hash, reason) {
             Ok(marked) => {
                 for hash in marked {

@@ -1,4 +1,7 @@
-//! `http_request`: `/metrics` in Prometheus' text format and `/health`.
+//! `http_request`: `/metrics` in Prometheus' text format, `/health`, and a page for people at `/`.
+
+mod official;
+mod page;
 
 use std::fmt::Write;
 
@@ -13,14 +16,25 @@ use crate::{App, Env};
 const PREFIX: &str = "millrace_";
 
 impl<M: Memory> App<M> {
-    /// Answers a request; the query string is ignored.
+    /// Answers a request; query strings are ignored.
     pub fn http_request(&self, env: &impl Env, request: &HttpRequest) -> HttpResponse {
         let path = request.url.split(['?', '#']).next().unwrap_or_default();
         match path {
             "/metrics" => text(200, "text/plain; version=0.0.4", self.metrics(env)),
+            "/" | "" => self.page_response(),
             "/health" => text(200, "application/json", self.health()),
             _ => text(404, "text/plain", "Not found.".to_owned()),
         }
+    }
+
+    fn page_response(&self) -> HttpResponse {
+        let mut response = text(200, "text/html; charset=utf-8", self.page());
+        // The page loads nothing, and nothing delivered can make it.
+        response.headers.push((
+            "Content-Security-Policy".to_owned(),
+            "default-src 'none'; style-src 'unsafe-inline'".to_owned(),
+        ));
+        response
     }
 
     fn health(&self) -> String {
@@ -36,13 +50,14 @@ impl<M: Memory> App<M> {
         let mut out = String::new();
         self.chain_metrics(&mut out);
         self.work_metrics(&mut out);
-        self.queue_metrics(&mut out);
+        self.queue_metrics(env, &mut out);
         self.resource_metrics(env, &mut out);
         for counter in Counter::ALL {
             let name = format!("{}_total", counter.name());
             let value = self.store.counters.get(*counter);
             metric(&mut out, &name, "counter", "Since installation", value);
         }
+        self.official_metrics(env, &mut out);
         out
     }
 
@@ -129,7 +144,7 @@ impl<M: Memory> App<M> {
         );
     }
 
-    fn queue_metrics(&self, out: &mut String) {
+    fn queue_metrics(&self, env: &impl Env, out: &mut String) {
         let store = &self.store;
         let (held, held_bytes) = store.held();
         let (free_blocks, free_bytes) = store.free();
@@ -161,6 +176,12 @@ impl<M: Memory> App<M> {
             "refused_blocks",
             "Blocks refused for good and remembered",
             store.rejections.refused_len(),
+        );
+        let held_off = self.copies.held_off(env.now()).count();
+        gauge(
+            "held_off_blocks",
+            "Blocks not asked for now because their copies were bad",
+            held_off as u64,
         );
         gauge(
             "half_received_blocks",

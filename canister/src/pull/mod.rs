@@ -1,22 +1,31 @@
 //! Asks `blocks_source` for blocks and takes in its replies. What to ask when, and what a reply
 //! means, is `millrace_core::sync`'s to decide; its commands are carried out here.
 
+mod copies;
 mod wire;
 
+use std::collections::BTreeSet;
+
+use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use candid::{DecoderConfig, Principal};
 use ic_stable_structures::Memory;
 use millrace_core::Bytes;
 use millrace_core::block::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, decode_header};
+use millrace_core::header::check_own_work;
 use millrace_core::sync::{CallId, Command, Event, MAX_REPLY_BYTES, Reply, Request};
+use millrace_core::tree::TreeError;
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
 use millrace_store::queue::{Delivered, Source};
+use millrace_store::rejections::{Rejection, RejectionKind};
 use serde_bytes::ByteBuf;
 
+use crate::drain::kind_of;
 use crate::{App, Env, convert};
 
+pub(crate) use copies::Copies;
 pub use wire::{
     GetSuccessorsComplete, GetSuccessorsInitial, GetSuccessorsPartial, GetSuccessorsRequest,
     GetSuccessorsResponse,
@@ -67,7 +76,7 @@ impl<M: Memory> App<M> {
                 ask = Some(Ask {
                     id,
                     source: self.config.blocks_source,
-                    request: self.request(request),
+                    request: self.request(env, request),
                 });
             } else {
                 self.carry_out(env, command);
@@ -104,21 +113,27 @@ impl<M: Memory> App<M> {
         env.log(&format!("pull: {error}"));
     }
 
-    fn request(&self, request: Request) -> GetSuccessorsRequest {
+    fn request(&self, env: &impl Env, request: Request) -> GetSuccessorsRequest {
         match request {
             Request::FollowUp { page } => GetSuccessorsRequest::FollowUp(page),
             Request::Initial => GetSuccessorsRequest::Initial(GetSuccessorsInitial {
                 network: convert::network(self.store.network()),
                 anchor: convert::hash(self.store.tree.root_hash()),
-                processed_block_hashes: self
-                    .store
-                    .tree
-                    .processed_blocks()
-                    .into_iter()
-                    .map(convert::hash)
-                    .collect(),
+                processed_block_hashes: self.processed_blocks(env),
             }),
         }
+    }
+
+    /// Returns the blocks that the source is not to send: those of the tree first.
+    fn processed_blocks(&self, env: &impl Env) -> Vec<ByteBuf> {
+        let tree = &self.store.tree;
+        let held_off = self.held_off(env);
+        let unknown = held_off.iter().filter(|hash| tree.get(hash).is_none());
+        tree.processed_blocks(&held_off)
+            .into_iter()
+            .chain(unknown.copied())
+            .map(convert::hash)
+            .collect()
     }
 
     fn carry_out(&mut self, env: &impl Env, command: Command) {
@@ -129,16 +144,14 @@ impl<M: Memory> App<M> {
                 self.take_headers(env, &headers);
                 Ok(())
             }
-            Command::TakeBlocks(blocks) => {
-                blocks.iter().try_for_each(|bytes| self.take_block(bytes))
-            }
+            Command::TakeBlocks(blocks) => self.take_blocks(env, &blocks),
             Command::Stage { offset, bytes } => {
                 if offset == 0 {
                     self.store.blobs.remove(&BlobKey::Staged);
                 }
                 self.store.blobs.append(&BlobKey::Staged, &bytes)
             }
-            Command::TakeStaged { length } => self.take_staged(length),
+            Command::TakeStaged { length } => self.take_staged(env, length),
             Command::DropStaged => {
                 self.store.blobs.remove(&BlobKey::Staged);
                 Ok(())
@@ -149,12 +162,20 @@ impl<M: Memory> App<M> {
         }
     }
 
+    /// Takes in headers; those refused are counted by reason.
     fn take_headers(&mut self, env: &impl Env, headers: &[Header]) {
         let mut refused = headers.len().saturating_sub(MAX_REPLY_HEADERS) as u64;
         for header in headers.iter().take(MAX_REPLY_HEADERS) {
-            let is_stable = self.store.headers.height(&header.block_hash()).is_some();
-            if !is_stable && self.store.tree.insert_header(header, env.now()).is_err() {
+            let hash = header.block_hash();
+            let is_stable = self.store.headers.height(&hash).is_some();
+            if is_stable {
+                continue;
+            }
+            if self.store.rejections.refused(&hash).is_some() {
                 refused += 1;
+            } else if let Err(error) = self.store.tree.insert_header(header, env.now()) {
+                refused += 1;
+                self.refuse_header(header, &error);
             }
         }
         self.store
@@ -163,15 +184,60 @@ impl<M: Memory> App<M> {
         self.store.flush_tree();
     }
 
-    /// Puts a block into the queue, unless it is known or there is no room.
-    fn take_block(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let is_sized = (MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&bytes.len());
-        let header = decode_header(bytes).filter(|_| is_sized);
+    /// Counts a refused header, and remembers one that is bad for good, so that its block is not
+    /// taken either. One without work of its own costs nothing to make, and is forgotten: those
+    /// remembered must not be pushed out by such.
+    fn refuse_header(&mut self, header: &Header, error: &TreeError) {
+        let kind = kind_of(error);
+        self.store.counters.add(kind.counter(), 1);
+        let has_work = check_own_work(header, self.store.network()).is_ok();
+        if kind == RejectionKind::Header && has_work {
+            self.store.rejections.refuse_for_good(Rejection {
+                hash: header.block_hash(),
+                height: None,
+                kind,
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    /// Returns the blocks not to be asked for now: those of which too many copies were bad or came too
+    /// early, and what is known above them, which could not be taken without them. Costs O(those
+    /// blocks).
+    fn held_off(&self, env: &impl Env) -> BTreeSet<BlockHash> {
+        let tree = &self.store.tree;
+        let mut pending: Vec<BlockHash> = self.copies.held_off(env.now()).collect();
+        let mut found = BTreeSet::new();
+        while let Some(hash) = pending.pop() {
+            if found.insert(hash) {
+                pending.extend(tree.children(&hash).map(|node| node.hash()));
+            }
+        }
+        found
+    }
+
+    fn take_blocks(&mut self, env: &impl Env, blocks: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut held_off = self.held_off(env);
+        blocks
+            .iter()
+            .try_for_each(|bytes| self.take_block(env, bytes, &mut held_off))
+    }
+
+    /// Puts a block into the queue, unless it is known, not wanted now, or there is no room.
+    fn take_block(
+        &mut self,
+        env: &impl Env,
+        bytes: &[u8],
+        held_off: &mut BTreeSet<BlockHash>,
+    ) -> Result<(), StoreError> {
+        // Sources may send bytes after a block; beyond this many there is nothing else.
+        let bytes = bytes.get(..MAX_BLOCK_BYTES).unwrap_or(bytes);
+        let header = decode_header(bytes).filter(|_| bytes.len() >= MIN_BLOCK_BYTES);
         let Some(header) = header else {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return Ok(());
         };
-        let Some(block) = self.admit(&header, bytes.len()) else {
+        let Some(block) = self.admit(env, &header, bytes.len(), held_off) else {
             return Ok(());
         };
         let key = BlobKey::Block(block.hash);
@@ -181,7 +247,7 @@ impl<M: Memory> App<M> {
         self.store.enqueue(&key, block)
     }
 
-    fn take_staged(&mut self, length: u32) -> Result<(), StoreError> {
+    fn take_staged(&mut self, env: &impl Env, length: u32) -> Result<(), StoreError> {
         let mut bytes = [0; millrace_core::block::HEADER_BYTES];
         let stored = self.store.blobs.length(&BlobKey::Staged);
         let is_whole = stored == Some(length) && length as usize >= MIN_BLOCK_BYTES;
@@ -189,7 +255,9 @@ impl<M: Memory> App<M> {
             self.store.blobs.read(&BlobKey::Staged, 0, &mut bytes)?;
         }
         let header = decode_header(&bytes).filter(|_| is_whole);
-        let block = header.and_then(|header| self.admit(&header, length as usize));
+        let mut held_off = self.held_off(env);
+        let block =
+            header.and_then(|header| self.admit(env, &header, length as usize, &mut held_off));
         match block {
             Some(block) => self.store.enqueue(&BlobKey::Staged, block),
             None => {
@@ -200,8 +268,21 @@ impl<M: Memory> App<M> {
     }
 
     /// Judges whether a pulled block is wanted and finds room, and counts it.
-    fn admit(&mut self, header: &Header, length: usize) -> Option<Delivered> {
+    fn admit(
+        &mut self,
+        env: &impl Env,
+        header: &Header,
+        length: usize,
+        held_off: &mut BTreeSet<BlockHash>,
+    ) -> Option<Delivered> {
         let hash = header.block_hash();
+        if held_off.contains(&hash) || held_off.contains(&header.prev_blockhash) {
+            // Once its header is known, the source is told not to send it.
+            self.take_headers(env, std::slice::from_ref(header));
+            held_off.insert(hash);
+            self.store.counters.add(Counter::PullBlocksIgnored, 1);
+            return None;
+        }
         if self.store.is_known(&hash) {
             self.store.counters.add(Counter::BlocksKnown, 1);
             return None;
@@ -209,10 +290,15 @@ impl<M: Memory> App<M> {
         let (blocks, bytes) = self.store.free();
         let size = u32::try_from(length).ok()?;
         let is_refused = self.store.rejections.refused(&hash).is_some();
+        if is_refused {
+            // One with a bad header is in no tree: the source does not know that it is settled.
+            self.copies.note_refused(env.now(), hash);
+        }
         if is_refused || blocks == 0 || bytes < Bytes::new(u64::from(size)) {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;
         }
+        self.copies.note_pulled(&self.store, hash);
         self.store.counters.add(Counter::BlocksPulled, 1);
         self.store
             .counters

@@ -50,21 +50,45 @@ fn priced() -> InitConfig {
 
 #[test]
 fn reads_charge_what_the_official_canister_charges() {
+    // What ten instructions cost, the maximum, what is charged besides the base. The pretended
+    // counter moves on by TICK each time it is read: once in each call.
+    let metered = [
+        (7, 1_000_000_000, u128::from(TICK / 10 * 7)),
+        (1, 1_000_000_000, u128::from(TICK / 10)),
+        (0, 1_000_000_000, 0),
+        // Never more than the maximum.
+        (7, 10_000, 8_000),
+    ];
+    for (price, maximum, expected) in metered {
+        let mut canister = Canister::new(InitConfig {
+            fees: Some(Fees {
+                get_utxos_base: 2_000,
+                get_utxos_cycles_per_ten_instructions: price,
+                get_utxos_maximum: maximum,
+                get_block_headers_base: 2_000,
+                get_block_headers_cycles_per_ten_instructions: price,
+                get_block_headers_maximum: maximum,
+                ..prices()
+            }),
+            ..regtest()
+        });
+        canister.feed_blocks(&chain(3));
+        let Canister { app, world, .. } = &mut canister;
+        let purse = Purse::with(2_000_000_000);
+        world.instructions.set(0);
+        app.bitcoin_get_utxos(world, &purse, utxos_request(None))
+            .unwrap();
+        assert_eq!(purse.taken.get(), 2_000 + expected, "coins at {price}");
+
+        let purse = Purse::with(2_000_000_000);
+        world.instructions.set(0);
+        app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None))
+            .unwrap();
+        assert_eq!(purse.taken.get(), 2_000 + expected, "headers at {price}");
+    }
+
     let mut canister = Canister::new(priced());
-    canister.feed_blocks(&chain(3));
-    let Canister { app, world, .. } = &mut canister;
-
-    let purse = Purse::with(2_000_000_000);
-    app.bitcoin_get_utxos(world, &purse, utxos_request(None))
-        .unwrap();
-    // The pretended counter moves on by TICK each time it is read: once for this call.
-    let metered = purse.taken.get() - 1_000;
-    assert!(metered > 0 && metered.is_multiple_of(u128::from(TICK / 10)));
-
-    let purse = Purse::with(3_000);
-    app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None))
-        .unwrap();
-    assert_eq!(purse.taken.get(), 3_000, "never more than the maximum");
+    let Canister { app, .. } = &mut canister;
 
     let purse = Purse::with(200);
     app.bitcoin_get_balance(&purse, balance_request(None))
@@ -212,18 +236,81 @@ fn a_fork_of_equal_length_does_not_hide_coins_of_the_best_chain() {
     let fork = block(&best[0], 2, 9, &[1], &[]);
     canister.feed_blocks(&best);
     canister.feed_blocks(&[fork]);
-    for min in [None, Some(1)] {
+    for (min, height, expected) in [(None, 2, 3_000), (Some(1), 2, 3_000), (Some(2), 1, 1_000)] {
         let filter = min.map(UtxosFilterInRequest::min_confirmations);
         let page =
             canister
                 .app
                 .bitcoin_get_utxos(&canister.world, &Purse::with(0), utxos_request(filter));
-        assert_eq!(page.unwrap().tip_height, 2);
+        let page = page.unwrap();
+        let sum: u64 = page.utxos.iter().map(|utxo| utxo.value).sum();
+        assert_eq!((page.tip_height, sum), (height, expected), "{min:?}");
         let balance = canister
             .app
             .bitcoin_get_balance(&Purse::with(0), balance_request(min));
-        assert_eq!(balance, Ok(3_000));
+        assert_eq!(balance, Ok(expected), "{min:?}");
     }
+}
+
+/// The official canister lists the anchor's header twice while it pauses there.
+#[test]
+fn reads_while_a_block_is_being_retired_show_each_header_and_coin_once() {
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(3u8.into()),
+        budgets: Some(millrace_candid::Budgets {
+            instructions_per_heartbeat: 1,
+            stable_pages_per_heartbeat: 1,
+        }),
+        disable_api_if_not_fully_synced: Some(Flag::Disabled),
+        ..regtest()
+    });
+    // Retiring one of them takes several steps.
+    let coins = 200;
+    let mut parent = genesis();
+    let blocks: Vec<_> = (1..=8)
+        .map(|height| {
+            parent = block(&parent, height, 0, &vec![u64::from(height); coins], &[]);
+            parent.clone()
+        })
+        .collect();
+    for block in &blocks {
+        canister.push_bytes(&bitcoin::consensus::serialize(block));
+    }
+    let (mut paused, mut beats) = (0, 0);
+    while canister.tip().1 < 8 || canister.app.plan().is_some() {
+        canister.heartbeat();
+        beats += 1;
+        assert!(beats < 2_000, "stuck at {:?}", canister.tip());
+        if canister.app.store().coins.retiring().is_none() {
+            continue;
+        }
+        paused += 1;
+        let (_, tip) = canister.tip();
+        let Canister { app, world, .. } = &canister;
+        let purse = Purse::with(0);
+        let found = app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None));
+        let mut expected = vec![genesis().header];
+        expected.extend(blocks[..tip as usize].iter().map(|block| block.header));
+        let expected: Vec<ByteBuf> = expected
+            .iter()
+            .map(|header| ByteBuf::from(bitcoin::consensus::serialize(header)))
+            .collect();
+        assert_eq!(found.unwrap().block_headers, expected, "at {tip}");
+
+        let owner = millrace_candid::Owner::Address(OWNER.to_owned());
+        let listed = canister.all_utxos(&owner, None);
+        let mut outpoints: Vec<_> = listed.iter().map(|utxo| &utxo.outpoint).collect();
+        outpoints.sort_by_key(|outpoint| (outpoint.txid.clone(), outpoint.vout));
+        outpoints.dedup();
+        assert_eq!(outpoints.len(), listed.len(), "none comes twice");
+        assert_eq!(listed.len(), tip as usize * coins);
+        let sum: u64 = listed.iter().map(|utxo| utxo.value).sum();
+        let balance = canister
+            .app
+            .bitcoin_get_balance(&purse, balance_request(None));
+        assert_eq!(balance, Ok(sum));
+    }
+    assert!(paused > 5, "{paused} pauses seen");
 }
 
 #[test]

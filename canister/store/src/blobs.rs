@@ -193,6 +193,44 @@ impl<M: Memory> Blobs<M> {
         self.write_pool();
     }
 
+    /// Cuts a blob to its first `length` bytes; a shorter one stays as it is. Costs one small read
+    /// for each page kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`]; nothing is written then.
+    pub fn truncate(&mut self, key: &BlobKey, length: u32) -> Result<(), StoreError> {
+        let chain = self.chain(key)?;
+        if length >= chain.length {
+            return Ok(());
+        }
+        let kept = pages_of(length);
+        let gone = pages_of(chain.length).saturating_sub(kept);
+        let mut last = chain.first;
+        for _ in 1..kept {
+            last = self.next(last)?;
+        }
+        if gone > 0 {
+            let first_gone = match kept {
+                0 => chain.first,
+                _ => self.next(last)?,
+            };
+            self.write_next(chain.last, self.pool.first_free);
+            self.pool.first_free = first_gone;
+            self.pool.free = self.pool.free.saturating_add(gone);
+            self.write_pool();
+        }
+        let chain = match kept {
+            0 => Chain::default(),
+            _ => Chain {
+                last,
+                length,
+                ..chain
+            },
+        };
+        self.index.insert(key.encode(), encode_chain(&chain));
+        Ok(())
+    }
+
     /// Returns (pages in use, free pages), each of 4 KiB.
     pub fn usage(&self) -> (u32, u32) {
         let used = self.pool.pages.saturating_sub(1 + self.pool.free);

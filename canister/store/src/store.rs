@@ -112,7 +112,7 @@ impl<M: Memory> Store<M> {
         let mut nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
         nodes.apply(&tree.take_changes());
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
-        headers.push(&context)?;
+        headers.push(&context, Some(1))?;
         let mut coins = Coins::open(regions.coins())?;
         coins.seed(&genesis_delta(genesis, network)?);
         drop((nodes, headers, coins));
@@ -297,6 +297,16 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// Cuts the bytes of a held block to the first `length`: what follows is not the block's.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`]; nothing changes then.
+    pub fn cut_block(&mut self, hash: BlockHash, length: u32) -> Result<(), StoreError> {
+        self.blobs.truncate(&BlobKey::Block(hash), length)?;
+        self.note_held(hash);
+        Ok(())
+    }
+
     /// Schedules a block's run for deletion, and deletes its bytes, unless it was delivered again
     /// since. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
@@ -366,7 +376,8 @@ impl<M: Memory> Store<M> {
             return Err(StoreError::missing("connected child of the root", child));
         }
         self.coins.begin_retire(child)?;
-        self.headers.push(&context)?;
+        let transactions = self.transaction_indexes.count(child);
+        self.headers.push(&context, transactions)?;
         self.tree
             .reroot(child)
             .map_err(|error| StoreError::damaged("tree", error))?;
@@ -384,6 +395,14 @@ impl<M: Memory> Store<M> {
         budget: usize,
     ) -> Result<Progress, StoreError> {
         self.coins.retire_step(&mut self.blobs, block, budget)
+    }
+
+    /// Returns how many transactions a stable or connected block has.
+    pub fn transaction_count(&self, hash: &BlockHash) -> Option<u32> {
+        let stable = self.headers.height(hash);
+        stable
+            .and_then(|height| self.headers.transactions(height))
+            .or_else(|| self.transaction_indexes.count(hash))
     }
 
     /// Returns the UTXO set at a connected block of the tree, or `None`.

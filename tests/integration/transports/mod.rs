@@ -109,7 +109,12 @@ fn pages(canister: Principal, port: u16, names: &Names) -> Vec<String> {
             "text/plain; version=0.0.4",
             Body::Has("\nmillrace_utxos_length 11\n"),
         ),
-        ("/", 404, "text/plain", Body::Is("Not found.")),
+        (
+            "/",
+            200,
+            "text/html; charset=utf-8",
+            Body::Has("<h1>Millrace on regtest</h1>"),
+        ),
     ];
     let client = reqwest::blocking::Client::new();
     expected

@@ -131,14 +131,6 @@ pub enum BlockError {
         /// Its size without witness data, in bytes.
         bytes: usize,
     },
-    /// The block is heavier than BIP141 allows.
-    #[error("block {hash} weighs {weight} units, at most {MAX_BLOCK_WEIGHT} are allowed")]
-    TooHeavy {
-        /// The block.
-        hash: BlockHash,
-        /// Its weight units.
-        weight: u64,
-    },
 }
 
 impl BlockError {
@@ -146,8 +138,7 @@ impl BlockError {
     /// invalid.
     ///
     /// Every other error can be made by whoever carries the block, by damaging the body of a
-    /// good one: remembering the hash would let one liar block the real block. The weight counts
-    /// among those because witness data is not under the merkle root.
+    /// good one: remembering the hash would let one liar block the real block.
     pub const fn condemns_header(&self) -> bool {
         matches!(
             self,
@@ -242,6 +233,13 @@ impl CheckedBlock {
         Some((self.txids.get(index)?, self.block.txdata.get(index)?))
     }
 
+    /// Returns the weight with the witness data given, in weight units (BIP141). Whether it is
+    /// allowed is [`crate::consensus`]'s question: witness data is not under the merkle root. Costs
+    /// one look at each input and output.
+    pub fn weight(&self) -> u64 {
+        self.block.weight().to_wu()
+    }
+
     /// Gives the decoded block away.
     #[cfg(test)]
     pub(crate) fn into_block(self) -> Block {
@@ -256,10 +254,6 @@ fn check_size(block: &Block, hash: BlockHash) -> Result<(), BlockError> {
     let bytes = HEADER_BYTES + counts + transactions;
     if bytes > MAX_BASE_BYTES {
         return Err(BlockError::BaseTooLarge { hash, bytes });
-    }
-    let weight = block.weight().to_wu();
-    if weight > MAX_BLOCK_WEIGHT {
-        return Err(BlockError::TooHeavy { hash, weight });
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use bitcoin::{Amount, Transaction, TxIn, Txid};
 
-use super::rules::Rules;
+use super::rules::{Rules, check_weight};
 use super::{BlockValidation, ConnectError, ConsensusError, WitnessData};
 use crate::block::CheckedBlock;
 use crate::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep, Watch};
@@ -65,18 +65,22 @@ pub struct ConnectedBlock {
 }
 
 impl BlockConnector {
-    /// Starts with a block at its place. Costs one look at each input.
+    /// Starts with a block at its place. Costs one look at each input and output.
     ///
     /// # Errors
-    /// [`ConsensusError`] when header and coinbase alone break a rule; never under
-    /// [`BlockValidation::ProofOfWork`].
+    /// [`ConsensusError`] when header and coinbase alone break a rule; under
+    /// [`BlockValidation::ProofOfWork`], which compares no witness commitment, only
+    /// [`ConsensusError::TooHeavy`].
     pub fn start(
         block: &CheckedBlock,
         place: BlockPlace,
         validation: BlockValidation,
     ) -> Result<Self, ConsensusError> {
         let rules = match validation {
-            BlockValidation::ProofOfWork => None,
+            BlockValidation::ProofOfWork => {
+                check_weight(block.weight(), false)?;
+                None
+            }
             BlockValidation::Consensus => Some(Rules::start(block, place)?),
         };
         let has_segwit = place.height >= Deployments::of(place.network).segwit;

@@ -9,7 +9,8 @@
 //! | maturity of coinbases, inputs cover outputs, subsidy and fees cover the coinbase | `rules` |
 //! | witness commitment (BIP141) | `witness` |
 //! | signature operations, 80,000 (BIP141) | `sigops` |
-//! | weight, merkle root, unique transactions | [`crate::block`], for every block |
+//! | weight (BIP141) | `rules`, for every block; final once the commitment holds |
+//! | size without witness data, merkle root, unique transactions | [`crate::block`], for every block |
 //! | coins exist, are spent once and replaced never (BIP30) | [`crate::delta`], for every block |
 //!
 //! What is left out is what scripts decide: signatures, `OP_CHECKLOCKTIMEVERIFY`,

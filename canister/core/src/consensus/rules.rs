@@ -7,7 +7,7 @@ use super::sequence::{RelativeLock, time_base};
 use super::transaction::{check_transaction, is_final, is_money};
 use super::witness::Commitment;
 use super::{ConnectError, ConsensusError, sigops};
-use crate::block::CheckedBlock;
+use crate::block::{CheckedBlock, MAX_BLOCK_WEIGHT};
 use crate::delta::{Coin, commits_to};
 use crate::deployments::Deployments;
 use crate::units::Height;
@@ -25,6 +25,8 @@ pub(super) struct Rules {
     deployments: Deployments,
     /// The time lock-times are compared with, in seconds since 1970.
     cutoff: u32,
+    /// With the witness data given, in weight units.
+    weight: u64,
     commitment: Commitment,
     sigop_cost: u64,
     taken_satoshi: u128,
@@ -55,6 +57,7 @@ impl Rules {
             place,
             deployments,
             cutoff,
+            weight: block.weight(),
             commitment: Commitment::start(block, height >= deployments.segwit)?,
             sigop_cost: 0,
             taken_satoshi: 0,
@@ -215,10 +218,11 @@ impl Rules {
 
     /// Judges the block as a whole.
     ///
-    /// The commitment comes first: before it holds, the witness data and with it the cost of
-    /// signature operations may be the carrier's and not the block's.
+    /// The commitment comes first: before it holds, the witness data and with it the weight and the
+    /// cost of signature operations may be the carrier's and not the block's.
     pub(super) fn finish(self) -> Result<(), ConsensusError> {
         self.commitment.finish()?;
+        check_weight(self.weight, true)?;
         if self.sigop_cost > MAX_BLOCK_SIGOP_COST {
             return Err(ConsensusError::SigopCost {
                 cost: self.sigop_cost,
@@ -234,4 +238,12 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// Compares a block's weight with what BIP141 allows.
+pub(super) const fn check_weight(weight: u64, committed: bool) -> Result<(), ConsensusError> {
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(ConsensusError::TooHeavy { weight, committed });
+    }
+    Ok(())
 }

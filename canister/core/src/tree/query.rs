@@ -1,5 +1,7 @@
 //! Answers questions about the tree.
 
+use std::collections::BTreeSet;
+
 use bitcoin::BlockHash;
 
 use super::{BlockStatus, Node, NodeId, NodeRecord, Tree};
@@ -144,10 +146,12 @@ impl Tree {
             .filter(|node| node.children.is_empty())
     }
 
-    /// Returns the blocks that a source need not send again, in depth-first pre-order without the
-    /// root: those with a body, and invalid ones. Costs O(n).
-    pub fn processed_blocks(&self) -> Vec<BlockHash> {
-        self.preorder(|node| node.status != BlockStatus::HeaderOnly)
+    /// Returns the blocks that a source is not to send, in depth-first pre-order without the root:
+    /// those with a body, invalid ones, and those `held_off` for a time. Costs O(n).
+    pub fn processed_blocks(&self, held_off: &BTreeSet<BlockHash>) -> Vec<BlockHash> {
+        let is_processed =
+            |node: &Node| node.status != BlockStatus::HeaderOnly || held_off.contains(&node.hash());
+        self.preorder(is_processed)
             .into_iter()
             .map(|(node, _)| node.hash())
             .collect()

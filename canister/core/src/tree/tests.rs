@@ -1,6 +1,6 @@
 //! Named cases of the tree, then random operations against a naive model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -210,7 +210,10 @@ fn invalid_blocks_take_descendants_along_and_refuse_children() {
             reason: InvalidReason::Structure
         })
     );
-    assert!(tree.processed_blocks().contains(&bad_tip[2]));
+    assert!(
+        tree.processed_blocks(&BTreeSet::new())
+            .contains(&bad_tip[2])
+    );
 }
 
 #[test]
@@ -369,7 +372,12 @@ fn processed_blocks_come_in_pre_order_without_the_root() {
     let b = chain(&mut tree, root, 2, 1);
     let a_fork = chain(&mut tree, a[0], 3, 1);
     add(&mut tree, b[0], 2);
-    assert_eq!(tree.processed_blocks(), [a[0], a[1], a_fork[0], b[0]]);
+    let none = BTreeSet::new();
+    assert_eq!(tree.processed_blocks(&none), [a[0], a[1], a_fork[0], b[0]]);
+    let known = add(&mut tree, a[0], 4);
+    let held_off = BTreeSet::from([known]);
+    let processed = [a[0], a[1], a_fork[0], known, b[0]];
+    assert_eq!(tree.processed_blocks(&held_off), processed);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use millrace_candid::{
     SendTransactionArgs, SentTransaction, TransactionReport, TransactionStatus,
 };
 use millrace_core::block::CheckedBlock;
+use millrace_core::causes::with_causes;
 use millrace_core::outbox::{Event, OutboxError, Report, Status};
 use millrace_store::StoreError;
 use millrace_store::outbox::DeliveryError;
@@ -100,7 +101,7 @@ impl<M: Memory> App<M> {
         paid.map_err(send_error)?;
         let transaction: Transaction =
             deserialize(&args.transaction).map_err(|error| SendError::MalformedTransaction {
-                reason: error.to_string(),
+                reason: with_causes(&error),
             })?;
         let txid = transaction.compute_txid();
         if self.config.is_pulling {

@@ -17,6 +17,7 @@ use bitcoin::consensus::deserialize_partial;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, VarInt};
 
+use crate::causes::with_causes;
 use merkle::merkle_root;
 
 /// Heaviest block allowed, in weight units (BIP141).
@@ -174,7 +175,7 @@ impl CheckedBlock {
         let (block, used) =
             deserialize_partial::<Block>(bytes).map_err(|error| BlockError::Malformed {
                 hash,
-                reason: error.to_string(),
+                reason: with_causes(&error),
             })?;
         if used != length {
             return Err(BlockError::TrailingBytes {

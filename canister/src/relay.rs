@@ -13,6 +13,7 @@ use millrace_candid::{
     TransactionStatus,
 };
 use millrace_core::block::CheckedBlock;
+use millrace_core::causes::with_causes;
 use millrace_core::outbox::{Event, OutboxError, Report, Status};
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
@@ -134,7 +135,7 @@ impl<M: Memory> App<M> {
         paid.map_err(send_error)?;
         let transaction: Transaction =
             deserialize(&args.transaction).map_err(|error| SendError::MalformedTransaction {
-                reason: error.to_string(),
+                reason: with_causes(&error),
             })?;
         let txid = transaction.compute_txid();
         self.note_sent();

@@ -20,6 +20,7 @@
 //! | [`sync`] | what to ask a pull source next |
 //! | [`outbox`] | which transactions to relay, and what became of them |
 //! | [`assembly`] | which pushed chunk may be written where |
+//! | [`causes`] | what an error of another crate says |
 #![cfg_attr(
     not(test),
     deny(
@@ -33,6 +34,7 @@
 pub mod assembly;
 pub mod block;
 mod bytes;
+pub mod causes;
 pub mod consensus;
 pub mod delta;
 pub mod deployments;

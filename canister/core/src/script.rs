@@ -7,6 +7,7 @@ use bitcoin::address::NetworkUnchecked;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Address, Script, ScriptBuf};
 
+use crate::causes::with_causes;
 use crate::network::Network;
 
 /// Longest address text looked at, in bytes. BIP173 allows 90 characters, base58 ones are shorter.
@@ -87,7 +88,7 @@ pub fn script_of_address(address: &str, network: Network) -> Result<ScriptBuf, A
     let parsed = Address::<NetworkUnchecked>::from_str(address).map_err(|error| {
         AddressError::Malformed {
             address: address.to_owned(),
-            reason: error.to_string(),
+            reason: with_causes(&error),
         }
     })?;
     if !parsed.is_valid_for_network(network.to_bitcoin()) {

@@ -100,7 +100,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_utxos",
             "(record { owner = variant { address = \"nobody\" }; filter = opt variant { min_confirmations = 6 } })",
-            Reply("(variant { Err = variant { malformed_address = record { address = \"nobody\"; reason = \"base58 error\" } } })"),
+            Reply("(variant { Err = variant { malformed_address = record { address = \"nobody\"; reason = \"base58 error: incorrect checksum: base58 checksum 0x2824ebff does not match expected 0x795c03f3\" } } })"),
         ),
     ),
     both(
@@ -335,7 +335,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_balance",
             "(record { owner = variant { address = \"\" }; min_confirmations = opt 9 })",
-            Reply("(variant { Err = variant { malformed_address = record { address = \"\"; reason = \"base58 error\" } } })"),
+            Reply("(variant { Err = variant { malformed_address = record { address = \"\"; reason = \"base58 error: too short: base58 decoded data was not long enough, must be at least 4 byte: 0\" } } })"),
         ),
     ),
     both(

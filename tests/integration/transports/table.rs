@@ -209,7 +209,7 @@ const SENDING: &[Row] = &[
             "send_transaction",
             "(record { transaction = blob \"\\01\\02\\03\" })",
             Reply(
-                "(variant { Err = variant { malformed_transaction = record { reason = \"IO error\" } } })",
+                "(variant { Err = variant { malformed_transaction = record { reason = \"IO error: I/O Error: UnexpectedEof\" } } })",
             ),
         ),
     ),

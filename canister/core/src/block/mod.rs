@@ -18,6 +18,7 @@ use bitcoin::consensus::deserialize_partial;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, VarInt};
 
+use crate::causes::with_causes;
 use merkle::merkle_root;
 
 pub use place::TransactionPlace;
@@ -168,7 +169,7 @@ impl CheckedBlock {
         let (block, used) =
             deserialize_partial::<Block>(bytes).map_err(|error| BlockError::Malformed {
                 hash,
-                reason: error.to_string(),
+                reason: with_causes(&error),
             })?;
         if used != length {
             return Err(BlockError::TrailingBytes {

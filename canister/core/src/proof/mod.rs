@@ -22,6 +22,7 @@ use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
 use crate::block::MAX_BLOCK_WEIGHT;
 use crate::block::merkle::parent;
+use crate::causes::with_causes;
 
 /// Least weight of a transaction: 60 bytes outside of witness data.
 const MIN_TRANSACTION_WEIGHT: u64 = 240;
@@ -171,7 +172,7 @@ impl MerkleBlockProof {
         let decoded = deserialize_partial::<MerkleBlock>(bytes);
         let (block, used) = decoded.map_err(|error| ProofError::Malformed {
             length,
-            reason: error.to_string(),
+            reason: with_causes(&error),
         })?;
         if used != length {
             return Err(ProofError::TrailingBytes {

@@ -54,6 +54,13 @@ impl Counts {
         self.longest = self.longest.max(record.instructions);
     }
 
+    /// Those of one message.
+    pub fn of(record: &UsageRecord) -> Self {
+        let mut counts = Self::default();
+        counts.add(record);
+        counts
+    }
+
     /// Sums what nodes execute together, idle heartbeats left out.
     pub fn of_work(records: &[UsageRecord]) -> Self {
         let mut counts = Self::default();

@@ -83,6 +83,38 @@ impl Canister {
         Ok(counts)
     }
 
+    /// Pushes blocks that do not become the tip.
+    ///
+    /// # Errors
+    /// The canister does not take the blocks.
+    pub fn take_in_forks(&mut self, blocks: &[Block]) -> Result<()> {
+        for block in blocks {
+            let receipt = self.push(&parts(block))?;
+            if taken(&receipt)? < receipt.outcomes.len() {
+                bail!("there is no room for a fork of one small block");
+            }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Runs rounds until the best header has this height, and returns what they cost, idle heartbeats
+    /// left out.
+    ///
+    /// # Errors
+    /// It does not get there.
+    pub fn until_headers(&mut self, height: u32) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for _ in 0..100 {
+            self.tick();
+            counts.join(&Counts::of_work(&self.records()?));
+            if self.feed_state()?.best_header.height >= height {
+                return Ok(counts);
+            }
+        }
+        bail!("the best header does not get to height {height}")
+    }
+
     fn push(&mut self, parts: &[BlockPart]) -> Result<PushReceipt> {
         let reply = self.update("push_blocks", encode_one(parts)?)?;
         succeeded::<PushReceipt, FeedError>(&reply)

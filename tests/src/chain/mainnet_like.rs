@@ -3,9 +3,8 @@
 
 use bitcoin::absolute::LockTime;
 use bitcoin::block::Header;
-use bitcoin::consensus::encode::VarInt;
 use bitcoin::{
-    Amount, Block, BlockHash, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn,
+    Amount, Block, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn,
     TxOut, constants, transaction,
 };
 
@@ -147,6 +146,12 @@ impl MainnetLike {
     /// The plan.
     pub const fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Makes the chain longer by blocks like the last ones. Named owners get no more coins until the
+    /// longer chain has caught up with what they have.
+    pub const fn extend_by(&mut self, blocks: u32) {
+        self.plan.blocks += blocks;
     }
 
     /// The script of an owner.
@@ -443,11 +448,6 @@ impl Iterator for MainnetLike {
         let facts = self.facts(&block);
         Some(Made { block, facts })
     }
-}
-
-/// The hash of the block a chain stands on.
-pub(super) fn genesis_hash() -> BlockHash {
-    constants::genesis_block(Network::Regtest).block_hash()
 }
 
 fn take_random<T>(items: &mut Vec<T>, random: &mut Random) -> Option<T> {

@@ -228,4 +228,4 @@ fn memory_is_bounded_by_the_coins_that_may_still_be_spent() {
 }
 
 /// The last block of the chain whose hash is written down.
-const GOLDEN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const GOLDEN: &str = "33d38ff4b535f7343adf06841bfccc9fc5693c4d0b695c9abeb3607d9f0a1299";

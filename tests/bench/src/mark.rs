@@ -70,6 +70,24 @@ pub fn full() -> Mark {
     }
 }
 
+/// 30 blocks of mainnet's size on 220,000 UTXOs, threshold 10: what a full block costs, without the hour
+/// that the full chain takes where each costs much.
+pub fn full_blocks() -> Mark {
+    Mark {
+        name: "30_full_blocks",
+        plan: Plan {
+            seed: 30,
+            funding_blocks: 110,
+            funding_outputs: 2_000,
+            blocks: 30,
+            body: Body::MAINNET,
+            named: named(&[1, 6_246]),
+            spendable_max: SPENDABLE_MAX,
+        },
+        threshold: 10,
+    }
+}
+
 /// A chain whose last `blocks` blocks are unstable, for an upgrade on top.
 pub fn unstable(name: &'static str, blocks: u32, body: Body) -> Mark {
     Mark {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use millrace_tests::chain::Body;
 
-use crate::mark::{self, full, small, unstable};
+use crate::mark::{self, full, full_blocks, small, unstable};
 use crate::reads::Rows;
 use crate::reference;
 
@@ -40,7 +40,7 @@ pub struct Workload {
 }
 
 /// All workloads, quick ones first.
-pub const ALL: [Workload; 17] = [
+pub const ALL: [Workload; 18] = [
     quick("small", |bench| mark::measure(bench, &small())),
     quick("upgrade_500_small_blocks", |bench| {
         let mark = unstable("upgrade_500_small_blocks", 500, Body::of(6));
@@ -53,6 +53,7 @@ pub const ALL: [Workload; 17] = [
     quick("reference.insert_block_10k", reference::insert_block_10k),
     quick("reference.insert_300_blocks", reference::insert_300_blocks),
     quick("reference.insert_100_headers", reference::insert_100_headers),
+    slow("30_full_blocks", |bench| mark::measure(bench, &full_blocks())),
     slow("reference.get_balance_baseline", reference::address_baseline),
     slow("reference.get_balance_stress", reference::address_stress),
     slow("reference.blockchain_info", reference::blockchain_info),

@@ -68,9 +68,8 @@ impl Cache {
             let canister = Canister::load(&folder.join("state"), module)?;
             anyhow::Ok((canister, prepared))
         };
-        let kept = read().with_context(|| {
-            format!("{} cannot be read back; delete it", folder.display())
-        })?;
+        let kept = read()
+            .with_context(|| format!("{} cannot be read back; delete it", folder.display()))?;
         Ok(Some(kept))
     }
 
@@ -82,11 +81,17 @@ impl Cache {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let parent = folder.parent().context("a workload's folder lies in another")?;
+        let parent = folder
+            .parent()
+            .context("a workload's folder lies in another")?;
         fs::create_dir_all(parent)?;
         for entry in fs::read_dir(parent)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&self.prefix) {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&self.prefix)
+            {
                 fs::remove_dir_all(entry.path())?;
             }
         }
@@ -96,7 +101,6 @@ impl Cache {
         canister.save(&unfinished.join("state"))?;
         let text = serde_json::to_vec(prepared)?;
         fs::write(unfinished.join("prepared.json"), text)?;
-        fs::rename(&unfinished, folder)
-            .with_context(|| format!("cannot keep {}", folder.display()))
+        fs::rename(&unfinished, folder).with_context(|| format!("cannot keep {}", folder.display()))
     }
 }

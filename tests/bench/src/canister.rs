@@ -37,13 +37,7 @@ pub fn adapter() -> Principal {
 struct NoKeys;
 
 impl Certifier for NoKeys {
-    fn data_certificate(
-        &self,
-        _: &Principal,
-        _: &Principal,
-        _: &[u8],
-        _: u64,
-    ) -> Option<Vec<u8>> {
+    fn data_certificate(&self, _: &Principal, _: &Principal, _: &[u8], _: u64) -> Option<Vec<u8>> {
         Some(b"a certificate".to_vec())
     }
 
@@ -286,7 +280,10 @@ impl Canister {
         let records: Vec<UsageRecord> = usage.since(self.next_record).cloned().collect();
         let expected = usage.next_sequence() - self.next_record;
         if records.len() as u64 != expected {
-            bail!("{expected} messages ran, but only {} records are left", records.len());
+            bail!(
+                "{expected} messages ran, but only {} records are left",
+                records.len()
+            );
         }
         self.next_record = usage.next_sequence();
         Ok(records)

@@ -100,11 +100,17 @@ impl Counts {
 
 /// A row from names and counts.
 pub fn row(counts: &[(&str, u64)]) -> Row {
-    let named = counts.iter().map(|(name, count)| ((*name).to_owned(), *count));
+    let named = counts
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), *count));
     named.collect()
 }
 
 /// A quotient in thousandths, rounded up; 0 of nothing.
 pub const fn per(total: u64, of: u64) -> u64 {
-    if of == 0 { 0 } else { (total * 1_000).div_ceil(of) }
+    if of == 0 {
+        0
+    } else {
+        (total * 1_000).div_ceil(of)
+    }
 }

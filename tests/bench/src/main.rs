@@ -69,7 +69,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let path = arguments.results.join(format!("{}.toml", arguments.version));
+    let path = arguments
+        .results
+        .join(format!("{}.toml", arguments.version));
     let mut committed = Results::read(&path)?;
     if arguments.render {
         return render::write(&arguments.results);
@@ -119,7 +121,10 @@ fn run(arguments: &Arguments) -> Result<()> {
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
     static WORKLOADS: [Workload; ALL.len()] = ALL;
     let wanted = |workload: &&Workload| {
-        let is_named = arguments.only.iter().any(|text| workload.name.contains(text.as_str()));
+        let is_named = arguments
+            .only
+            .iter()
+            .any(|text| workload.name.contains(text.as_str()));
         let in_mode = !arguments.quick || workload.is_quick;
         in_mode && (arguments.only.is_empty() || is_named)
     };
@@ -133,7 +138,10 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
 
 /// Fails when a count worsened or is not on record.
 fn verdict(differences: &[Difference], rows: usize) -> Result<()> {
-    let failed = differences.iter().filter(|found| found.is_failure()).count();
+    let failed = differences
+        .iter()
+        .filter(|found| found.is_failure())
+        .count();
     if failed > 0 {
         bail!(
             "{failed} counts are more than {} % worse than committed, or not on record (above); if \

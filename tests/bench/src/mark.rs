@@ -148,9 +148,15 @@ impl Phase {
             longest,
         } = self.counts;
         row(&[
-            ("instructions_per_io", instructions.div_ceil(self.ios.max(1))),
+            (
+                "instructions_per_io",
+                instructions.div_ceil(self.ios.max(1)),
+            ),
             ("heap_pages_per_1000_io", per(heap_dirtied, self.ios)),
-            ("stable_pages_dirtied_per_1000_io", per(stable_dirtied, self.ios)),
+            (
+                "stable_pages_dirtied_per_1000_io",
+                per(stable_dirtied, self.ios),
+            ),
             ("stable_pages_read_per_1000_io", per(stable_read, self.ios)),
             ("messages_per_1000_blocks", per(messages, self.blocks)),
             (
@@ -211,7 +217,10 @@ impl Mark {
         }
         let counted = reads::metric(&mut canister, "utxos_length")?;
         if counted != utxos {
-            bail!("{}: {utxos} coins are unspent, the canister has {counted}", self.name);
+            bail!(
+                "{}: {utxos} coins are unspent, the canister has {counted}",
+                self.name
+            );
         }
         let mut rows = Rows::new();
         for (phase, sums) in [
@@ -241,7 +250,10 @@ fn memory(canister: &mut Canister, unstable_bytes: u64) -> Result<Row> {
     Ok(row(&[
         ("heap_bytes", sizes.heap_bytes),
         ("stable_bytes", sizes.stable_bytes),
-        ("stable_bytes_per_stable_utxo", sizes.stable_bytes.div_ceil(stable_utxos)),
+        (
+            "stable_bytes_per_stable_utxo",
+            sizes.stable_bytes.div_ceil(stable_utxos),
+        ),
         (
             "stable_bytes_per_stable_utxo_unstable_block_bytes_apart",
             apart.div_ceil(stable_utxos),
@@ -262,7 +274,9 @@ pub fn measure(bench: &Bench, mark: &Mark) -> Result<Rows> {
     let upgraded = upgrade(&mut canister, &prepared.sample)?;
     rows.extend(named_rows(name, upgraded));
     let read = reads::measure(&mut canister, &prepared.sample)?;
-    let read = read.into_iter().map(|(read, row)| (format!("read.{read}"), row));
+    let read = read
+        .into_iter()
+        .map(|(read, row)| (format!("read.{read}"), row));
     rows.extend(named_rows(name, read.collect()));
     Ok(rows)
 }

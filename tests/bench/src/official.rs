@@ -174,22 +174,14 @@ pub const MARK: [Figure; 23] = [
     ),
     figure(
         "get_utxos: worst page of 21,463 UTXOs, M",
-        (
-            "read.get_utxos.21463.worst_page",
-            INSTRUCTIONS,
-            1_000_000,
-        ),
+        ("read.get_utxos.21463.worst_page", INSTRUCTIONS, 1_000_000),
         "",
         "1,600",
         "6",
     ),
     figure(
         "get_utxos: 21,463 UTXOs in 22 pages, M",
-        (
-            "read.get_utxos.21463.all_pages",
-            INSTRUCTIONS,
-            1_000_000,
-        ),
+        ("read.get_utxos.21463.all_pages", INSTRUCTIONS, 1_000_000),
         "",
         "14,100",
         "130",
@@ -232,16 +224,64 @@ pub const MARK: [Figure; 23] = [
 pub const REFERENCE: [(&str, &str, &str); 14] = [
     ("get_balance_baseline", "Chain(100, 3000, 3, 3)", "6.19 M"),
     ("get_balance_stress", "Chain(100, 3000, 3, 100)", "254.3 M"),
-    ("get_utxos_baseline", "the same; all pages, 300 UTXOs", "7.81 M"),
-    ("get_utxos_stress", "the same; all pages, 10,000 UTXOs", "4,686 M"),
-    ("headers_baseline", "Chain(100, 1, 1, 0), 100 headers", "0.366 M"),
-    ("headers_stress", "Chain(5000, 1, 1, 0), 100 headers", "2.57 M"),
-    ("blockchain_info_single_branch", "Chain(1000, 300, 3, 0)", "0.346 M"),
-    ("blockchain_info_many_branches", "the same with 99 forks", "0.828 M"),
-    ("heartbeat_synced", "Chain(100, 300, 3, 0), threshold 200", "0.0469 M"),
-    ("insert_block_1k", "one transaction, 1,000 inputs, as many outputs", "116 M"),
-    ("insert_block_10k", "one transaction, 10,000 inputs, as many outputs", "1,402 M"),
-    ("insert_300_blocks", "300 real blocks; testnet4 there, mainnet 1 to 300 here", "441 M"),
-    ("insert_100_headers", "100 headers after 1,000 blocks", "2,844 M"),
-    ("upgrade_3000_blocks", "3,000 blocks of 100 one-output transactions", "3,384 M"),
+    (
+        "get_utxos_baseline",
+        "the same; all pages, 300 UTXOs",
+        "7.81 M",
+    ),
+    (
+        "get_utxos_stress",
+        "the same; all pages, 10,000 UTXOs",
+        "4,686 M",
+    ),
+    (
+        "headers_baseline",
+        "Chain(100, 1, 1, 0), 100 headers",
+        "0.366 M",
+    ),
+    (
+        "headers_stress",
+        "Chain(5000, 1, 1, 0), 100 headers",
+        "2.57 M",
+    ),
+    (
+        "blockchain_info_single_branch",
+        "Chain(1000, 300, 3, 0)",
+        "0.346 M",
+    ),
+    (
+        "blockchain_info_many_branches",
+        "the same with 99 forks",
+        "0.828 M",
+    ),
+    (
+        "heartbeat_synced",
+        "Chain(100, 300, 3, 0), threshold 200",
+        "0.0469 M",
+    ),
+    (
+        "insert_block_1k",
+        "one transaction, 1,000 inputs, as many outputs",
+        "116 M",
+    ),
+    (
+        "insert_block_10k",
+        "one transaction, 10,000 inputs, as many outputs",
+        "1,402 M",
+    ),
+    (
+        "insert_300_blocks",
+        "300 real blocks; testnet4 there, mainnet 1 to 300 here",
+        "441 M",
+    ),
+    (
+        "insert_100_headers",
+        "100 headers after 1,000 blocks",
+        "2,844 M",
+    ),
+    (
+        "upgrade_3000_blocks",
+        "3,000 blocks of 100 one-output transactions",
+        "3,384 M",
+    ),
 ];

@@ -67,7 +67,10 @@ pub fn measure(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
 fn measure_call(canister: &mut Canister, call: &Call, rows: &mut Rows) -> Result<()> {
     if matches!(call.how, As::Both | As::Update) {
         canister.records()?;
-        check(call.method, &canister.update(call.method, call.payload.clone())?)?;
+        check(
+            call.method,
+            &canister.update(call.method, call.payload.clone())?,
+        )?;
         let row = taken(canister, MessageKind::Update)?.row();
         rows.push((format!("{}.update", call.name), row));
     }
@@ -89,7 +92,10 @@ fn check(method: &str, reply: &[u8]) -> Result<()> {
     let reply = IDLArgs::from_bytes(reply)?;
     match reply.args.first() {
         Some(IDLValue::Variant(variant)) if variant.0.id.get_id() == error => {
-            bail!("{method} answers with the error {}", IDLValue::Variant(variant.clone()))
+            bail!(
+                "{method} answers with the error {}",
+                IDLValue::Variant(variant.clone())
+            )
         }
         _ => Ok(()),
     }
@@ -98,7 +104,11 @@ fn check(method: &str, reply: &[u8]) -> Result<()> {
 /// The counts of the one message of this kind since the last look.
 fn taken(canister: &mut Canister, kind: MessageKind) -> Result<Counts> {
     let mut counts = Counts::default();
-    for record in canister.records()?.iter().filter(|record| record.kind == kind) {
+    for record in canister
+        .records()?
+        .iter()
+        .filter(|record| record.kind == kind)
+    {
         counts.add(record);
     }
     if counts.messages != 1 {
@@ -183,11 +193,20 @@ fn coin_reads(sample: &Sample) -> Result<Vec<Call>> {
         calls.push(call(&name, "get_utxos", As::Both, get_utxos(&script))?);
     }
     let balances = GetBalancesArgs {
-        owners: sample.scripts()?.iter().map(|script| owner(script)).collect(),
+        owners: sample
+            .scripts()?
+            .iter()
+            .map(|script| owner(script))
+            .collect(),
         min_confirmations: None,
         at_tip: None,
     };
-    calls.push(call("get_balances.100", "get_balances", As::Both, balances)?);
+    calls.push(call(
+        "get_balances.100",
+        "get_balances",
+        As::Both,
+        balances,
+    )?);
     let outpoints = sample.outpoints()?.into_iter().map(|outpoint| OutPoint {
         txid: ByteBuf::from(outpoint.txid.to_byte_array()),
         vout: outpoint.vout,
@@ -196,7 +215,12 @@ fn coin_reads(sample: &Sample) -> Result<Vec<Call>> {
         outpoints: outpoints.collect(),
         at_tip: None,
     };
-    calls.push(call("get_outpoints.100", "get_outpoints", As::Both, outpoints)?);
+    calls.push(call(
+        "get_outpoints.100",
+        "get_outpoints",
+        As::Both,
+        outpoints,
+    )?);
     Ok(calls)
 }
 
@@ -277,7 +301,12 @@ fn chain_reads(sample: &Sample) -> Result<Vec<Call>> {
     };
     let percentiles = GetFeePercentilesArgs::default();
     Ok(vec![
-        call("get_block_headers.100", "get_block_headers", As::Both, hundred)?,
+        call(
+            "get_block_headers.100",
+            "get_block_headers",
+            As::Both,
+            hundred,
+        )?,
         call("get_block_headers.hash", "get_block_headers", As::Both, one)?,
         call("get_block", "get_block", As::Both, get_block)?,
         call(
@@ -292,8 +321,18 @@ fn chain_reads(sample: &Sample) -> Result<Vec<Call>> {
             As::Both,
             transaction(None),
         )?,
-        call("verify_tx_inclusion", "verify_tx_inclusion", As::Both, proof)?,
-        call("get_fee_percentiles", "get_fee_percentiles", As::Both, percentiles)?,
+        call(
+            "verify_tx_inclusion",
+            "verify_tx_inclusion",
+            As::Both,
+            proof,
+        )?,
+        call(
+            "get_fee_percentiles",
+            "get_fee_percentiles",
+            As::Both,
+            percentiles,
+        )?,
     ])
 }
 
@@ -330,7 +369,10 @@ fn plain_reads() -> Result<Vec<Call>> {
 /// Sending comes last: it changes the outbox.
 fn sending(sample: &Sample) -> Result<Vec<Call>> {
     let block = sample.block()?;
-    let transactions = block.txdata.get(1..3).context("the block holds transactions")?;
+    let transactions = block
+        .txdata
+        .get(1..3)
+        .context("the block holds transactions")?;
     let bytes: Vec<Vec<u8>> = transactions.iter().map(serialize).collect();
     let txid = ByteBuf::from(transactions[0].compute_txid().to_byte_array());
     let sent = official::SendTransactionRequest {

@@ -111,7 +111,11 @@ fn address(bench: &Bench, name: &str, to_address: u32) -> Result<Rows> {
             network,
             filter: filter.take(),
         };
-        let (counts, reply) = asked(&mut canister, "bitcoin_get_utxos_query", encode_one(request)?)?;
+        let (counts, reply) = asked(
+            &mut canister,
+            "bitcoin_get_utxos_query",
+            encode_one(request)?,
+        )?;
         pages.join(&counts);
         let reply: official::GetUtxosResponse = candid::decode_one(&reply)?;
         utxos += reply.utxos.len();
@@ -142,13 +146,22 @@ pub fn headers_stress(bench: &Bench) -> Result<Rows> {
 /// Chain(B, 1, 1, 0): the last 100 headers.
 fn headers(bench: &Bench, name: &str, blocks: u32) -> Result<Rows> {
     let mut canister = installed(bench, 5_000)?;
-    feed(bench, name, &mut canister, Shape::new(blocks, 1, 1, 0).chain())?;
+    feed(
+        bench,
+        name,
+        &mut canister,
+        Shape::new(blocks, 1, 1, 0).chain(),
+    )?;
     let request = GetBlockHeadersRequest {
         start_height: blocks - 99,
         end_height: Some(blocks),
         network: NetworkInRequest::Regtest,
     };
-    let counts = told(&mut canister, "bitcoin_get_block_headers", encode_one(request)?)?;
+    let counts = told(
+        &mut canister,
+        "bitcoin_get_block_headers",
+        encode_one(request)?,
+    )?;
     Ok(one(name, counts.row()))
 }
 
@@ -210,7 +223,10 @@ pub fn insert_300_blocks(bench: &Bench) -> Result<Rows> {
     };
     let mut canister = Canister::install(&bench.module, config)?;
     let file = block_file::read_mainnet(&artifacts::mainnet_blocks())?;
-    let blocks = file.blocks.get(1..=300).context("the fixture has 4,522 blocks")?;
+    let blocks = file
+        .blocks
+        .get(1..=300)
+        .context("the fixture has 4,522 blocks")?;
     let counts = canister.take_in_all(blocks)?;
     Ok(one("insert_300_blocks", counts.row()))
 }

@@ -56,7 +56,10 @@ fn text(first: &Results, current: &Results) -> String {
     ] {
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(text, "\n## The mark on the chain `{chain}`\n\n{about}.\n");
-        let _ = writeln!(text, "| figure | official | b-trees | current | goal |\n|---|---|---|---|---|");
+        let _ = writeln!(
+            text,
+            "| figure | official | b-trees | current | goal |\n|---|---|---|---|---|"
+        );
         for figure in &MARK {
             mark_line(&mut text, chain, figure, first, current);
         }

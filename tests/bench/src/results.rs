@@ -51,14 +51,27 @@ impl std::fmt::Display for Difference {
         let name = &self.name;
         match (self.committed, self.measured) {
             (Some(committed), Some(measured)) => {
-                let word = if measured > committed { "worse" } else { "better" };
-                write!(formatter, "{name}: {committed} is committed, {measured} measured: {word}")
+                let word = if measured > committed {
+                    "worse"
+                } else {
+                    "better"
+                };
+                write!(
+                    formatter,
+                    "{name}: {committed} is committed, {measured} measured: {word}"
+                )
             }
             (None, Some(measured)) => {
-                write!(formatter, "{name}: nothing is committed, {measured} measured")
+                write!(
+                    formatter,
+                    "{name}: nothing is committed, {measured} measured"
+                )
             }
             (Some(committed), None) => {
-                write!(formatter, "{name}: {committed} is committed, but it was not measured")
+                write!(
+                    formatter,
+                    "{name}: {committed} is committed, but it was not measured"
+                )
             }
             (None, None) => write!(formatter, "{name}: neither committed nor measured"),
         }
@@ -118,7 +131,11 @@ impl Results {
                 row.keys().chain(committed.keys()).collect();
             for count in counts {
                 let pair = (committed.get(count).copied(), row.get(count).copied());
-                if pair.0.zip(pair.1).is_some_and(|(old, new)| is_close(old, new)) {
+                if pair
+                    .0
+                    .zip(pair.1)
+                    .is_some_and(|(old, new)| is_close(old, new))
+                {
                     continue;
                 }
                 differences.push(Difference {
@@ -195,9 +212,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("current.toml");
         let mut written = results(&[("instructions", 5), ("heap_pages", 1)]);
-        written
-            .0
-            .insert("full.a".to_owned(), row(&[("longest_message", u64::MAX >> 1)]));
+        written.0.insert(
+            "full.a".to_owned(),
+            row(&[("longest_message", u64::MAX >> 1)]),
+        );
         written.write(&path).expect("written");
         assert_eq!(Results::read(&path).expect("read"), written);
         let text = std::fs::read_to_string(&path).expect("text");
@@ -212,6 +230,9 @@ mod tests {
         assert_eq!(absent, Results::default());
         std::fs::write(&path, "\"small.x\" = 3").expect("written");
         let error = Results::read(&path).expect_err("a number is no row");
-        assert!(error.to_string().contains("does not hold counts"), "{error}");
+        assert!(
+            error.to_string().contains("does not hold counts"),
+            "{error}"
+        );
     }
 }

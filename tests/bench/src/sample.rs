@@ -66,7 +66,9 @@ impl Sample {
         let named = (0..).zip(&chain.plan().named);
         let named = named.map(|(position, named)| asked(Owner::named(position), named.utxos));
         Self {
-            owners: std::iter::once(asked(Owner::nobody(), 0)).chain(named).collect(),
+            owners: std::iter::once(asked(Owner::nobody(), 0))
+                .chain(named)
+                .collect(),
             ..Self::default()
         }
     }
@@ -145,7 +147,9 @@ pub fn branch(block: &Block, position: usize) -> Vec<[u8; 32]> {
         let sibling = (position ^ 1).min(level.len() - 1);
         siblings.push(level[sibling]);
         let pairs = level.chunks(2);
-        level = pairs.map(|pair| parent(&pair[0], &pair[pair.len() - 1])).collect();
+        level = pairs
+            .map(|pair| parent(&pair[0], &pair[pair.len() - 1]))
+            .collect();
         position /= 2;
     }
     siblings
@@ -156,4 +160,72 @@ fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     engine.input(left);
     engine.input(right);
     sha256d::Hash::from_engine(engine).to_byte_array()
+}
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::TxMerkleNode;
+    use millrace_tests::chain::{Body, Plan};
+
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            seed: 4,
+            funding_blocks: 105,
+            funding_outputs: 60,
+            blocks: 7,
+            body: Body::of(60),
+            named: Vec::new(),
+            spendable_max: 10_000,
+        }
+    }
+
+    /// Hashes a transaction up to the root beside its branch.
+    fn root(txid: Txid, position: usize, branch: &[[u8; 32]]) -> TxMerkleNode {
+        let (mut hash, mut position) = (txid.to_byte_array(), position);
+        for sibling in branch {
+            hash = if position.is_multiple_of(2) {
+                parent(&hash, sibling)
+            } else {
+                parent(sibling, &hash)
+            };
+            position /= 2;
+        }
+        TxMerkleNode::from_byte_array(hash)
+    }
+
+    #[test]
+    fn a_chains_sample_asks_for_what_is_there() {
+        let mut chain = MainnetLike::new(plan());
+        let mut sample = Sample::of(&chain);
+        let made: Vec<Made> = chain.by_ref().collect();
+        for block in &made {
+            sample.note(block, plan().length());
+        }
+        let kept = serde_json::to_vec(&sample).expect("encodes");
+        let sample: Sample = serde_json::from_slice(&kept).expect("decodes");
+        let block = sample.block().expect("noted");
+        assert_eq!(block, made[106].block, "height 107 of 112");
+        for position in [0, 1, 30, 60] {
+            let txid = block.txdata[position].compute_txid();
+            let found = root(txid, position, &branch(&block, position));
+            assert_eq!(found, block.header.merkle_root, "{position}");
+        }
+        assert_eq!(sample.outpoints().expect("noted").len(), BATCH);
+        assert_eq!(sample.scripts().expect("noted").len(), BATCH);
+        assert!(
+            sample.owners[0]
+                .address()
+                .expect("it has one")
+                .starts_with("bcrt1q")
+        );
+    }
+
+    #[test]
+    fn a_sample_of_a_shorter_chain_says_so() {
+        let sample = Sample::of(&MainnetLike::new(plan()));
+        let error = sample.block().expect_err("nothing was noted").to_string();
+        assert!(error.contains("shorter than its plan"), "{error}");
+    }
 }

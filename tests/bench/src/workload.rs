@@ -52,9 +52,17 @@ pub const ALL: [Workload; 18] = [
     quick("reference.insert_block_1k", reference::insert_block_1k),
     quick("reference.insert_block_10k", reference::insert_block_10k),
     quick("reference.insert_300_blocks", reference::insert_300_blocks),
-    quick("reference.insert_100_headers", reference::insert_100_headers),
-    slow("30_full_blocks", |bench| mark::measure(bench, &full_blocks())),
-    slow("reference.get_balance_baseline", reference::address_baseline),
+    quick(
+        "reference.insert_100_headers",
+        reference::insert_100_headers,
+    ),
+    slow("30_full_blocks", |bench| {
+        mark::measure(bench, &full_blocks())
+    }),
+    slow(
+        "reference.get_balance_baseline",
+        reference::address_baseline,
+    ),
     slow("reference.get_balance_stress", reference::address_stress),
     slow("reference.blockchain_info", reference::blockchain_info),
     slow("reference.upgrade_3000_blocks", reference::upgrade_3000),

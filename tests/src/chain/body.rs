@@ -51,9 +51,8 @@ impl Body {
             };
             count
         ];
-        let extra = |per_thousand: u32| {
-            (count * per_thousand as usize / 1_000).saturating_sub(count)
-        };
+        let extra =
+            |per_thousand: u32| (count * per_thousand as usize / 1_000).saturating_sub(count);
         let (mut inputs, mut outputs) = (
             extra(self.inputs_per_thousand),
             extra(self.outputs_per_thousand),

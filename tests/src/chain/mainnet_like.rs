@@ -4,8 +4,8 @@
 use bitcoin::absolute::LockTime;
 use bitcoin::block::Header;
 use bitcoin::{
-    Amount, Block, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn,
-    TxOut, constants, transaction,
+    Amount, Block, Network, OutPoint, Script, ScriptBuf, Sequence, Transaction, TxIn, TxOut,
+    constants, transaction,
 };
 
 use super::body::{Body, Shape};
@@ -179,7 +179,13 @@ impl MainnetLike {
         let mut owed = 0;
         for shape in shapes {
             let wanted = shape.outputs + std::mem::take(&mut owed);
-            let made = self.transaction(draft, Shape { outputs: wanted, ..shape });
+            let made = self.transaction(
+                draft,
+                Shape {
+                    outputs: wanted,
+                    ..shape
+                },
+            );
             owed = wanted - made.min(wanted);
         }
         self.reveal(draft, target);
@@ -360,7 +366,9 @@ impl MainnetLike {
         while left > 200
             && let Some((transaction, input)) = take_random(&mut draft.taproot, &mut self.random)
         {
-            let bytes = (300 * self.random.tail(8)).min(left - 100).min(REVEALED_BYTES_MAX);
+            let bytes = (300 * self.random.tail(8))
+                .min(left - 100)
+                .min(REVEALED_BYTES_MAX);
             let is_last = draft.taproot.is_empty();
             let bytes = if is_last { left - 100 } else { bytes };
             let witness = &mut draft.transactions[transaction].input[input].witness;
@@ -462,5 +470,8 @@ fn subsidy(height: u32) -> u64 {
 
 fn data_output(data: Vec<u8>) -> TxOut {
     let data = bitcoin::script::PushBytesBuf::try_from(data).expect("far below what a push holds");
-    mining::pay(Script::from_bytes(ScriptBuf::new_op_return(data).as_bytes()), 0)
+    mining::pay(
+        Script::from_bytes(ScriptBuf::new_op_return(data).as_bytes()),
+        0,
+    )
 }

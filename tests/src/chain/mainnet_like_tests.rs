@@ -74,13 +74,17 @@ fn judged(made: &[Made]) -> Chain {
     for Made { block, facts } in made {
         let checked = CheckedBlock::decode(&serialize(block))
             .unwrap_or_else(|error| panic!("{}: {error}", facts.height));
-        chain.times.insert(tip.height().get(), tip.median_time_past());
+        chain
+            .times
+            .insert(tip.height().get(), tip.median_time_past());
         let place = BlockPlace {
             network,
             height: tip.height().next(),
             median_time_past: tip.median_time_past(),
         };
-        tip = tip.accept(checked.header(), network, now).expect("a good header");
+        tip = tip
+            .accept(checked.header(), network, now)
+            .expect("a good header");
         let connector = BlockConnector::start(&checked, place, BlockValidation::Consensus)
             .unwrap_or_else(|error| panic!("{}: {error}", facts.height));
         let connected = match connector.step(&checked, &chain, &chain, usize::MAX) {
@@ -91,7 +95,12 @@ fn judged(made: &[Made]) -> Chain {
         assert_eq!(connected.witness, WitnessData::Complete, "{}", facts.height);
         chain.apply(&connected.delta);
         // Genesis' coin is no block's.
-        assert_eq!(chain.coins.len() as u64 + 1, facts.utxos, "{}", facts.height);
+        assert_eq!(
+            chain.coins.len() as u64 + 1,
+            facts.utxos,
+            "{}",
+            facts.height
+        );
     }
     chain
 }
@@ -117,9 +126,16 @@ fn the_same_plan_gives_the_same_chain_and_another_seed_another() {
 fn every_block_keeps_every_rule_and_values_are_conserved() {
     let made = small(25);
     let chain = judged(&made);
-    let earned: u64 = made.iter().map(|made| 5_000_000_000_u64 >> (made.facts.height / 150)).sum();
+    let earned: u64 = made
+        .iter()
+        .map(|made| 5_000_000_000_u64 >> (made.facts.height / 150))
+        .sum();
     let total: Amount = chain.coins.values().map(|coin| coin.value).sum();
-    assert_eq!(total.to_sat(), earned, "fees go to coinbases, nothing is lost");
+    assert_eq!(
+        total.to_sat(),
+        earned,
+        "fees go to coinbases, nothing is lost"
+    );
 }
 
 #[test]
@@ -157,7 +173,11 @@ fn scripts_are_of_mainnets_mix_and_some_addresses_are_reused_much() {
         ("p2pkh", |script| script.is_p2pkh(), 120..220),
         ("p2sh", |script| script.is_p2sh(), 90..170),
         ("p2wsh", |script| script.is_p2wsh(), 25..80),
-        ("other", |script| script.is_p2pk() || script.is_multisig(), 3..30),
+        (
+            "other",
+            |script| script.is_p2pk() || script.is_multisig(),
+            3..30,
+        ),
     ];
     for (name, is_kind, range) in kinds {
         let found = share(is_kind);
@@ -168,8 +188,14 @@ fn scripts_are_of_mainnets_mix_and_some_addresses_are_reused_much() {
         *uses.entry(script).or_default() += 1;
     }
     let once = uses.values().filter(|uses| **uses == 1).count() * 1_000 / uses.len();
-    assert!((600..950).contains(&once), "{once} in a thousand scripts are used once");
-    assert!(uses.values().filter(|uses| **uses > 300).count() >= 5, "a hot set");
+    assert!(
+        (600..950).contains(&once),
+        "{once} in a thousand scripts are used once"
+    );
+    assert!(
+        uses.values().filter(|uses| **uses > 300).count() >= 5,
+        "a hot set"
+    );
 }
 
 #[test]
@@ -186,9 +212,8 @@ fn most_spent_coins_are_young_and_some_are_old() {
             born.extend(vouts.map(|vout| (OutPoint { txid, vout }, facts.height)));
         }
     }
-    let share = |of: &dyn Fn(u32) -> bool| {
-        ages.iter().filter(|age| of(**age)).count() * 1_000 / ages.len()
-    };
+    let share =
+        |of: &dyn Fn(u32) -> bool| ages.iter().filter(|age| of(**age)).count() * 1_000 / ages.len();
     let same_block = share(&|age| age == 0);
     assert!((80..160).contains(&same_block), "{same_block}");
     let young = share(&|age| age <= 10);

@@ -42,7 +42,9 @@ fn a_block_spends_the_coinbase_before_it_at_once() {
 #[test]
 fn forks_stand_beside_the_chain() {
     let blocks: Vec<Block> = Shape::new(5, 1, 1, 0).chain().collect();
-    let parents = (1..).zip(&blocks).map(|(height, block)| (block.header, height));
+    let parents = (1..)
+        .zip(&blocks)
+        .map(|(height, block)| (block.header, height));
     let beside = forks(parents.take(4));
     for (fork, pair) in beside.iter().zip(blocks.windows(2)) {
         assert_eq!(fork.header.prev_blockhash, pair[0].block_hash());

@@ -70,7 +70,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// When a workload fails or a count worsened.
 pub fn quick_check(workspace: &Workspace) -> Result<()> {
     let [program] = binaries::locate(workspace, [BENCH_CANISTER])?;
-    start(workspace, program, &["--quick".to_owned(), "--check".to_owned()])
+    start(
+        workspace,
+        program,
+        &["--quick".to_owned(), "--check".to_owned()],
+    )
 }
 
 fn start(workspace: &Workspace, program: std::path::PathBuf, arguments: &[String]) -> Result<()> {

@@ -187,14 +187,14 @@ impl Mark {
     fn take_in(&self, bench: &Bench) -> Result<(Canister, Prepared)> {
         let config = config(self.threshold, BlockValidation::Consensus);
         let mut canister = Canister::install(&bench.module, config)?;
-        let mut chain = MainnetLike::new(self.plan.clone());
+        let chain = MainnetLike::new(self.plan.clone());
         let mut sample = Sample::of(&chain);
         let (mut funding, mut connecting, mut steady) =
             (Phase::default(), Phase::default(), Phase::default());
         let (mut all, mut unstable_bytes) = (Counts::default(), 0);
         let (length, funded) = (self.plan.length(), self.plan.funding_blocks);
         let mut utxos = 0;
-        while let Some(made) = chain.next() {
+        for made in chain {
             let facts = made.facts;
             let counts = canister
                 .take_in(&made.block)

@@ -31,6 +31,9 @@ fn small(blocks: u32) -> Vec<Made> {
     MainnetLike::new(plan(blocks, Body::of(300))).collect()
 }
 
+/// A kind of script, how to tell it, and how many of a thousand outputs are to be of it.
+type Kind = (&'static str, fn(&ScriptBuf) -> bool, std::ops::Range<usize>);
+
 /// Coins and median times as the rules ask for them.
 #[derive(Default)]
 struct Chain {
@@ -167,7 +170,7 @@ fn scripts_are_of_mainnets_mix_and_some_addresses_are_reused_much() {
     let share = |is_kind: fn(&ScriptBuf) -> bool| {
         outputs.iter().filter(|script| is_kind(script)).count() * 1_000 / outputs.len()
     };
-    let kinds: [(&str, fn(&ScriptBuf) -> bool, std::ops::Range<usize>); 6] = [
+    let kinds: [Kind; 6] = [
         ("p2wpkh", |script| script.is_p2wpkh(), 380..520),
         ("p2tr", |script| script.is_p2tr(), 150..240),
         ("p2pkh", |script| script.is_p2pkh(), 120..220),

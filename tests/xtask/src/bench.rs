@@ -61,23 +61,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.check {
         arguments.push("--check".to_owned());
     }
-    start(workspace, program, &arguments)
-}
-
-/// Compares the quick counts of a module that is built already with the committed ones.
-///
-/// # Errors
-/// When a workload fails or a count worsened.
-pub fn quick_check(workspace: &Workspace) -> Result<()> {
-    let [program] = binaries::locate(workspace, [BENCH_CANISTER])?;
-    start(
-        workspace,
-        program,
-        &["--quick".to_owned(), "--check".to_owned()],
-    )
-}
-
-fn start(workspace: &Workspace, program: std::path::PathBuf, arguments: &[String]) -> Result<()> {
     let mut command = process::command(program);
     command
         .arg("--wasm")

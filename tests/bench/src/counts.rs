@@ -114,3 +114,49 @@ pub const fn per(total: u64, of: u64) -> u64 {
         (total * 1_000).div_ceil(of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: MessageKind, instructions: u64) -> UsageRecord {
+        UsageRecord {
+            sequence: 0,
+            round: 0,
+            time_ns: 0,
+            kind,
+            method: String::new(),
+            instructions,
+            heap_pages_dirtied: 2,
+            stable_pages_dirtied: 3,
+            stable_pages_read: 5,
+            system_calls: 0,
+            succeeded: true,
+        }
+    }
+
+    #[test]
+    fn work_is_what_nodes_execute_together_and_idle_heartbeats_are_none() {
+        let records = [
+            record(MessageKind::Update, 100),
+            record(MessageKind::InspectMessage, 7),
+            record(MessageKind::Heartbeat, IDLE_INSTRUCTIONS),
+            record(MessageKind::Heartbeat, IDLE_INSTRUCTIONS - 1),
+            record(MessageKind::ReplyCallback, 50),
+            record(MessageKind::Query, 9),
+        ];
+        let counts = Counts::of_work(&records);
+        assert_eq!(counts.messages, 3);
+        assert_eq!(counts.instructions, IDLE_INSTRUCTIONS + 150);
+        assert_eq!(counts.longest, IDLE_INSTRUCTIONS);
+        assert_eq!(counts.heap_delta(), 3 * (2 + 3) * PAGE_BYTES);
+        assert_eq!(counts.row()["stable_pages_read"], 15);
+    }
+
+    #[test]
+    fn quotients_are_rounded_up() {
+        assert_eq!(per(1, 3_000), 1);
+        assert_eq!(per(5, 2), 2_500);
+        assert_eq!(per(5, 0), 0);
+    }
+}

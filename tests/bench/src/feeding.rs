@@ -196,3 +196,64 @@ fn taken(receipt: &PushReceipt) -> Result<usize> {
     }
     Ok(receipt.outcomes.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use bitcoin::constants::genesis_block;
+    use millrace_candid::{BlockId, PartError};
+
+    use super::*;
+
+    fn part(bytes: usize) -> BlockPart {
+        BlockPart {
+            hash: ByteBuf::new(),
+            size: 0,
+            offset: 0,
+            bytes: ByteBuf::from(vec![0; bytes]),
+        }
+    }
+
+    #[test]
+    fn a_message_holds_as_many_parts_as_fit_and_one_at_least() {
+        let mut waiting = vec![part(10), part(MESSAGE_BYTES), part(900_000), part(900_000)];
+        let lengths = |parts: &[BlockPart]| -> Vec<usize> {
+            parts.iter().map(|part| part.bytes.len()).collect()
+        };
+        assert_eq!(lengths(&next_message(&mut waiting)), [900_000, 900_000]);
+        assert_eq!(lengths(&next_message(&mut waiting)), [MESSAGE_BYTES]);
+        assert_eq!(lengths(&next_message(&mut waiting)), [10]);
+        let mut many: Vec<BlockPart> = (0..PARTS_MAX + 1).map(|_| part(1)).collect();
+        assert_eq!(next_message(&mut many).len(), PARTS_MAX);
+    }
+
+    #[test]
+    fn parts_of_a_block_are_the_block() {
+        let block = genesis_block(bitcoin::Network::Regtest);
+        let parts = parts(&block);
+        assert_eq!(parts.len(), 1);
+        assert_eq!(parts[0].bytes.as_slice(), serialize(&block));
+        assert_eq!(parts[0].size as usize, parts[0].bytes.len());
+    }
+
+    #[test]
+    fn parts_count_as_taken_up_to_the_first_without_room_and_a_refusal_is_an_error() {
+        let receipt = |outcomes| PushReceipt {
+            outcomes,
+            free_bytes: 0,
+            free_blocks: 0,
+            tip: BlockId {
+                hash: ByteBuf::new(),
+                height: 0,
+            },
+        };
+        let some = receipt(vec![
+            PartOutcome::Queued,
+            PartOutcome::NoRoom,
+            PartOutcome::Queued,
+        ]);
+        assert_eq!(taken(&some).expect("nothing is refused"), 1);
+        let refused = receipt(vec![PartOutcome::Rejected(PartError::EmptyPart)]);
+        let error = taken(&refused).expect_err("a part is refused").to_string();
+        assert!(error.contains("EmptyPart"), "{error}");
+    }
+}

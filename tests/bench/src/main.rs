@@ -119,7 +119,6 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
-    static WORKLOADS: [Workload; ALL.len()] = ALL;
     let wanted = |workload: &&Workload| {
         let is_named = arguments
             .only
@@ -128,7 +127,7 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
         let in_mode = !arguments.quick || workload.is_quick;
         in_mode && (arguments.only.is_empty() || is_named)
     };
-    let chosen: Vec<&Workload> = WORKLOADS.iter().filter(wanted).collect();
+    let chosen: Vec<&Workload> = ALL.iter().filter(wanted).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ALL.iter().map(|workload| workload.name).collect();
         bail!("no workload fits; there are {}", names.join(", "));

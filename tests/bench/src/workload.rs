@@ -40,7 +40,7 @@ pub struct Workload {
 }
 
 /// All workloads, quick ones first.
-pub const ALL: [Workload; 18] = [
+pub static ALL: [Workload; 18] = [
     quick("small", |bench| mark::measure(bench, &small())),
     quick("upgrade_500_small_blocks", |bench| {
         let mark = unstable("upgrade_500_small_blocks", 500, Body::of(6));

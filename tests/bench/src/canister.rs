@@ -171,21 +171,30 @@ impl Canister {
         bail!("install_code: rate limited for {ROUNDS_MAX} rounds")
     }
 
-    /// Upgrades to the same module and returns what that consumed.
+    /// Upgrades to the same module and returns what that consumed, and the first heartbeat after it,
+    /// which opens the stores.
     ///
     /// # Errors
     /// The canister refuses.
-    pub fn upgrade(&mut self) -> Result<UsageRecord> {
+    pub fn upgrade(&mut self) -> Result<(UsageRecord, UsageRecord)> {
         self.records()?;
         self.install_code(
             CanisterInstallMode::Upgrade(None),
             &CanisterArg::Upgrade(None),
         )?;
-        let records = self.records()?;
-        let upgrade = records
-            .into_iter()
-            .find(|record| record.kind == MessageKind::Upgrade && record.succeeded);
-        upgrade.context("the upgrade left no usage record")
+        let mut records = self.records()?;
+        for _ in 0..ROUNDS_MAX {
+            let mut after = records
+                .iter()
+                .skip_while(|record| record.kind != MessageKind::Upgrade || !record.succeeded);
+            let upgrade = after.next().context("the upgrade left no usage record")?;
+            if let Some(heartbeat) = after.find(|record| record.kind == MessageKind::Heartbeat) {
+                return Ok((upgrade.clone(), heartbeat.clone()));
+            }
+            self.tick();
+            records.extend(self.records()?);
+        }
+        bail!("no heartbeat ran after the upgrade")
     }
 
     fn manage<R: CandidType + DeserializeOwned>(

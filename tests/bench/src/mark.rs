@@ -5,7 +5,6 @@ use anyhow::{Context, Result, bail};
 use bitcoin::Block;
 use candid::Nat;
 use millrace_candid::{BlockValidation, InitConfig, InitNetwork};
-use millrace_subnet::MessageKind;
 use millrace_tests::chain::{Body, MainnetLike, Named, Plan};
 
 use crate::cache::{Cache, Prepared};
@@ -289,14 +288,13 @@ fn named_rows(name: &str, rows: Rows) -> impl Iterator<Item = (String, Row)> {
 /// Upgrades, compares answers before and after, and measures what the next heartbeat and the heap cost.
 fn upgrade(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
     let before = reads::answers(canister, sample)?;
-    let upgrade = canister.upgrade()?;
+    let (upgrade, heartbeat) = canister.upgrade()?;
     if upgrade.instructions > UPGRADE_MAX {
         bail!(
             "an upgrade costs {} instructions, {UPGRADE_MAX} are allowed",
             upgrade.instructions
         );
     }
-    let heartbeat = first_heartbeat(canister)?;
     let after = reads::answers(canister, sample)?;
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         if before != after {
@@ -306,23 +304,12 @@ fn upgrade(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
     let heap = row(&[("heap_bytes", canister.sizes()?.heap_bytes)]);
     Ok(vec![
         ("upgrade".to_owned(), Counts::of(&upgrade).row()),
-        ("upgrade.first_heartbeat".to_owned(), heartbeat.row()),
+        (
+            "upgrade.first_heartbeat".to_owned(),
+            Counts::of(&heartbeat).row(),
+        ),
         ("upgrade.memory".to_owned(), heap),
     ])
-}
-
-fn first_heartbeat(canister: &mut Canister) -> Result<Counts> {
-    for _ in 0..10 {
-        canister.tick();
-        let records = canister.records()?;
-        let heartbeat = records
-            .iter()
-            .find(|record| record.kind == MessageKind::Heartbeat);
-        if let Some(record) = heartbeat {
-            return Ok(Counts::of(record));
-        }
-    }
-    bail!("no heartbeat ran after the upgrade")
 }
 
 /// Measures an upgrade with many unstable blocks.

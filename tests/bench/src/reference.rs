@@ -257,6 +257,6 @@ pub fn upgrade_3000(bench: &Bench) -> Result<Rows> {
     let mut canister = installed(bench, 144)?;
     let chain = Shape::new(3_000, 101, 1, 0).chain();
     feed(bench, "upgrade_3000_blocks", &mut canister, chain)?;
-    let record = canister.upgrade()?;
+    let (record, _) = canister.upgrade()?;
     Ok(one("upgrade_3000_blocks", Counts::of(&record).row()))
 }

@@ -15,6 +15,7 @@ use millrace_candid::official::{
 };
 use millrace_candid::{BlockValidation, Flag, InitConfig, InitNetwork, official};
 use millrace_source_canister::wire::GetSuccessorsResponse;
+use millrace_subnet::MessageKind;
 use millrace_tests::chain::reference::{Shape, address_script, forks};
 use millrace_tests::{artifacts, block_file};
 use serde_bytes::ByteBuf;
@@ -77,7 +78,9 @@ fn told(canister: &mut Canister, method: &str, payload: Vec<u8>) -> Result<Count
     canister.records()?;
     canister.update(method, payload)?;
     let records = canister.records()?;
-    let record = records.iter().find(|record| record.method == method);
+    let record = records
+        .iter()
+        .find(|record| record.kind == MessageKind::Update && record.method == method);
     Ok(Counts::of(record.context("the call left no usage record")?))
 }
 

@@ -54,14 +54,14 @@ pub const MARK: [Figure; 23] = [
     ),
     figure(
         "stable 4 KiB pages dirtied per input + output",
-        (STEADY, "stable_pages_dirtied_per_1000_io", 1_000_000),
+        (STEADY, "stable_pages_dirtied_per_1000_io", 1_000),
         "1.7",
         "4.9",
         "0.12",
     ),
     figure(
         "heap 4 KiB pages dirtied per input + output",
-        (STEADY, "heap_pages_per_1000_io", 1_000_000),
+        (STEADY, "heap_pages_per_1000_io", 1_000),
         "0.8",
         "9.8",
         "0.1",

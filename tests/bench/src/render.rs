@@ -54,22 +54,28 @@ fn text(first: &Results, current: &Results) -> String {
             "30 blocks of mainnet's size on 220,000 UTXOs, threshold 10; nothing official to compare with",
         ),
     ] {
+        let lines: Vec<String> = MARK
+            .iter()
+            .filter_map(|figure| mark_line(chain, figure, first, current))
+            .collect();
+        if lines.is_empty() {
+            continue;
+        }
         // Writing to a string cannot fail, here and below.
-        let _ = writeln!(text, "\n## The mark on the chain `{chain}`\n\n{about}.\n");
         let _ = writeln!(
             text,
-            "| figure | official | b-trees | current | goal |\n|---|---|---|---|---|"
+            "\n## The mark on the chain `{chain}`\n\n{about}.\n\n\
+             | figure | official | b-trees | current | goal |\n|---|---|---|---|---|\n{}",
+            lines.join("\n")
         );
-        for figure in &MARK {
-            mark_line(&mut text, chain, figure, first, current);
-        }
     }
     reference_table(&mut text, first, current);
     all_rows(&mut text, first, current);
     text
 }
 
-fn mark_line(text: &mut String, chain: &str, figure: &Figure, first: &Results, current: &Results) {
+/// A line of the mark's table, if either version has the figure.
+fn mark_line(chain: &str, figure: &Figure, first: &Results, current: &Results) -> Option<String> {
     let row = format!("{chain}.{}", figure.row);
     let ours = |results: &Results| {
         let count = results.count(&row, figure.count)?;
@@ -77,21 +83,20 @@ fn mark_line(text: &mut String, chain: &str, figure: &Figure, first: &Results, c
     };
     let (before, now) = (ours(first), ours(current));
     if before.is_none() && now.is_none() {
-        return;
+        return None;
     }
     let official = match chain {
         "small" => figure.small,
         "full" => figure.full,
         _ => "",
     };
-    let _ = writeln!(
-        text,
+    Some(format!(
         "| {} | {official} | {} | {} | {} |",
         figure.title,
         before.unwrap_or_default(),
         now.unwrap_or_default(),
         figure.goal
-    );
+    ))
 }
 
 fn reference_table(text: &mut String, first: &Results, current: &Results) {

@@ -94,7 +94,7 @@ pub fn unstable(name: &'static str, blocks: u32, body: Body) -> Mark {
         plan: Plan {
             seed: 500,
             funding_blocks: 110,
-            funding_outputs: if body == Body::MAINNET { 8_060 } else { 200 },
+            funding_outputs: if body == Body::MAINNET { 2_000 } else { 200 },
             blocks,
             body,
             named: named(&[1]),

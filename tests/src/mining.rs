@@ -131,36 +131,36 @@ impl Miner {
     /// Mines one block on `parent` without keeping it: for blocks that are to be broken afterwards.
     pub fn build(&mut self, parent: BlockHash, plan: BlockPlan) -> Block {
         self.extra_nonce += 1;
-        let parent_block = self.tree.block(parent);
-        let time = plan
-            .time
-            .unwrap_or(parent_block.header.time + BLOCK_INTERVAL_SECONDS);
-        let coinbase = coinbase(
-            self.tree.height(parent) + 1,
-            self.extra_nonce,
-            plan.coinbase,
-        );
-        let mut txdata = vec![coinbase];
-        txdata.extend(plan.transactions);
-        let header = Header {
-            version: Version::from_consensus(0x2000_0000),
-            prev_blockhash: parent,
-            merkle_root: TxMerkleNode::all_zeros(),
-            time,
-            bits: parent_block.header.bits,
-            nonce: 0,
-        };
-        let mut block = Block { header, txdata };
-        commit_to_witnesses(&mut block);
-        block.header.merkle_root = block.compute_merkle_root().expect("there is a coinbase");
-        solve(&mut block.header);
-        block
+        let height = self.tree.height(parent) + 1;
+        let parent = self.tree.block(parent).header;
+        assemble(&parent, height, self.extra_nonce, plan)
     }
 
     /// The blocks above genesis up to `tip`, lowest first.
     pub fn chain(&self, tip: BlockHash) -> Vec<&Block> {
         self.tree.branch(tip).split_off(1)
     }
+}
+
+/// Mines the block `height` above genesis that follows `parent` and holds what `plan` says.
+///
+/// `extra_nonce` makes coinbases differ where height and outputs are the same.
+pub fn assemble(parent: &Header, height: u32, extra_nonce: u64, plan: BlockPlan) -> Block {
+    let mut txdata = vec![coinbase(height, extra_nonce, plan.coinbase)];
+    txdata.extend(plan.transactions);
+    let header = Header {
+        version: Version::from_consensus(0x2000_0000),
+        prev_blockhash: parent.block_hash(),
+        merkle_root: TxMerkleNode::all_zeros(),
+        time: plan.time.unwrap_or(parent.time + BLOCK_INTERVAL_SECONDS),
+        bits: parent.bits,
+        nonce: 0,
+    };
+    let mut block = Block { header, txdata };
+    commit_to_witnesses(&mut block);
+    block.header.merkle_root = block.compute_merkle_root().expect("there is a coinbase");
+    solve(&mut block.header);
+    block
 }
 
 /// Tries nonces until the header meets its own target: about two tries on regtest.

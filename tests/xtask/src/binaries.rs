@@ -30,6 +30,11 @@ pub const ADAPTER: Program = Program {
     package: "millrace-adapter",
     name: "adapter",
 };
+/// Measures the canister's module.
+pub const BENCH_CANISTER: Program = Program {
+    package: "millrace-bench",
+    name: "bench-canister",
+};
 /// The main job in one go.
 pub const DEMO: Program = Program {
     package: "millrace-tests",

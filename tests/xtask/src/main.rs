@@ -2,6 +2,7 @@
 //!
 //! Run as `cargo xtask <command>` from any folder of the repository.
 
+mod bench;
 mod binaries;
 mod bitcoind;
 mod demo;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Run every check and every test, as CI does
     Test(test::Options),
+    /// Measure the canister's module and compare with the committed counts
+    Bench(bench::Options),
     /// Build and run the local replica
     Replica(demo::ReplicaOptions),
     /// Build Bitcoin Core's bitcoind and bitcoin-cli for differential tests, and print their paths
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Wasm(options) => wasm::run(&workspace, &options),
         Command::Demo(options) => demo::demo(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
+        Command::Bench(options) => bench::run(&workspace, &options),
         Command::Replica(options) => demo::replica(&workspace, &options),
         Command::Bitcoind(options) => bitcoind::run(&options),
     });

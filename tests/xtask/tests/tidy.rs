@@ -33,7 +33,7 @@ const TOP_LEVEL: [&str; 13] = [
 
 /// Packages of the workspace and the packages of the workspace each may use. Development
 /// dependencies are free: they are in nobody's product.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("millrace-core", &[]),
     ("millrace-store", &["millrace-core"]),
     ("millrace-candid", &[]),
@@ -56,6 +56,16 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "millrace-store",
             "millrace-subnet",
             "millrace-vm",
+        ],
+    ),
+    (
+        "millrace-bench",
+        &[
+            "millrace-candid",
+            "millrace-replica",
+            "millrace-source-canister",
+            "millrace-subnet",
+            "millrace-tests",
         ],
     ),
 ];

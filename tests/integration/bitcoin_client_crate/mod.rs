@@ -17,9 +17,8 @@ use millrace_tests::setup::{Client, Setup, Source, bitcoin_instance, pulled, pus
 use serde_bytes::ByteBuf;
 
 use checks::{
-    TRAPPED, every_read_is_true, is_a_trap, new_transaction,
-    rejected_reads_keep_the_base_price, sent_transactions_reach_the_outbox,
-    too_few_cycles_are_refused_and_returned,
+    TRAPPED, every_read_is_true, is_a_trap, new_transaction, rejected_reads_keep_the_base_price,
+    sent_transactions_reach_the_outbox, too_few_cycles_are_refused_and_returned,
 };
 use world::{MAINNET_PRICES, REGTEST_FEE, TESTNET_CANISTER, TESTNET_PRICES, World, principal};
 

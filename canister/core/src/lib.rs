@@ -33,6 +33,7 @@
 pub mod assembly;
 pub mod block;
 mod bytes;
+pub mod connect;
 pub mod consensus;
 pub mod delta;
 pub mod deployments;
@@ -42,6 +43,7 @@ pub mod network;
 pub mod outbox;
 pub mod page;
 pub mod proof;
+pub mod scan;
 pub mod script;
 pub mod stability;
 pub mod sync;

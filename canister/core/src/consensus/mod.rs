@@ -21,7 +21,7 @@
 mod connector;
 mod error;
 mod rules;
-mod sequence;
+pub(crate) mod sequence;
 mod sigops;
 mod transaction;
 mod witness;

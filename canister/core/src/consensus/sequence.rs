@@ -18,7 +18,7 @@ const UNIT_SHIFT: u32 = 9;
 
 /// How long an input must wait after its coin was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RelativeLock {
+pub(crate) enum RelativeLock {
     /// Not at all.
     None,
     /// This many blocks after the coin's.
@@ -31,8 +31,15 @@ impl RelativeLock {
     /// Reads the lock of one input.
     pub(super) fn of(transaction: &Transaction, sequence: Sequence) -> Self {
         let version = transaction.version.0.cast_unsigned();
-        let sequence = sequence.to_consensus_u32();
-        if version < FIRST_VERSION || sequence & DISABLE != 0 {
+        if version < FIRST_VERSION {
+            return Self::None;
+        }
+        Self::from_sequence(sequence.to_consensus_u32())
+    }
+
+    /// Reads the lock of an input whose transaction's version gives it a meaning.
+    pub(crate) const fn from_sequence(sequence: u32) -> Self {
+        if sequence & DISABLE != 0 {
             return Self::None;
         }
         let length = sequence & LENGTH;
@@ -46,6 +53,6 @@ impl RelativeLock {
 
 /// Returns the height whose median time past a lock in time counts from: the block before the
 /// coin's.
-pub(super) const fn time_base(coin_height: Height) -> Height {
+pub(crate) const fn time_base(coin_height: Height) -> Height {
     coin_height.saturating_sub(Height::new(1))
 }

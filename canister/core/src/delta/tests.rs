@@ -17,6 +17,16 @@ use crate::fixtures::{Coins, framed_blocks};
 use crate::network::Network;
 use crate::script::script_of_address;
 
+struct NoTimes;
+
+impl crate::consensus::MedianTimes for NoTimes {
+    type Error = Infallible;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, Infallible> {
+        Ok(None)
+    }
+}
+
 fn delta_in_steps(
     block: &CheckedBlock,
     coins: &Coins,
@@ -24,13 +34,35 @@ fn delta_in_steps(
     network: Network,
     budget: usize,
 ) -> Result<BlockDelta, DeltaError<Infallible>> {
-    let mut builder = DeltaBuilder::new(block, Height::new(height), network);
-    loop {
-        builder = match builder.step(block, coins, budget)? {
-            DeltaStep::More(builder) => builder,
-            DeltaStep::Done(delta) => return Ok(delta),
-        };
+    let run = || {
+        let mut builder = DeltaBuilder::new(block, Height::new(height), network);
+        loop {
+            builder = match builder.step(block, coins, budget)? {
+                DeltaStep::More(builder) => builder,
+                DeltaStep::Done(delta) => return Ok(delta),
+            };
+        }
+    };
+    let verdict = run();
+    let place = crate::consensus::BlockPlace {
+        network,
+        height: Height::new(height),
+        median_time_past: 0,
+    };
+    let again = crate::connect::tests::rerun(
+        block,
+        place,
+        crate::consensus::BlockValidation::ProofOfWork,
+        coins,
+        &NoTimes,
+        budget,
+    );
+    match (&verdict, &again) {
+        (Ok(old), Ok(new)) => crate::connect::tests::assert_same(&new.change, old),
+        (Err(old), Err(crate::consensus::ConnectError::Coins(new))) => assert_eq!(old, new),
+        (old, new) => panic!("{old:?} {:?}", new.as_ref().err()),
     }
+    verdict
 }
 
 fn delta_of(

@@ -38,13 +38,25 @@ fn connect(
     times: &Times,
     budget: usize,
 ) -> Verdict {
-    let mut connector = BlockConnector::start(block, place, validation)?;
-    loop {
-        match connector.step(block, coins, times, budget)? {
-            ConnectStep::More(more) => connector = *more,
-            ConnectStep::Done(done) => return Ok(done),
+    let run = || {
+        let mut connector = BlockConnector::start(block, place, validation)?;
+        loop {
+            match connector.step(block, coins, times, budget)? {
+                ConnectStep::More(more) => connector = *more,
+                ConnectStep::Done(done) => return Ok(done),
+            }
         }
+    };
+    let verdict = run();
+    let again = crate::connect::tests::rerun(block, place, validation, coins, times, budget);
+    match (&verdict, &again) {
+        (Ok(old), Ok(new)) => {
+            crate::connect::tests::assert_same(&new.change, &old.delta);
+            assert_eq!((&new.fees, new.witness), (&old.fees, old.witness));
+        }
+        (old, new) => assert_eq!(old.as_ref().err(), new.as_ref().err()),
     }
+    verdict
 }
 
 /// Storage that cannot be read.

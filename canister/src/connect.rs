@@ -12,17 +12,17 @@ use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
-use millrace_store::coins::{PreparedDelta, Progress};
+use millrace_store::coins::Progress;
 use millrace_store::rejections::RejectionKind;
 
 use crate::{App, Env, convert};
 
-/// Coins looked at or moved in one step: about 10 M instructions.
+/// Inputs and outputs looked at in one step: about 10 M instructions.
 pub const STEP_COINS: usize = 64;
 
-/// Why a block that came again is not connected.
-const UNDELETABLE: &str =
-    "an earlier copy of its change cannot be deleted; a newer version of the canister may";
+/// Entries of runs written or merged in one step: a few million instructions, and at most two dozen
+/// pages.
+pub const STEP_ENTRIES: usize = 512;
 
 /// The block being connected.
 pub(crate) struct InHand {
@@ -34,7 +34,7 @@ enum Stage {
     /// It is being judged, and its change computed.
     Computing(CheckedBlock, Box<BlockConnector>),
     /// Its change is being stored.
-    Storing(PreparedDelta),
+    Storing,
 }
 
 impl<M: Memory> App<M> {
@@ -70,18 +70,13 @@ impl<M: Memory> App<M> {
         match in_hand.map(|in_hand| in_hand.stage) {
             None => self.begin(env, hash),
             Some(Stage::Computing(block, connector)) => self.compute(env, block, *connector),
-            Some(Stage::Storing(delta)) => self.store_change(env, delta),
+            Some(Stage::Storing) => self.store_change(env, hash),
         }
     }
 
     /// Decodes the block. One step, whatever its size: it costs at most
     /// [`crate::config::DECODING_INSTRUCTIONS`].
     fn begin(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
-        if self.store.coins.is_dropping(&hash) {
-            // Deleting goes before connecting, so it is halted: nothing would ever follow.
-            self.condemn(env, hash, InvalidReason::Quarantined, UNDELETABLE);
-            return Ok(());
-        }
         let bytes = self.store.blobs.read_all(&BlobKey::Block(hash))?;
         match CheckedBlock::decode(&bytes) {
             Ok(block) => {
@@ -130,7 +125,8 @@ impl<M: Memory> App<M> {
             Ok(ConnectStep::Done(connected)) => {
                 self.store.set_fee_rates(hash, &connected.fees)?;
                 self.note_inclusions(env, &block);
-                Stage::Storing(PreparedDelta::from(connected.delta))
+                self.store.coins.begin_connect(parent, connected.delta)?;
+                Stage::Storing
             }
             Err(error) => return self.refuse(env, hash, error),
         };
@@ -138,17 +134,11 @@ impl<M: Memory> App<M> {
         Ok(())
     }
 
-    fn store_change(&mut self, env: &impl Env, delta: PreparedDelta) -> Result<(), StoreError> {
-        let hash = delta.block();
-        let store = &mut self.store;
-        let progress = store
-            .coins
-            .connect_step(&mut store.blobs, &delta, STEP_COINS)?;
+    fn store_change(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
+        let progress = self.store.coins.connect_step(&hash, STEP_ENTRIES)?;
         if progress == Progress::More {
-            self.in_hand = Some(InHand {
-                hash,
-                stage: Stage::Storing(delta),
-            });
+            let stage = Stage::Storing;
+            self.in_hand = Some(InHand { hash, stage });
             return Ok(());
         }
         let (old_tip, _) = self.tip();

@@ -70,7 +70,7 @@ impl<M: Memory> App<M> {
             Some(bytes) => Some(convert::block_hash(bytes).map_err(convert::malformed_hash)?),
             None => {
                 let blocks = self.store.coins.blocks_with_transaction(&txid);
-                let mut blocks = blocks.into_iter();
+                let mut blocks = blocks.map_err(convert::store_error)?.into_iter();
                 blocks.find(|block| self.store.tree.is_ancestor(block, &tip.hash))
             }
         };

@@ -1,4 +1,4 @@
-//! Byte strings of blocks and of change logs, in chains of 4 KiB pages.
+//! Byte strings of blocks and transactions, in chains of 4 KiB pages.
 //!
 //! Bytes are written once, sequentially; naming them anew (a half-received block that is whole
 //! now) and deleting them move no bytes. A page is `next page u32 LE` and [`PAYLOAD_BYTES`] bytes;
@@ -35,8 +35,6 @@ pub enum BlobKey {
     Half(AssemblyKey),
     /// The block whose pages are being pulled.
     Staged,
-    /// The change log of an unstable block, by run number.
-    RunLog(u64),
     /// What an unstable block's transactions paid.
     FeeRates(BlockHash),
     /// A transaction of the outbox.
@@ -351,7 +349,6 @@ impl BlobKey {
                 join(&[&[1, pusher.len() as u8], &name, key.hash.as_byte_array()])
             }
             Self::Staged => join(&[&[2]]),
-            Self::RunLog(run) => join(&[&[3], &run.to_be_bytes()]),
             Self::FeeRates(hash) => join(&[&[4], hash.as_byte_array()]),
             Self::Transaction(txid) => join(&[&[5], txid.as_byte_array()]),
         }
@@ -372,7 +369,6 @@ impl BlobKey {
                 }))
             }
             2 => Some(Self::Staged),
-            3 => Some(Self::RunLog(u64::from_be_bytes(take(&mut rest)?))),
             4 => Some(Self::FeeRates(BlockHash::from_byte_array(take(&mut rest)?))),
             5 => Some(Self::Transaction(Txid::from_byte_array(take(&mut rest)?))),
             _ => None,

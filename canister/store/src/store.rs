@@ -1,11 +1,11 @@
 //! Puts the parts together and keeps them consistent with each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bitcoin::BlockHash;
 use bitcoin::hashes::Hash;
-use ic_stable_structures::{BTreeMap as StableMap, BTreeSet as StableSet, Memory};
+use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{ASSEMBLY_RECORD_BYTES, Assembly, AssemblyKey, AssemblyRecord};
 use millrace_core::block::CheckedBlock;
 use millrace_core::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep};
@@ -17,7 +17,7 @@ use millrace_core::{Bytes, Height, Network, OutPoint};
 use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters};
-use crate::coins::{CoinRegions, Coins, Progress, View};
+use crate::coins::{CoinRegions, Coins, View};
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
@@ -37,7 +37,7 @@ pub struct Store<M: Memory> {
     network: Network,
     /// Delivered blocks.
     pub queue: Queue<RegionMemory<M>>,
-    /// Bytes of blocks and change logs.
+    /// Bytes of blocks.
     pub blobs: Blobs<RegionMemory<M>>,
     /// Headers of the stable chain.
     pub headers: Headers<RegionMemory<M>>,
@@ -61,9 +61,6 @@ pub struct Store<M: Memory> {
     /// Transactions to relay; a heap form of `outbox_records`.
     pub outbox: Outbox,
     pub(crate) outbox_records: StableMap<[u8; 32], Vec<u8>, RegionMemory<M>>,
-    pub(crate) garbage_set: StableSet<[u8; 32], RegionMemory<M>>,
-    /// Heap copy of `garbage_set`.
-    garbage: VecDeque<BlockHash>,
     /// Sizes of blocks that are held but not connected.
     held: BTreeMap<BlockHash, u32>,
     held_bytes: Bytes,
@@ -111,7 +108,8 @@ impl<M: Memory> Store<M> {
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
         headers.push(&context)?;
         let mut coins = Coins::open(regions.coins())?;
-        coins.seed(&genesis_delta(genesis, network)?);
+        let parent = genesis.header.prev_blockhash;
+        coins.seed(parent, genesis_delta(genesis, network)?)?;
         drop((nodes, headers, coins));
         Ok(Self::load(raw, network, &regions)?)
     }
@@ -140,8 +138,6 @@ impl<M: Memory> Store<M> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| StoreError::damaged("half-received block", error))?;
         let outbox_records = StableMap::init(regions.get(Region::Outbox));
-        let garbage_set: StableSet<[u8; 32], _> = StableSet::init(regions.get(Region::Garbage));
-        let garbage = garbage_set.iter().map(BlockHash::from_byte_array).collect();
         let mut store = Self {
             network,
             queue: Queue::open(regions.get(Region::Queue)),
@@ -168,8 +164,6 @@ impl<M: Memory> Store<M> {
             assembly_records,
             outbox: crate::outbox::load(&outbox_records)?,
             outbox_records,
-            garbage_set,
-            garbage,
             held: BTreeMap::new(),
             held_bytes: Bytes::ZERO,
             raw,
@@ -208,8 +202,7 @@ impl<M: Memory> Store<M> {
         self.rejections.flush();
     }
 
-    /// Makes changes of the tree durable and schedules the data of blocks that left it for
-    /// deletion.
+    /// Makes changes of the tree durable and deletes the data of blocks that left it.
     pub fn flush_tree(&mut self) {
         let changes = self.tree.take_changes();
         if changes.puts.is_empty() && changes.removes.is_empty() {
@@ -221,7 +214,7 @@ impl<M: Memory> Store<M> {
         }
         for hash in changes.removes {
             self.note_held(hash);
-            // An old root is part of the stable chain: it has no run, and its bytes go here.
+            // An old root is part of the stable chain: its change stays, and its bytes go here.
             self.discard(hash);
         }
     }
@@ -290,58 +283,21 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Schedules a block's run and bytes for deletion. Costs the same for every size.
+    /// Deletes a block's change and bytes. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
-        let in_queue = self.queue.contains(&hash);
         self.blobs.remove(&BlobKey::FeeRates(hash));
-        if self.coins.has_run(&hash) {
-            self.coins.begin_drop(&hash);
-            if self.garbage_set.insert(hash.to_byte_array()) {
-                self.garbage.push_back(hash);
-            }
-        }
-        if !in_queue {
+        if !self.queue.contains(&hash) {
             self.blobs.remove(&BlobKey::Block(hash));
         }
+        self.coins.drop_block(&hash);
     }
 
-    /// Returns whether something is scheduled for deletion.
-    pub fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty()
-    }
-
-    /// Deletes up to `budget` items of what is scheduled for deletion.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the entry goes to the end of the schedule.
-    pub fn collect_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
-        let Some(hash) = self.garbage.front().copied() else {
-            return Ok(Progress::Done);
-        };
-        match self.coins.drop_step(&mut self.blobs, &hash, budget) {
-            Ok(Progress::More) => {}
-            Ok(Progress::Done) => {
-                self.garbage_set.remove(hash.as_byte_array());
-                self.garbage.pop_front();
-            }
-            Err(error) => {
-                self.garbage.rotate_left(1);
-                return Err(error);
-            }
-        }
-        Ok(if self.garbage.is_empty() {
-            Progress::Done
-        } else {
-            Progress::More
-        })
-    }
-
-    /// Makes a connected child of the root the new root and begins to move its coins into the
-    /// stable set. Other branches leave the tree; their data is scheduled for deletion.
+    /// Makes a connected child of the root the new root, and its change part of the stable set.
+    /// Other branches leave the tree, and their data goes. Costs O(blocks that leave the tree).
     ///
     /// # Errors
     /// [`StoreError`] when the tree or the coins refuse; nothing changed then.
-    pub fn begin_retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
+    pub fn retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
         let node = self.tree.get(child);
         let context = *node
             .ok_or_else(|| StoreError::missing("block", child))?
@@ -350,7 +306,7 @@ impl<M: Memory> Store<M> {
         if !is_child || !self.coins.is_complete(child) {
             return Err(StoreError::missing("connected child of the root", child));
         }
-        self.coins.begin_retire(child)?;
+        self.coins.retire(child)?;
         self.headers.push(&context)?;
         self.tree
             .reroot(child)
@@ -359,25 +315,13 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Moves up to `budget` coins of the retiring block; its bytes go with the last one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn retire_step(
-        &mut self,
-        block: &BlockHash,
-        budget: usize,
-    ) -> Result<Progress, StoreError> {
-        self.coins.retire_step(&mut self.blobs, block, budget)
-    }
-
     /// Returns the UTXO set at a connected block of the tree, or `None`.
     pub fn view(&self, tip: &BlockHash) -> Option<View<'_, RegionMemory<M>>> {
         let is_connected = self
             .tree
             .get(tip)
             .is_some_and(|node| node.status() == BlockStatus::Connected);
-        is_connected.then(|| self.coins.view(self.tree.path(tip).map(|node| node.hash())))
+        is_connected.then(|| self.coins.view(tip)).flatten()
     }
 
     /// Returns the height of the newest stable block.
@@ -421,13 +365,8 @@ impl<M: Memory> Regions<M> {
 
     fn coins(&self) -> CoinRegions<RegionMemory<M>> {
         CoinRegions {
-            stable: self.get(Region::Coins),
-            by_script: self.get(Region::CoinsByScript),
-            balances: self.get(Region::Balances),
-            totals: self.get(Region::CoinTotals),
             runs: self.get(Region::Runs),
-            run_coins: self.get(Region::RunCoins),
-            run_scripts: self.get(Region::RunScripts),
+            manifest: self.get(Region::Manifest),
         }
     }
 }

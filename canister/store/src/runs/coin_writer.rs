@@ -2,10 +2,12 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::coin_entry::{CoinChange, CoinEntry};
 use super::extent::Extent;
 use super::header::RunKind;
 use super::key::OutpointKey;
+use super::number::Input;
 use super::run::Run;
 use super::script_form::ScriptForm;
 use super::writer::{RunPlan, RunWriter};
@@ -28,6 +30,28 @@ impl CoinWriter {
         Ok(Self {
             out: RunWriter::new(extent, RunKind::Coins, plan)?,
             last: None,
+            encoded: Vec::new(),
+        })
+    }
+
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.save(memory, out)?;
+        self.last.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        plan: &RunPlan,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            out: RunWriter::restore(extent, RunKind::Coins, plan, input)?,
+            last: Option::restore(input)?,
             encoded: Vec::new(),
         })
     }

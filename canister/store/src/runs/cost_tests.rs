@@ -15,9 +15,9 @@ use millrace_core::script::ScriptHash;
 
 use super::allocator::Allocator;
 use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::change_list::{ChangeList, Span};
 use super::extent::Extent;
 use super::merge::{ChangeMerge, Depth};
-use super::read::{ChangeList, Span};
 use super::run::Run;
 use super::span::{SpanWriter, span_bytes};
 use crate::coins::Progress;
@@ -286,28 +286,28 @@ fn read(chain: &mut Chain, levels: &[ChangeRuns], blocks: &[ChangeRuns]) {
     let old = |index: usize| &chain.old[index * 97 % chain.old.len()];
     let find = |index: usize| {
         let (outpoint, coin) = old(index);
-        assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
+        assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
     count("coin of the base or the merge", 9.5, Box::new(find));
     let newest = &chain.recent[7];
     let find = |index: usize| {
         let (outpoint, coin) = &newest[index * 7];
-        assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
+        assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
     count("coin of the newest block", 4.5, Box::new(find));
     let absent = |index: usize| {
         let script = ScriptHash::of(&script(u64::MAX - index as u64));
-        assert_eq!(list.balance(memory, &script).unwrap().coins, 0);
+        assert_eq!(list.balance(memory, &script).coins, 0);
     };
     count("balance of no script", 4.0, Box::new(absent));
     let hold = |index: usize| {
         let script = ScriptHash::of(&old(index).1.script);
-        assert!(list.balance(memory, &script).unwrap().coins > 0);
+        assert!(list.balance(memory, &script).coins > 0);
     };
     count("balance of a script of an old coin", 13.5, Box::new(hold));
     let hot = |_: usize| {
         let hot = ScriptHash::of(&script(0));
-        let page = list.coins_of(memory, &hot, None, 200).unwrap();
+        let page = list.coins_of(memory, &hot, None, 200);
         assert_eq!(page.len(), 200);
     };
     count("200 coins of the hottest script", 40.0, Box::new(hot));

@@ -6,9 +6,11 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::extent::{Appender, Extent};
 use super::header::FILTER_BLOCK_BYTES;
 use super::key::Digest;
+use super::number::Input;
 use crate::StoreError;
 
 /// Bits set for each key.
@@ -140,6 +142,42 @@ impl FilterWriter {
     pub fn finish<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
         self.write_up_to(memory, self.blocks)?;
         self.out.flush(memory)
+    }
+
+    /// Writes what waits, and appends what is needed to go on.
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.flush(memory)?;
+        self.current.save(out);
+        for word in self.block {
+            word.save(out);
+        }
+        self.last.save(out);
+        self.keys.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        blocks: u32,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        let current = u32::restore(input)?;
+        let mut block = Block::default();
+        for word in &mut block {
+            *word = u64::restore(input)?;
+        }
+        Ok(Self {
+            out: Appender::resume(extent, u64::from(current) * FILTER_BLOCK_BYTES as u64),
+            blocks,
+            current,
+            block,
+            last: Option::restore(input)?,
+            keys: u64::restore(input)?,
+        })
     }
 
     fn write_up_to<M: Memory>(&mut self, memory: &M, target: u32) -> Result<(), StoreError> {

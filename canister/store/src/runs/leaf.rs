@@ -6,6 +6,7 @@
 //! 4  entries back to back, then zeros
 //! ```
 
+use super::checkpoint::Saved;
 use super::number::Input;
 use crate::StoreError;
 
@@ -51,6 +52,20 @@ impl LeafBuilder {
         self.body.extend_from_slice(entry);
         self.entries += 1;
         Ok(())
+    }
+
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        self.entries.save(out);
+        self.body.save(out);
+    }
+
+    pub(super) fn restore(input: &mut Input<'_>) -> Result<Self, StoreError> {
+        let entries = u16::restore(input)?;
+        let body = Vec::restore(input)?;
+        if body.len() > LEAF_ROOM {
+            return Err(input.damaged(format!("a leaf of {} bytes", body.len())));
+        }
+        Ok(Self { body, entries })
     }
 
     /// Returns the leaf's bytes, and starts an empty one.

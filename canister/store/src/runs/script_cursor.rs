@@ -6,7 +6,7 @@ use super::key::{Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
 use super::run::Run;
-use super::script_entry::{BalanceChange, PartHead, ScriptEntry};
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use crate::StoreError;
 
 const WHAT: &str = "script leaf";
@@ -59,23 +59,34 @@ pub fn find_group<M: Memory>(
     if !run.may_contain(memory, &key.digest())? {
         return Ok(None);
     }
-    let first = run.leaf_before(memory, key.digest().prefix)?;
-    let mut cursor = ScriptCursor::at_leaf(run, first);
-    while let Some((found, change)) = cursor.next_group(memory)? {
-        if found == *key {
-            return Ok(Some(FoundGroup { change, cursor }));
-        }
-        if found > *key {
-            break;
-        }
-    }
-    Ok(None)
+    let (cursor, group) = ScriptCursor::seek(memory, run, key)?;
+    let group = group.filter(|(found, _)| found == key);
+    Ok(group.map(|(_, change)| FoundGroup { change, cursor }))
 }
 
 impl ScriptCursor {
     /// Starts before the first group. Reads nothing.
     pub fn start(run: &Run) -> Self {
         Self::at_leaf(run, 0)
+    }
+
+    /// Returns a cursor in the first group with `key` or a larger one, and that group; `None` in its
+    /// place after the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the run is damaged.
+    pub fn seek<M: Memory>(
+        memory: &M,
+        run: &Run,
+        key: &ScriptKey,
+    ) -> Result<(Self, Option<(ScriptKey, BalanceChange)>), StoreError> {
+        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, key.digest().prefix)?);
+        while let Some(group) = cursor.next_group(memory)? {
+            if group.0 >= *key {
+                return Ok((cursor, Some(group)));
+            }
+        }
+        Ok((cursor, None))
     }
 
     fn at_leaf(run: &Run, next_leaf: u32) -> Self {
@@ -139,6 +150,24 @@ impl ScriptCursor {
             Some(entry) => Ok(Some(entry)),
             None => self.read_entry(memory),
         }
+    }
+
+    /// Takes the group's next entry if it is at `place`, and returns what happens there.
+    ///
+    /// # Errors
+    /// As [`ScriptCursor::next_entry`].
+    pub fn take_at<M: Memory>(
+        &mut self,
+        memory: &M,
+        place: &Place,
+    ) -> Result<Option<ListChange>, StoreError> {
+        let next = self.peek_entry(memory)?;
+        let change = next.filter(|entry| entry.place == *place);
+        let change = change.map(|entry| entry.change);
+        if change.is_some() {
+            self.peeked = None;
+        }
+        Ok(change)
     }
 
     /// Goes to the group's first entry at `place` or after it. Of a group over many leaves, this

@@ -2,10 +2,11 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::extent::Extent;
 use super::header::RunKind;
 use super::key::{Place, SCRIPT_KEY_BYTES, ScriptKey};
-use super::number::{MAX_VARINT_BYTES, MAX_WIDE_BYTES};
+use super::number::{Input, MAX_VARINT_BYTES, MAX_WIDE_BYTES};
 use super::run::Run;
 use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use super::writer::{RunPlan, RunWriter};
@@ -44,6 +45,29 @@ impl ScriptWriter {
             out: RunWriter::new(extent, RunKind::Scripts, plan)?,
             group: None,
             last: None,
+        })
+    }
+
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.save(memory, out)?;
+        self.last.save(out);
+        self.group.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        plan: &RunPlan,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            out: RunWriter::restore(extent, RunKind::Scripts, plan, input)?,
+            last: Option::restore(input)?,
+            group: Option::restore(input)?,
         })
     }
 
@@ -171,6 +195,28 @@ impl ScriptWriter {
         group.entries = 0;
         group.bytes.clear();
         Ok(())
+    }
+}
+
+impl Saved for Group {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.key.save(out);
+        self.change.save(out);
+        self.is_begun.save(out);
+        self.last.save(out);
+        self.entries.save(out);
+        self.bytes.save(out);
+    }
+
+    fn restore(input: &mut Input<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: ScriptKey::restore(input)?,
+            change: BalanceChange::restore(input)?,
+            is_begun: bool::restore(input)?,
+            last: Option::restore(input)?,
+            entries: u32::restore(input)?,
+            bytes: Vec::restore(input)?,
+        })
     }
 }
 

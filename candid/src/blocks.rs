@@ -50,8 +50,7 @@ pub struct BlockBytes {
 pub struct GetTransactionArgs {
     /// The transaction's id.
     pub txid: ByteBuf,
-    /// The block that holds it. Without it, the transaction is found by its outputs: not when none
-    /// of them outlived its block.
+    /// The block that holds it; without it, all held blocks of the chain read are looked through.
     pub block: Option<ByteBuf>,
     /// Read the chain that ends here instead of at the best tip.
     pub at_tip: Option<ByteBuf>,

@@ -103,10 +103,10 @@ pub enum ReadError {
     /// The block has only `size` bytes.
     #[serde(rename = "offset_out_of_range")]
     OffsetOutOfRange { given: u32, size: u32 },
-    /// It is in no held block of that chain, or none of its outputs outlived its block: name the
-    /// block.
+    /// It is in no held block of that chain, or not in the block named. Blocks from `min_height` on
+    /// are held; those below are stable and their bytes are gone.
     #[serde(rename = "transaction_not_found")]
-    TransactionNotFound { txid: ByteBuf },
+    TransactionNotFound { txid: ByteBuf, min_height: u32 },
     /// It does not fit a response: read its block in pieces.
     #[serde(rename = "transaction_too_large")]
     TransactionTooLarge { size: u32, max: u32 },

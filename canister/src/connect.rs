@@ -124,6 +124,7 @@ impl<M: Memory> App<M> {
             Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
             Ok(ConnectStep::Done(connected)) => {
                 self.store.set_fee_rates(hash, &connected.fees)?;
+                self.store.index_transactions(&block)?;
                 self.note_inclusions(env, &block);
                 self.store.coins.begin_connect(parent, connected.delta)?;
                 Stage::Storing

@@ -1,15 +1,16 @@
 //! `get_block` and `get_transaction`: raw data of blocks that are still held.
 
-use bitcoin::consensus::{Decodable, serialize};
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, BlockHash, Txid};
+use bitcoin::{BlockHash, Txid};
 use ic_stable_structures::Memory;
 use millrace_candid::{
     BlockBytes, BlockSelector, FoundTransaction, GetBlockArgs, GetBlockResult, GetTransactionArgs,
     GetTransactionResult, ReadError,
 };
 use millrace_core::Height;
+use millrace_core::tree::Node;
 use millrace_store::blobs::BlobKey;
+use millrace_store::transactions::HeldTransaction;
 use serde_bytes::ByteBuf;
 
 use super::ReadTip;
@@ -57,8 +58,11 @@ impl<M: Memory> App<M> {
         })
     }
 
-    /// Returns a transaction of a held block of the chain read. Costs decoding that block and
-    /// hashing its transactions up to this one: at most 4 MB.
+    /// Returns a transaction of a held block of the chain read, spent or not. Costs one or two page
+    /// reads for each unstable block of that chain (of the named one alone), and hashing the
+    /// transaction that is found.
+    ///
+    /// A block that waits to be connected is on no chain that can be read, and has no index yet.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -66,26 +70,24 @@ impl<M: Memory> App<M> {
         self.check_read(args.at_tip.is_some())?;
         let txid = convert::txid(&args.txid).map_err(convert::malformed_hash)?;
         let tip = self.read_tip(args.at_tip.as_ref())?;
-        let block = match &args.block {
-            Some(bytes) => Some(convert::block_hash(bytes).map_err(convert::malformed_hash)?),
-            None => {
-                let blocks = self.store.coins.blocks_with_transaction(&txid);
-                let mut blocks = blocks.map_err(convert::store_error)?.into_iter();
-                blocks.find(|block| self.store.tree.is_ancestor(block, &tip.hash))
+        let found = match &args.block {
+            Some(bytes) => {
+                let block = convert::block_hash(bytes).map_err(convert::malformed_hash)?;
+                self.held_block(block)?;
+                if !self.store.tree.is_ancestor(&block, &tip.hash) {
+                    return Err(ReadError::UnknownBlock {
+                        hash: convert::hash(block),
+                    });
+                }
+                self.find_in_blocks(self.store.tree.get(&block).into_iter(), &txid)?
             }
+            None => self.find_in_blocks(self.store.tree.path(&tip.hash), &txid)?,
         };
-        let missing = || ReadError::TransactionNotFound {
+        let (block, transaction) = found.ok_or_else(|| ReadError::TransactionNotFound {
             txid: ByteBuf::from(txid.to_byte_array()),
-        };
-        let block = block.ok_or_else(missing)?;
-        let (height, _) = self.held_block(block)?;
-        if !self.store.tree.is_ancestor(&block, &tip.hash) {
-            return Err(ReadError::UnknownBlock {
-                hash: convert::hash(block),
-            });
-        }
-        let (index, transaction) = self.find_in_block(block, &txid)?.ok_or_else(missing)?;
-        let size = convert::length(transaction.len());
+            min_height: self.store.anchor_height().next().get(),
+        })?;
+        let size = convert::length(transaction.bytes.len());
         if size > MAX_RESPONSE_BYTES {
             return Err(ReadError::TransactionTooLarge {
                 size,
@@ -93,12 +95,27 @@ impl<M: Memory> App<M> {
             });
         }
         Ok(FoundTransaction {
-            transaction: ByteBuf::from(transaction),
-            block: convert::block_id(block, height),
-            index,
-            confirmations: tip.confirmations(height),
+            transaction: ByteBuf::from(transaction.bytes),
+            block: block.to_wire(),
+            index: transaction.position,
+            confirmations: tip.confirmations(block.height),
             tip: tip.to_wire(),
         })
+    }
+
+    /// Returns the first of these blocks that holds a transaction, and that.
+    fn find_in_blocks<'a>(
+        &self,
+        mut blocks: impl Iterator<Item = &'a Node>,
+        txid: &Txid,
+    ) -> Result<Option<(ReadTip, HeldTransaction)>, ReadError> {
+        let found = blocks.find_map(|node| {
+            let found = self.store.find_transaction(&node.hash(), txid);
+            found
+                .map(|found| Some((ReadTip::of(node), found?)))
+                .transpose()
+        });
+        found.transpose().map_err(convert::store_error)
     }
 
     fn block_at(&self, height: u32, tip: ReadTip) -> Result<BlockHash, ReadError> {
@@ -135,21 +152,5 @@ impl<M: Memory> App<M> {
             min_height: self.store.anchor_height().next().get(),
         })?;
         Ok((height, size))
-    }
-
-    fn find_in_block(
-        &self,
-        hash: BlockHash,
-        txid: &Txid,
-    ) -> Result<Option<(u32, Vec<u8>)>, ReadError> {
-        let bytes = self.store.blobs.read_all(&BlobKey::Block(hash));
-        let bytes = bytes.map_err(convert::store_error)?;
-        // Bytes after a block are allowed where it came from.
-        let block = Block::consensus_decode(&mut bytes.as_slice())
-            .map_err(|error| ReadError::Internal(format!("block {hash}: {error}")))?;
-        let found = (0..)
-            .zip(&block.txdata)
-            .find(|(_, transaction)| transaction.compute_txid() == *txid);
-        Ok(found.map(|(index, transaction)| (index, serialize(transaction))))
     }
 }

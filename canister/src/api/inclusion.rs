@@ -1,27 +1,21 @@
 //! `verify_tx_inclusion`: whether a transaction is in a block whose header is known.
 
 use bitcoin::block::Header;
-use bitcoin::consensus::Decodable;
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, Txid, VarInt};
+use bitcoin::{BlockHash, Txid};
 use ic_stable_structures::Memory;
 use millrace_candid::{
     InclusionProof, ProvenInclusion, ReadError, VerifyTxInclusionArgs, VerifyTxInclusionResult,
 };
 use millrace_core::Height;
-use millrace_core::block::HEADER_BYTES;
 use millrace_core::proof::{
     MAX_BRANCH_NODES, MAX_MERKLE_BLOCK_BYTES, MerkleBlockProof, ProofError, ProvenTransaction,
     verify_branch,
 };
 use millrace_core::tree::BlockStatus;
-use millrace_store::blobs::BlobKey;
 use serde_bytes::ByteBuf;
 
 use crate::{App, convert};
-
-/// Longest encoding of a block's number of transactions, in bytes.
-const MAX_COUNT_BYTES: u32 = 9;
 
 /// A header that proofs are judged against.
 struct KnownBlock {
@@ -117,7 +111,7 @@ impl<M: Memory> App<M> {
                 BlockStatus::Invalid(_) => return Err(unknown()),
                 // What was not connected was not compared with its merkle root.
                 BlockStatus::HeaderOnly | BlockStatus::BodyHeld => None,
-                BlockStatus::Connected => self.transaction_count(hash)?,
+                BlockStatus::Connected => self.store.transaction_indexes.count(&hash),
             };
             return Ok(KnownBlock {
                 header: *node.context().header(),
@@ -134,23 +128,6 @@ impl<M: Memory> App<M> {
             height,
             transactions: None,
         })
-    }
-
-    /// Returns the number of transactions that follows a held block's header; `None` for a block
-    /// whose bytes are gone.
-    fn transaction_count(&self, hash: BlockHash) -> Result<Option<u32>, ReadError> {
-        let key = BlobKey::Block(hash);
-        let Some(size) = self.store.blobs.length(&key) else {
-            return Ok(None);
-        };
-        let offset = HEADER_BYTES as u32;
-        let length = size.saturating_sub(offset).min(MAX_COUNT_BYTES);
-        let mut bytes = vec![0; length as usize];
-        let read = self.store.blobs.read(&key, offset, &mut bytes);
-        read.map_err(convert::store_error)?;
-        let count = VarInt::consensus_decode(&mut bytes.as_slice())
-            .map_err(|error| ReadError::Internal(format!("block {hash}: {error}")))?;
-        Ok(u32::try_from(count.0).ok())
     }
 }
 

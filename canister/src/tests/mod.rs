@@ -13,6 +13,7 @@ mod refusals;
 mod regtest;
 mod relay;
 mod setup;
+mod transactions;
 mod trouble;
 mod typed;
 mod upgrades;

@@ -232,7 +232,7 @@ fn blocks_that_are_not_held_are_told_apart() {
 }
 
 #[test]
-fn transactions_of_held_blocks_are_found_by_their_coins_or_their_block() {
+fn transactions_of_held_blocks_are_found_with_and_without_naming_their_block() {
     let mut canister = Canister::new(regtest());
     let (first, second, spend) = two_blocks();
     canister.feed_blocks(&[first.clone(), second.clone()]);
@@ -254,6 +254,7 @@ fn transactions_of_held_blocks_are_found_by_their_coins_or_their_block() {
     }
     let missing = ReadError::TransactionNotFound {
         txid: args.txid.clone(),
+        min_height: 1,
     };
     args.block = Some(convert::hash(first.block_hash()));
     assert_eq!(canister.app.get_transaction(&args), Err(missing.clone()));

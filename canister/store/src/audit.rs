@@ -23,6 +23,7 @@ impl<M: Memory> Store<M> {
         self.audit_queue()?;
         self.audit_blobs()?;
         self.audit_outbox()?;
+        self.audit_transactions()?;
         self.coins.audit()
     }
 
@@ -167,6 +168,33 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
+    /// Each connected block above the genesis block has an index of its transactions, and each index
+    /// belongs to a held block.
+    fn audit_transactions(&self) -> Result<(), StoreError> {
+        let broken = |detail: String| Err(StoreError::damaged("transaction index", detail));
+        self.transaction_indexes.audit()?;
+        for hash in self.tree.hashes() {
+            let node = self.tree.get(hash);
+            let needs_one = node.is_some_and(|node| {
+                node.status() == BlockStatus::Connected && node.context().height() > Height::ZERO
+            });
+            if needs_one && self.transaction_indexes.count(hash).is_none() {
+                return broken(format!("none of {hash}"));
+            }
+        }
+        for hash in self.transaction_indexes.blocks() {
+            let status = self.tree.get(hash).map(|node| node.status());
+            if !matches!(
+                status,
+                Some(BlockStatus::BodyHeld | BlockStatus::Connected)
+            ) {
+                return broken(format!("{hash} is not held"));
+            }
+            self.audit_transactions_of(hash)?;
+        }
+        Ok(())
+    }
+
     /// Every page belongs to one blob or is free, and every blob belongs to something.
     fn audit_blobs(&self) -> Result<(), StoreError> {
         let (used, free) = self.blobs.usage();
@@ -221,6 +249,10 @@ impl<M: Memory> Store<M> {
         for (txid, _) in self.outbox.iter() {
             engine.input(txid.as_byte_array());
             engine.input(&self.outbox.record(txid).unwrap_or_default());
+        }
+        for hash in self.transaction_indexes.blocks() {
+            let entries = self.transaction_indexes.all(hash);
+            engine.input(format!("{hash} {entries:?}").as_bytes());
         }
         engine.input(self.cells.config());
         self.coins.digest(&mut engine);

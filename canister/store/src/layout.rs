@@ -83,6 +83,10 @@ pub enum Region {
     FeePercentiles = 22,
     /// Records of the outbox.
     Outbox = 23,
+    /// Indexes of held blocks' transactions.
+    TransactionIndexes = 30,
+    /// Where they are.
+    TransactionIndexDirectory = 31,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -19,6 +19,7 @@
 //! | [`fee_rates`] | what transactions of unstable blocks paid |
 //! | [`median_times`] | how late a chain was at a height |
 //! | [`outbox`] | transactions to relay |
+//! | [`transactions`] | where transactions of held blocks are |
 //! | [`audit`] | checks of all invariants |
 #![cfg_attr(
     not(test),
@@ -47,6 +48,7 @@ mod record;
 pub mod rejections;
 pub mod runs;
 mod store;
+pub mod transactions;
 
 pub use error::StoreError;
 pub use layout::OpenError;

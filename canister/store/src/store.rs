@@ -25,6 +25,7 @@ use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
 use crate::nodes::{Loaded, Nodes};
 use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
 use crate::rejections::Rejections;
+use crate::transactions::TransactionIndexes;
 
 const ASSEMBLY_KEY_BYTES: usize = 62;
 
@@ -39,6 +40,8 @@ pub struct Store<M: Memory> {
     pub queue: Queue<RegionMemory<M>>,
     /// Bytes of blocks.
     pub blobs: Blobs<RegionMemory<M>>,
+    /// Where transactions of held blocks are.
+    pub transaction_indexes: TransactionIndexes<RegionMemory<M>>,
     /// Headers of the stable chain.
     pub headers: Headers<RegionMemory<M>>,
     /// The UTXO set.
@@ -144,6 +147,10 @@ impl<M: Memory> Store<M> {
             blobs: Blobs::open(
                 regions.get(Region::BlobIndex),
                 regions.get(Region::BlobPages),
+            )?,
+            transaction_indexes: TransactionIndexes::open(
+                regions.get(Region::TransactionIndexes),
+                regions.get(Region::TransactionIndexDirectory),
             )?,
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
             coins: Coins::open(regions.coins())?,
@@ -286,6 +293,7 @@ impl<M: Memory> Store<M> {
     /// Deletes a block's change and bytes. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         self.blobs.remove(&BlobKey::FeeRates(hash));
+        self.transaction_indexes.remove(&hash);
         if !self.queue.contains(&hash) {
             self.blobs.remove(&BlobKey::Block(hash));
         }

@@ -6,6 +6,7 @@
 //! does to the UTXO set is [`crate::delta`]'s question.
 
 pub(crate) mod merkle;
+mod place;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,8 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, VarInt};
 
 use merkle::merkle_root;
+
+pub use place::TransactionPlace;
 
 /// Heaviest block allowed, in weight units (BIP141).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;

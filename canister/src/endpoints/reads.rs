@@ -1,0 +1,139 @@
+//! Typed reads, each as update and as query.
+
+use millrace_candid::{
+    ChainTips, GetBalanceArgs, GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs,
+    GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetFeePercentilesArgs,
+    GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult, GetTransactionArgs,
+    GetTransactionResult, GetUtxosArgs, GetUtxosResult, Status, VerifyTxInclusionArgs,
+    VerifyTxInclusionResult,
+};
+
+use crate::{decode, with};
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_utxos(args: GetUtxosArgs) -> GetUtxosResult {
+    with(|app| app.get_utxos(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_utxos_query(args: GetUtxosArgs) -> GetUtxosResult {
+    with(|app| app.get_utxos(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_balance(args: GetBalanceArgs) -> GetBalanceResult {
+    with(|app| app.get_balance(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_balance_query(args: GetBalanceArgs) -> GetBalanceResult {
+    with(|app| app.get_balance(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_block_headers(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
+    with(|app| app.get_block_headers(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_block_headers_query(args: GetBlockHeadersArgs) -> GetBlockHeadersResult {
+    with(|app| app.get_block_headers(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_balances(args: GetBalancesArgs) -> GetBalancesResult {
+    with(|app| app.get_balances(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_balances_query(args: GetBalancesArgs) -> GetBalancesResult {
+    with(|app| app.get_balances(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_outpoints(args: GetOutpointsArgs) -> GetOutpointsResult {
+    with(|app| app.get_outpoints(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_outpoints_query(args: GetOutpointsArgs) -> GetOutpointsResult {
+    with(|app| app.get_outpoints(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_block(args: GetBlockArgs) -> GetBlockResult {
+    with(|app| app.get_block(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_block_query(args: GetBlockArgs) -> GetBlockResult {
+    with(|app| app.get_block(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_transaction(args: GetTransactionArgs) -> GetTransactionResult {
+    with(|app| app.get_transaction(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_transaction_query(args: GetTransactionArgs) -> GetTransactionResult {
+    with(|app| app.get_transaction(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn verify_tx_inclusion(args: VerifyTxInclusionArgs) -> VerifyTxInclusionResult {
+    with(|app| app.verify_tx_inclusion(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn verify_tx_inclusion_query(args: VerifyTxInclusionArgs) -> VerifyTxInclusionResult {
+    with(|app| app.verify_tx_inclusion(&args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_fee_percentiles(args: GetFeePercentilesArgs) -> GetFeePercentilesResult {
+    with(|app| app.get_fee_percentiles(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_fee_percentiles_query(args: GetFeePercentilesArgs) -> GetFeePercentilesResult {
+    with(|app| app.get_fee_percentiles(&args))
+}
+
+#[ic_cdk::update]
+fn get_chain_tips() -> ChainTips {
+    with(|app| app.get_chain_tips())
+}
+
+#[ic_cdk::query]
+fn get_chain_tips_query() -> ChainTips {
+    with(|app| app.get_chain_tips())
+}
+
+#[ic_cdk::update]
+fn get_status() -> Status {
+    with(|app| app.get_status())
+}
+
+#[ic_cdk::query]
+fn get_status_query() -> Status {
+    with(|app| app.get_status())
+}

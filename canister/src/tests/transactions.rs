@@ -78,7 +78,10 @@ fn transactions_without_any_unspent_output_are_found() {
     assert_all_found(&canister, &blocks);
     // Below their block they are not there yet, and no other id is ever there.
     let spend = blocks[1].txdata[1].compute_txid();
-    assert_eq!(find(&canister, spend, Some(&blocks[0])), not_found(spend, 1));
+    assert_eq!(
+        find(&canister, spend, Some(&blocks[0])),
+        not_found(spend, 1)
+    );
     let never = Txid::from_byte_array([9; 32]);
     assert_eq!(find(&canister, never, None), not_found(never, 1));
     // Its first bytes alone are not enough.
@@ -183,7 +186,12 @@ fn indexes_survive_upgrades_at_every_step_of_connecting_and_retiring() {
         ..regtest()
     });
     let blocks = spent_blocks();
-    canister.push_parts(blocks.iter().map(|block| whole(&serialize(block))).collect());
+    canister.push_parts(
+        blocks
+            .iter()
+            .map(|block| whole(&serialize(block)))
+            .collect(),
+    );
     for beat in 0..60 {
         canister.heartbeat();
         // Each block takes three steps, which an upgrade after every other one would repeat.

@@ -184,10 +184,7 @@ impl<M: Memory> Store<M> {
         }
         for hash in self.transaction_indexes.blocks() {
             let status = self.tree.get(hash).map(|node| node.status());
-            if !matches!(
-                status,
-                Some(BlockStatus::BodyHeld | BlockStatus::Connected)
-            ) {
+            if !matches!(status, Some(BlockStatus::BodyHeld | BlockStatus::Connected)) {
                 return broken(format!("{hash} is not held"));
             }
             self.audit_transactions_of(hash)?;

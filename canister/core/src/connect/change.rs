@@ -104,7 +104,7 @@ pub struct BlockChange {
 
 impl BlockChange {
     /// Orders a change; `spends` are in the order of outpoints. Costs a sort.
-    pub(super) fn new(
+    pub(crate) fn new(
         block: ScannedBlock,
         height: Height,
         spends: Vec<SpentCoin>,
@@ -122,7 +122,9 @@ impl BlockChange {
     }
 
     fn sorted_by_script(&self) -> Vec<(u64, u32)> {
-        let spends = (0..).zip(&self.spends).map(|(at, spend)| (spend.script, at));
+        let spends = (0..)
+            .zip(&self.spends)
+            .map(|(at, spend)| (spend.script, at));
         let coins = (0..).zip(self.block.coins().iter().zip(&self.passed));
         let puts = coins
             .filter(|(_, (_, passed))| !**passed)
@@ -261,7 +263,11 @@ fn first_bytes(script: &ScriptKey) -> u64 {
 /// Returns the indices of a block's inputs in the order of what they spend.
 pub(super) fn inputs_by_outpoint(block: &ScannedBlock) -> Vec<(u64, u32)> {
     let inputs = block.inputs();
-    let of = |index: u32| inputs.get(index as usize).map(|input| (&input.txid, input.vout));
+    let of = |index: u32| {
+        inputs
+            .get(index as usize)
+            .map(|input| (&input.txid, input.vout))
+    };
     let mut order: Vec<(u64, u32)> = (0..)
         .zip(inputs)
         .map(|(index, input)| (prefix(&input.txid), index))

@@ -6,16 +6,13 @@
 //! that the block itself made are found by merging both orders; they cost no look-up.
 
 mod change;
-mod rules;
-
-#[cfg(test)]
-pub(crate) mod tests;
 
 use std::cmp::Ordering;
 
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 
+use crate::consensus::rules::{Rules, Spent, commits_to};
 use crate::consensus::{
     BlockPlace, BlockValidation, ConnectError, ConsensusError, MedianTimes, WitnessData,
 };
@@ -27,7 +24,6 @@ use crate::scan::{Lock, ScannedBlock, ScannedInput};
 use crate::script::{ScriptHash, ScriptKey};
 
 use change::inputs_by_outpoint;
-use rules::{Rules, Spent, commits_to};
 
 pub use change::{BlockChange, CoinEvent, CoinPosition, ScriptEvent, SpentCoin};
 
@@ -208,7 +204,9 @@ impl BlockConnector {
             return None;
         }
         let own = self.block.coins_of(maker);
-        let at = own.binary_search_by_key(&input.vout, |coin| coin.vout).ok()?;
+        let at = own
+            .binary_search_by_key(&input.vout, |coin| coin.vout)
+            .ok()?;
         let coin = own.get(at)?;
         let transaction = self.block.transactions().get(maker as usize)?;
         let spent = Spent {

@@ -24,7 +24,7 @@ use crate::consensus::ConsensusError;
 pub use record::{
     CoinbaseStart, Lock, ScannedCoin, ScannedInput, ScannedTransaction, ScannedWitness,
 };
-pub use scanner::{BlockScanner, ScanStep};
+pub use scanner::{BYTES_PER_ITEM, BlockScanner, ScanStep};
 pub use window::BlockBytes;
 
 /// Size of a transaction that reads as two concatenated merkle nodes.
@@ -79,6 +79,25 @@ impl ScannedBlock {
             ScanError::Block(error) => error,
             ScanError::Bytes(never) => match never {},
         })
+    }
+
+    /// Returns a block that was never scanned, for tests.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn made_up(
+        hash: BlockHash,
+        txids: Vec<Txid>,
+        transactions: Vec<ScannedTransaction>,
+        coins: Vec<ScannedCoin>,
+    ) -> Self {
+        let header = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).header;
+        Self {
+            hash,
+            by_txid: sorted(&txids).unwrap_or_default(),
+            txids,
+            transactions,
+            coins,
+            ..Collected::new(header).into_block(Vec::new())
+        }
     }
 
     /// Returns the hash that names the block.
@@ -210,12 +229,14 @@ impl Collected {
         }
         self.check_size(bytes)?;
         self.check_first()?;
-        let by_txid = sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction {
-            hash,
-            txid,
-        })?;
-        Ok(ScannedBlock {
-            hash,
+        let by_txid =
+            sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction { hash, txid })?;
+        Ok(self.into_block(by_txid))
+    }
+
+    fn into_block(self, by_txid: Vec<u32>) -> ScannedBlock {
+        ScannedBlock {
+            hash: self.hash,
             header: self.header,
             txids: self.txids,
             wtxids: self.wtxids,
@@ -227,7 +248,7 @@ impl Collected {
             witness: self.witness,
             own_sigop_cost: self.own_sigop_cost,
             fault: self.fault,
-        })
+        }
     }
 
     /// Asked once the merkle root holds, so that a size without witness data is the header's own.
@@ -272,7 +293,10 @@ impl Collected {
 fn sorted(txids: &[Txid]) -> Result<Vec<u32>, Txid> {
     let id = |index: u32| txids.get(index as usize);
     // Comparing eight bytes decides nearly always, and they lie in the list being sorted.
-    let mut order: Vec<(u64, u32)> = (0..).zip(txids).map(|(i, txid)| (prefix(txid), i)).collect();
+    let mut order: Vec<(u64, u32)> = (0..)
+        .zip(txids)
+        .map(|(i, txid)| (prefix(txid), i))
+        .collect();
     order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a.1).cmp(&id(b.1))));
     let twice = order
         .iter()

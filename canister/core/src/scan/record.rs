@@ -61,6 +61,19 @@ impl ScannedInput {
             vout: self.vout,
         }
     }
+
+    /// Returns the cost of signature operations that spending a coin so locked adds (BIP16,
+    /// BIP141). Where witness data is left out, its part counts nothing.
+    ///
+    /// Counted at every height, as Bitcoin Core does since the forks are buried.
+    pub const fn sigop_cost(&self, lock: Lock) -> u32 {
+        match lock {
+            Lock::ScriptHash => self.p2sh_sigop_cost,
+            Lock::WitnessKeyHash => 1,
+            Lock::WitnessScriptHash => self.witness_sigops,
+            Lock::Other => 0,
+        }
+    }
 }
 
 /// An output that some input may spend one day.

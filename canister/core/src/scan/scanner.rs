@@ -6,15 +6,16 @@ use bitcoin::{Amount, Sequence, Txid};
 use super::sigops::{SigopCounter, last_push};
 use super::window::{BlockBytes, Window};
 use super::{
-    CoinbaseStart, Collected, Lock, ScanError, ScannedBlock, ScannedCoin, ScannedInput,
-    MERKLE_PAIR_BYTES, ScannedTransaction,
+    CoinbaseStart, Collected, Lock, MERKLE_PAIR_BYTES, ScanError, ScannedBlock, ScannedCoin,
+    ScannedInput, ScannedTransaction,
 };
 use crate::block::{BlockError, HEADER_BYTES, MAX_BLOCK_BYTES, decode_header};
-use crate::consensus::{
-    ConsensusError, MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES,
-};
-use crate::delta::{BYTES_PER_ITEM, MAX_SCRIPT_BYTES};
+use crate::consensus::{ConsensusError, MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES};
+use crate::delta::MAX_SCRIPT_BYTES;
 use crate::script::{ScriptHash, ScriptKey};
+
+/// Bytes of a transaction that count as one input or output.
+pub const BYTES_PER_ITEM: usize = 2_000;
 
 const OUTPOINT_BYTES: usize = 36;
 const VALUE_BYTES: usize = 8;
@@ -226,7 +227,8 @@ impl BlockScanner {
             Stage::InputScript(left) => {
                 self.stage = match self.pass(source, left)? {
                     0 => {
-                        self.open.sigops = self.open.sigops.saturating_add(self.open.counter.total());
+                        self.open.sigops =
+                            self.open.sigops.saturating_add(self.open.counter.total());
                         Stage::Sequence
                     }
                     left => Stage::InputScript(left),
@@ -239,7 +241,8 @@ impl BlockScanner {
             Stage::OutputScript(left) => {
                 self.stage = match self.pass(source, left)? {
                     0 => {
-                        self.open.sigops = self.open.sigops.saturating_add(self.open.counter.total());
+                        self.open.sigops =
+                            self.open.sigops.saturating_add(self.open.counter.total());
                         self.after_output()
                     }
                     left => Stage::OutputScript(left),
@@ -322,9 +325,13 @@ impl BlockScanner {
         let script_bytes = length as usize;
         if self.open.is_coinbase {
             self.found.note_coinbase(&[], &mut self.open);
-            self.open.fault = Some(Fault::CoinbaseScript { length: script_bytes });
+            self.open.fault = Some(Fault::CoinbaseScript {
+                length: script_bytes,
+            });
         } else {
-            self.open.blame(Fault::ScriptTooLong { length: script_bytes });
+            self.open.blame(Fault::ScriptTooLong {
+                length: script_bytes,
+            });
             let input = self.open.input(self.found.transactions.len(), txid, vout);
             if !self.found.is_too_large() {
                 self.found.inputs.push(input);
@@ -486,7 +493,8 @@ impl BlockScanner {
         let lock_time = self.fixed();
         self.flush();
         let bytes = self.window.offset() - self.open.offset;
-        self.found.close(&mut self.open, bytes, lock_time, self.judges);
+        self.found
+            .close(&mut self.open, bytes, lock_time, self.judges);
         self.stage = Stage::Transaction;
         Ok(())
     }

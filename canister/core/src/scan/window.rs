@@ -89,7 +89,8 @@ impl Window {
         let held = self.bytes.len();
         let offset = self.start + held as u32;
         let left = source.length().saturating_sub(offset) as usize;
-        self.bytes.resize(WINDOW_BYTES.min(held + left).max(held), 0);
+        self.bytes
+            .resize(WINDOW_BYTES.min(held + left).max(held), 0);
         source.read(offset, self.bytes.get_mut(held..).unwrap_or_default())
     }
 }

@@ -74,7 +74,7 @@ pub struct FoundTransaction {
 /// How far a branch has come.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChainTipStatus {
-    /// The best chain.
+    /// The chain read.
     #[serde(rename = "active")]
     Active,
     /// Connected: it can be read at.
@@ -98,17 +98,33 @@ pub struct ChainTip {
     pub block: BlockId,
     /// How far it has come.
     pub status: ChainTipStatus,
-    /// Blocks of the branch that are not on the best chain.
+    /// Blocks of the branch that are not on the chain read.
     pub branch_length: u32,
+}
+
+/// Argument of `get_chain_tips`.
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetChainTipsArgs {
+    /// Take the chain that ends here for the active one instead of the best chain.
+    pub at_tip: Option<ByteBuf>,
+}
+
+/// Argument of `get_status`.
+#[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetStatusArgs {
+    /// Describe the chain that ends here instead of the best chain.
+    pub at_tip: Option<ByteBuf>,
 }
 
 /// All branches above the newest stable block.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ChainTips {
-    /// The best chain's tip, then the others, highest first; at most 100.
+    /// The tip of the chain read, then the others, highest first; at most 100.
     pub tips: Vec<ChainTip>,
     /// Tips left out.
     pub omitted: u32,
+    /// The tip of the chain read.
+    pub tip: BlockId,
 }
 
 /// The canister's state.
@@ -118,13 +134,18 @@ pub struct Status {
     pub version: String,
     /// The network.
     pub chain: Chain,
-    /// The best connected block.
+    /// The block named, or the best connected one.
     pub tip: BlockId,
+    /// The work of the chain that ends there, as 64 hexadecimal digits.
+    pub chain_work: String,
+    /// The work the best chain must have for the canister to count as synced, in the same form.
+    pub minimum_chain_work: Option<String>,
     /// The newest stable block; blocks above it are held.
     pub anchor: BlockId,
     /// The best known header.
     pub best_header: BlockId,
-    /// Whether at most 2 blocks are missing between tip and best header.
+    /// Whether at most 2 blocks are missing between the best connected block and the best header, and
+    /// the best chain has `minimum_chain_work`.
     pub synced: bool,
     /// Whether new blocks are taken in.
     pub syncing: Flag,
@@ -148,6 +169,10 @@ pub struct Status {
 pub type GetBlockResult = Result<BlockBytes, ReadError>;
 /// What `get_transaction` returns.
 pub type GetTransactionResult = Result<FoundTransaction, ReadError>;
+/// What `get_chain_tips` returns.
+pub type GetChainTipsResult = Result<ChainTips, ReadError>;
+/// What `get_status` returns.
+pub type GetStatusResult = Result<Status, ReadError>;
 /// What `get_fee_percentiles` returns.
 pub type GetFeePercentilesResult = Result<FeePercentiles, ReadError>;
 

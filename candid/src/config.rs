@@ -118,6 +118,9 @@ pub struct InitConfig {
     pub lazily_evaluate_fee_percentiles: Option<Flag>,
     /// How much of a block is checked; `proof_of_work` on regtest, else `consensus`.
     pub block_validation: Option<BlockValidation>,
+    /// Work that the best chain must have for the canister to count as synced: up to 64 hexadecimal
+    /// digits, as Bitcoin Core's `-minimumchainwork` takes; none.
+    pub minimum_chain_work: Option<String>,
 }
 
 /// A change of configuration: absent fields stay as they are.
@@ -147,6 +150,9 @@ pub struct SetConfigRequest {
     pub lazily_evaluate_fee_percentiles: Option<Flag>,
     /// How much of the blocks connected from now on is checked.
     pub block_validation: Option<BlockValidation>,
+    /// Work that the best chain must have for the canister to count as synced: up to 64 hexadecimal
+    /// digits, as Bitcoin Core's `-minimumchainwork` takes; `0` asks for none.
+    pub minimum_chain_work: Option<String>,
 }
 
 /// The argument of `init` and of `post_upgrade`.
@@ -193,4 +199,7 @@ pub struct Config {
     pub lazily_evaluate_fee_percentiles: Flag,
     /// How much of a block is checked before its coins count.
     pub block_validation: BlockValidation,
+    /// Work that the best chain must have for the canister to count as synced, as 64 hexadecimal
+    /// digits.
+    pub minimum_chain_work: Option<String>,
 }

@@ -22,7 +22,8 @@ pub use batch::{
 };
 pub use blocks::{
     BlockBytes, BlockSelector, ChainTip, ChainTipStatus, ChainTips, FeePercentiles,
-    FoundTransaction, GetBlockArgs, GetBlockResult, GetFeePercentilesArgs, GetFeePercentilesResult,
+    FoundTransaction, GetBlockArgs, GetBlockResult, GetChainTipsArgs, GetChainTipsResult,
+    GetFeePercentilesArgs, GetFeePercentilesResult, GetStatusArgs, GetStatusResult,
     GetTransactionArgs, GetTransactionResult, Status,
 };
 pub use config::{
@@ -46,7 +47,7 @@ pub use relay::{
     GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
     GetTransactionsToRelayResult, RelayError, RelayOutcome, ReportTransactionsResult, SendError,
     SendTransactionArgs, SendTransactionResult, SentTransaction, TransactionReport,
-    TransactionStatus, TransactionToRelay,
+    TransactionStanding, TransactionStatus, TransactionToRelay,
 };
 
 /// The contract itself, as it is put into the Wasm's `candid:service` metadata.

@@ -129,7 +129,8 @@ pub enum ReadError {
     /// A controller or the watchdog closed the API.
     #[serde(rename = "api_disabled")]
     ApiDisabled,
-    /// Blocks of known headers are missing: wait, or name the tip to read at.
+    /// Blocks of known headers are missing, or the best chain has less work than
+    /// `minimum_chain_work`: wait, or name the tip to read at.
     #[serde(rename = "not_synced")]
     NotSynced {
         height: u32,

@@ -55,6 +55,17 @@ pub enum SendError {
 pub struct GetTransactionStatusArgs {
     /// The transaction's id.
     pub txid: ByteBuf,
+    /// Read the chain that ends here instead of at the best tip.
+    pub at_tip: Option<ByteBuf>,
+}
+
+/// Where a transaction is, and on which chain that was looked for.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct TransactionStanding {
+    /// What became of it.
+    pub status: TransactionStatus,
+    /// The tip of the chain read.
+    pub tip: BlockId,
 }
 
 /// What became of a transaction that was sent through the canister.
@@ -72,7 +83,7 @@ pub enum TransactionStatus {
     /// In other nodes' memory pools.
     #[serde(rename = "seen")]
     Seen,
-    /// In a block of the best chain.
+    /// In a block of the chain read.
     #[serde(rename = "confirmed")]
     Confirmed {
         /// The block.
@@ -156,6 +167,9 @@ pub enum RelayError {
         given_bytes: u32,
         expected_bytes: u32,
     },
+    /// The block is on no chain that can still be read at; stable blocks below `min_height` cannot.
+    #[serde(rename = "unknown_tip")]
+    UnknownTip { hash: ByteBuf, min_height: u32 },
     /// It was not sent through this canister, or long ago.
     #[serde(rename = "unknown_transaction")]
     UnknownTransaction { txid: ByteBuf },
@@ -170,7 +184,7 @@ pub enum RelayError {
 /// What `send_transaction` returns.
 pub type SendTransactionResult = Result<SentTransaction, SendError>;
 /// What `get_transaction_status` returns.
-pub type GetTransactionStatusResult = Result<TransactionStatus, RelayError>;
+pub type GetTransactionStatusResult = Result<TransactionStanding, RelayError>;
 /// What `get_transactions_to_relay` returns.
 pub type GetTransactionsToRelayResult = Result<Vec<TransactionToRelay>, RelayError>;
 /// What `report_transactions` returns: for each report, whether its transaction is known.

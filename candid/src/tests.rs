@@ -1,9 +1,11 @@
 //! The Rust types against `btc.did`, method by method, in both directions.
 
+mod official_contract;
+
 use candid::types::internal::TypeContainer;
-use candid::types::subtype::{equal, subtype};
-use candid::types::{Type, TypeEnv, TypeInner};
-use candid_parser::utils::{CandidSource, service_compatible};
+use candid::types::subtype::equal;
+use candid::types::{Type, TypeInner};
+use candid_parser::utils::CandidSource;
 
 use crate::*;
 
@@ -46,8 +48,14 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
             vec![types.add::<GetFeePercentilesArgs>()],
             vec![types.add::<GetFeePercentilesResult>()],
         ),
-        "get_chain_tips" | "get_chain_tips_query" => (vec![], vec![types.add::<ChainTips>()]),
-        "get_status" | "get_status_query" => (vec![], vec![types.add::<Status>()]),
+        "get_chain_tips" | "get_chain_tips_query" => (
+            vec![types.add::<Option<GetChainTipsArgs>>()],
+            vec![types.add::<GetChainTipsResult>()],
+        ),
+        "get_status" | "get_status_query" => (
+            vec![types.add::<Option<GetStatusArgs>>()],
+            vec![types.add::<GetStatusResult>()],
+        ),
         "send_transaction" => (
             vec![types.add::<SendTransactionArgs>()],
             vec![types.add::<SendTransactionResult>()],
@@ -156,110 +164,4 @@ fn init_argument_equals_the_contract() {
     let rust = types.add::<CanisterArg>();
     let rust = env.merge_type(types.env, rust);
     equal(&mut Default::default(), &env, &rust, &args[0]).expect("canister_arg differs");
-}
-
-/// Loads both contracts into one environment: official init argument and service, then ours.
-fn both_contracts() -> (TypeEnv, (Type, Type), (Type, Type)) {
-    let split = |env: &TypeEnv, actor: Type| match env.trace_type(&actor).unwrap().as_ref() {
-        TypeInner::Class(args, service) => (args[0].clone(), service.clone()),
-        other => panic!("no service with an argument: {other}"),
-    };
-    let (mut env, ours) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
-    let (other, theirs) = CandidSource::Text(OFFICIAL_DID)
-        .load()
-        .expect("official.did parses");
-    let theirs = env.merge_type(other, theirs.expect("official.did declares a service"));
-    let ours = split(&env, ours.expect("btc.did declares a service"));
-    let theirs = split(&env, theirs);
-    (env, ours, theirs)
-}
-
-const OFFICIAL_DID: &str = include_str!("../official.did");
-
-#[test]
-fn clients_of_the_official_service_can_call_this_one() {
-    let (env, (_, ours), (_, theirs)) = both_contracts();
-    subtype(&mut Default::default(), &env, &ours, &theirs).expect("btc.did is a subtype");
-}
-
-#[test]
-fn arguments_for_the_official_installation_install_this_one() {
-    let (env, (ours, _), (theirs, _)) = both_contracts();
-    subtype(&mut Default::default(), &env, &theirs, &ours).expect("every argument fits");
-}
-
-#[test]
-fn the_check_notices_a_missing_method_and_a_missing_field() {
-    let (env, (_, ours), (_, theirs)) = both_contracts();
-    subtype(&mut Default::default(), &env, &theirs, &ours).expect_err("we have more methods");
-    let without = BTC_DID.replace("  tip_height : nat32;\n", "");
-    service_compatible(
-        CandidSource::Text(&without),
-        CandidSource::Text(OFFICIAL_DID),
-    )
-    .expect_err("a field of an answer is gone");
-}
-
-/// What the official client crate sends must fit, and what it expects must come.
-#[test]
-fn the_official_client_crates_types_fit() {
-    use ic_btc_interface as client;
-    let mut types = TypeContainer::new();
-    let sent = [
-        (
-            types.add::<client::GetUtxosRequest>(),
-            "bitcoin_get_utxos_request",
-        ),
-        (
-            types.add::<client::GetBalanceRequest>(),
-            "bitcoin_get_balance_request",
-        ),
-        (
-            types.add::<client::GetCurrentFeePercentilesRequest>(),
-            "bitcoin_get_current_fee_percentiles_request",
-        ),
-        (
-            types.add::<client::GetBlockHeadersRequest>(),
-            "bitcoin_get_block_headers_request",
-        ),
-        (
-            types.add::<client::SendTransactionRequest>(),
-            "bitcoin_send_transaction_request",
-        ),
-        (
-            types.add::<client::SetConfigRequest>(),
-            "set_config_request",
-        ),
-        (types.add::<client::CanisterArg>(), "canister_arg"),
-    ];
-    let expected = [
-        (
-            types.add::<client::GetUtxosResponse>(),
-            "bitcoin_get_utxos_response",
-        ),
-        (
-            types.add::<client::GetBlockHeadersResponse>(),
-            "bitcoin_get_block_headers_response",
-        ),
-        (types.add::<client::Config>(), "config"),
-        (types.add::<client::BlockchainInfo>(), "blockchain_info"),
-    ];
-    let (did, _) = CandidSource::Text(BTC_DID).load().expect("btc.did parses");
-    let named = |name: &str| {
-        did.find_type(name)
-            .expect("btc.did declares the type")
-            .clone()
-    };
-    for (theirs, name) in sent {
-        let mut env = did.clone();
-        let theirs = env.merge_type(types.env.clone(), theirs);
-        subtype(&mut Default::default(), &env, &theirs, &named(name))
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
-    for (theirs, name) in expected {
-        let mut env = did.clone();
-        let theirs = env.merge_type(types.env.clone(), theirs);
-        subtype(&mut Default::default(), &env, &named(name), &theirs)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-    }
 }

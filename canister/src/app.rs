@@ -5,6 +5,7 @@ use candid::Principal;
 use ic_stable_structures::Memory;
 use millrace_candid::{Config as WireConfig, InitConfig, SetConfigRequest};
 use millrace_core::Height;
+use millrace_core::header::ChainWork;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
 use millrace_core::{Pages, UnixSeconds};
@@ -15,6 +16,7 @@ use millrace_store::{OpenError, Store, StoreError};
 use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
+use crate::pull::Copies;
 
 /// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
 /// keeps a few kilobytes of log, and one message may refuse thousands of blocks. Counters have all.
@@ -42,6 +44,8 @@ pub struct App<M: Memory> {
     pub(crate) policy: SyncPolicy,
     /// The block whose change is being computed or stored.
     pub(crate) in_hand: Option<InHand>,
+    /// What is known of pulled copies of blocks.
+    pub(crate) copies: Copies,
     /// The stable child of the root, once it was looked for since the tree changed.
     pub(crate) stable_child: Option<Option<BlockHash>>,
     /// Lines about refused blocks and faults since the last heartbeat began, logged or not.
@@ -114,6 +118,7 @@ impl<M: Memory> App<M> {
             pull,
             policy: SyncPolicy::default(),
             in_hand: None,
+            copies: Copies::default(),
             stable_child: None,
             lines: 0,
             last_beat: Spent::default(),
@@ -123,6 +128,20 @@ impl<M: Memory> App<M> {
     /// Returns the configuration.
     pub fn get_config(&self) -> WireConfig {
         self.config.to_wire(self.store.network())
+    }
+
+    /// Changes the configuration as far as `caller` may; absent fields stay.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing changes then.
+    pub fn set_config_for(
+        &mut self,
+        caller: &Principal,
+        is_controller: bool,
+        change: SetConfigRequest,
+    ) -> Result<(), ConfigError> {
+        let change = self.config.allowed_to(caller, is_controller, change)?;
+        self.set_config(change)
     }
 
     /// Changes the configuration; absent fields stay.
@@ -157,11 +176,6 @@ impl<M: Memory> App<M> {
         self.config.is_adapter(caller)
     }
 
-    /// Returns whether `caller`, who is no controller, may make this change.
-    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
-        self.config.allows_watchdog(caller, change)
-    }
-
     /// Returns whether the canister's cycles are to be burnt.
     pub const fn burns_cycles(&self) -> bool {
         self.config.is_burning_cycles
@@ -176,6 +190,12 @@ impl<M: Memory> App<M> {
     pub(crate) fn tip(&self) -> (BlockHash, Height) {
         let hash = self.store.tree.best_tip();
         (hash, self.height(&hash))
+    }
+
+    /// Returns the work of the best connected chain.
+    pub(crate) fn chain_work(&self) -> ChainWork {
+        let node = self.store.tree.get(&self.store.tree.best_tip());
+        node.map_or(ChainWork::ZERO, |node| node.context().chain_work())
     }
 
     /// Returns the height of a block of the tree; that of the root for any other.
@@ -269,6 +289,7 @@ impl<M: Memory> App<M> {
             for child in children {
                 if self.store.tree.drop_body(&child).is_ok() {
                     self.store.discard(child);
+                    self.copies.drop_copy(&child);
                 }
                 pending.push(child);
             }

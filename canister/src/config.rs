@@ -6,6 +6,7 @@ use millrace_candid::{
     Budgets, Config as WireConfig, Flag, InitConfig, InitNetwork, SetConfigRequest,
 };
 use millrace_core::consensus::BlockValidation;
+use millrace_core::header::ChainWork;
 use millrace_core::{Instructions, Network, Pages};
 
 use crate::convert;
@@ -47,6 +48,9 @@ pub const DEFAULT_PAGES: Pages = Pages::new(20_480);
 /// Largest page budget: 1.5 GiB of the system's 2 GiB per message.
 pub const MAX_PAGES: Pages = Pages::new(393_216);
 
+/// Characters of a refused text that its error repeats.
+const MAX_TEXT_CHARS: usize = 80;
+
 /// The configuration in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -85,6 +89,9 @@ pub struct Access {
     pub needs_sync: bool,
     /// Who may change `is_api_enabled` besides the controllers.
     pub watchdog: Option<Principal>,
+    /// Work below which the best chain is not believed to be the network's. None by default, even on
+    /// mainnet: its early blocks, which the demo serves, and chains made for tests have little.
+    pub minimum_chain_work: ChainWork,
 }
 
 impl Default for Access {
@@ -93,6 +100,7 @@ impl Default for Access {
             is_api_enabled: true,
             needs_sync: true,
             watchdog: None,
+            minimum_chain_work: ChainWork::ZERO,
         }
     }
 }
@@ -100,11 +108,17 @@ impl Default for Access {
 /// Why a configuration is refused. Nothing changes then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// The caller may change nothing. The official canister's text.
+    #[error("Only controllers can call set_config")]
+    NotController,
+    /// The threshold has more than 32 bits. The official canister's text.
+    #[error("stability threshold too large: TryFromIntError(())")]
+    StabilityThresholdBits,
     /// The threshold is too large.
     #[error("stability threshold too large: {given}, at most {MAX_STABILITY_THRESHOLD} is allowed")]
     StabilityThreshold {
         /// Given value.
-        given: Nat,
+        given: u32,
     },
     /// Too many adapters.
     #[error("{given} adapters given, at most {MAX_ADAPTERS} are allowed")]
@@ -128,6 +142,14 @@ pub enum ConfigError {
     Pages {
         /// Given value.
         given: u32,
+    },
+    /// The work is no number.
+    #[error(
+        "minimum_chain_work is {given:?}: give 1 to 64 hexadecimal digits, as Bitcoin Core's -minimumchainwork, or 0 for none"
+    )]
+    MinimumChainWork {
+        /// The beginning of the given text.
+        given: String,
     },
     /// The stored configuration cannot be read.
     #[error("the stored configuration is damaged: {reason}")]
@@ -201,6 +223,7 @@ impl Config {
             burn_cycles: given.burn_cycles,
             lazily_evaluate_fee_percentiles: given.lazily_evaluate_fee_percentiles,
             block_validation: given.block_validation,
+            minimum_chain_work: given.minimum_chain_work,
         })?;
         Ok((config, network))
     }
@@ -212,10 +235,11 @@ impl Config {
     pub fn changed(&self, change: SetConfigRequest) -> Result<Self, ConfigError> {
         let mut config = self.clone();
         if let Some(given) = change.stability_threshold {
-            let value = u32::try_from(given.0.clone()).ok();
-            config.stability_threshold = value
-                .filter(|value| *value <= MAX_STABILITY_THRESHOLD)
-                .ok_or(ConfigError::StabilityThreshold { given })?;
+            let given = u32::try_from(given.0).map_err(|_| ConfigError::StabilityThresholdBits)?;
+            if given > MAX_STABILITY_THRESHOLD {
+                return Err(ConfigError::StabilityThreshold { given });
+            }
+            config.stability_threshold = given;
         }
         set(&mut config.is_pulling, change.pull);
         if let Some(adapters) = change.adapters {
@@ -244,6 +268,9 @@ impl Config {
         if let Some(validation) = change.block_validation {
             config.block_validation = convert::configured_validation(validation);
         }
+        if let Some(given) = change.minimum_chain_work {
+            config.access.minimum_chain_work = checked_work(&given)?;
+        }
         Ok(config)
     }
 
@@ -252,14 +279,27 @@ impl Config {
         self.adapters.contains(caller)
     }
 
-    /// Returns whether `caller`, who is no controller, may make a change: the watchdog may open and
-    /// close the API, and nothing else.
-    pub fn allows_watchdog(&self, caller: &Principal, change: &SetConfigRequest) -> bool {
-        let only_access = SetConfigRequest {
-            api_access: change.api_access,
-            ..SetConfigRequest::default()
-        };
-        self.access.watchdog.as_ref() == Some(caller) && *change == only_access
+    /// Returns how much of a change `caller` makes. As in the official canister, the watchdog opens
+    /// and closes the API, whatever else it sends and even if it is a controller.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotController`].
+    pub fn allowed_to(
+        &self,
+        caller: &Principal,
+        is_controller: bool,
+        change: SetConfigRequest,
+    ) -> Result<SetConfigRequest, ConfigError> {
+        if self.access.watchdog.as_ref() == Some(caller) {
+            Ok(SetConfigRequest {
+                api_access: change.api_access,
+                ..SetConfigRequest::default()
+            })
+        } else if is_controller {
+            Ok(change)
+        } else {
+            Err(ConfigError::NotController)
+        }
     }
 
     /// Returns the Candid form.
@@ -283,6 +323,7 @@ impl Config {
             burn_cycles: convert::flag(self.is_burning_cycles),
             lazily_evaluate_fee_percentiles: convert::flag(self.is_lazy_about_fees),
             block_validation: convert::block_validation(self.block_validation),
+            minimum_chain_work: convert::minimum_work(self.access.minimum_chain_work),
         }
     }
 
@@ -319,6 +360,12 @@ fn bring_within_bounds(config: &mut InitConfig) {
         adapters.retain(|adapter| *adapter != Principal::anonymous());
         adapters.truncate(MAX_ADAPTERS);
     }
+    // A text that this version cannot read asks for more work than there is: what the operator does
+    // not trust must not be served.
+    let work = config.minimum_chain_work.as_mut();
+    if let Some(work) = work.filter(|work| checked_work(work).is_err()) {
+        *work = ChainWork::MAX.to_string();
+    }
     if let Some(budgets) = &mut config.budgets {
         let pages = u32::try_from(MAX_PAGES.get()).unwrap_or(u32::MAX);
         budgets.instructions_per_heartbeat = budgets
@@ -351,6 +398,12 @@ fn checked_adapters(mut adapters: Vec<Principal>) -> Result<Vec<Principal>, Conf
         return Err(ConfigError::AnonymousAdapter);
     }
     Ok(adapters)
+}
+
+fn checked_work(given: &str) -> Result<ChainWork, ConfigError> {
+    ChainWork::from_hex(given).ok_or_else(|| ConfigError::MinimumChainWork {
+        given: given.chars().take(MAX_TEXT_CHARS).collect(),
+    })
 }
 
 fn checked_budgets(budgets: &Budgets) -> Result<(Instructions, Pages), ConfigError> {

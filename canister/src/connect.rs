@@ -1,23 +1,28 @@
-//! Connects one block: decodes it, judges it and computes its change, stores the change. Each is a step of
-//! bounded work; what is on the heap between steps can be lost and is computed again, what was
-//! stored stays.
+//! Connects one block: scans it, judges it and looks up what it spends, writes its change. All in
+//! steps of bounded work; what is on the heap between steps can be lost and is computed again.
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::block::CheckedBlock;
-use millrace_core::consensus::{BlockConnector, BlockPlace, ConnectError, ConnectStep};
+use millrace_core::block::BlockError;
+use millrace_core::connect::{BlockConnector, ConnectStep, ConnectedBlock};
+use millrace_core::consensus::{BlockPlace, BlockValidation, ConnectError};
 use millrace_core::delta::DeltaError;
+use millrace_core::scan::{BlockScanner, ScanError, ScanStep, ScannedBlock};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
-use millrace_store::blobs::BlobKey;
+use millrace_store::blobs::{BlobKey, BlobPages};
 use millrace_store::cells::Counter;
 use millrace_store::coins::Progress;
 use millrace_store::rejections::RejectionKind;
 
 use crate::{App, Env, convert};
 
-/// Inputs and outputs looked at in one step: about 10 M instructions.
+/// Inputs and outputs read in one step: a few million instructions, and 50 M where each is as long
+/// as one item may be.
+pub const STEP_ITEMS: usize = 256;
+
+/// Coins looked up in one step: about 10 M instructions.
 pub const STEP_COINS: usize = 64;
 
 /// Entries of runs written or merged in one step: a few million instructions, and at most two dozen
@@ -27,13 +32,17 @@ pub const STEP_ENTRIES: usize = 512;
 /// The block being connected.
 pub(crate) struct InHand {
     hash: BlockHash,
+    /// Where its bytes are. They stay there while it can be connected.
+    pages: BlobPages,
     stage: Stage,
 }
 
 enum Stage {
-    /// It is being judged, and its change computed.
-    Computing(CheckedBlock, Box<BlockConnector>),
-    /// Its change is being stored.
+    /// It is being read.
+    Scanning(Box<BlockScanner>),
+    /// It is being judged, and what it spends looked up.
+    Computing(Box<BlockConnector>),
+    /// Its change is being written.
     Storing,
 }
 
@@ -67,38 +76,81 @@ impl<M: Memory> App<M> {
         hash: BlockHash,
     ) -> Result<(), StoreError> {
         let in_hand = self.in_hand.take().filter(|in_hand| in_hand.hash == hash);
-        match in_hand.map(|in_hand| in_hand.stage) {
-            None => self.begin(env, hash),
-            Some(Stage::Computing(block, connector)) => self.compute(env, block, *connector),
-            Some(Stage::Storing) => self.store_change(env, hash),
+        let (stage, pages) = match in_hand {
+            None => (None, self.store.blobs.pages(&BlobKey::Block(hash))?),
+            Some(in_hand) => (Some(in_hand.stage), in_hand.pages),
+        };
+        let next = match stage {
+            None => self.begin(env, hash, &pages)?,
+            Some(Stage::Scanning(scanner)) => self.scan(env, hash, &pages, *scanner)?,
+            Some(Stage::Computing(connector)) => self.compute(env, hash, *connector)?,
+            Some(Stage::Storing) => self.store_change(env, hash, &pages)?,
+        };
+        self.in_hand = next.map(|stage| InHand { hash, pages, stage });
+        Ok(())
+    }
+
+    /// Begins to read the block; returns what comes next, nothing when it is refused.
+    fn begin(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+    ) -> Result<Option<Stage>, StoreError> {
+        let judges = self.config.block_validation == BlockValidation::Consensus;
+        match BlockScanner::start(&self.store.blobs.reader(pages), judges) {
+            Ok(scanner) => Ok(Some(Stage::Scanning(Box::new(scanner)))),
+            Err(error) => self.refuse_bytes(env, hash, error).map(|()| None),
         }
     }
 
-    /// Decodes the block. One step, whatever its size: it costs at most
-    /// [`crate::config::DECODING_INSTRUCTIONS`].
-    fn begin(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
-        let bytes = self.store.blobs.read_all(&BlobKey::Block(hash))?;
-        match CheckedBlock::decode(&bytes) {
-            Ok(block) => {
-                let place = self.place(&block)?;
-                match BlockConnector::start(&block, place, self.config.block_validation) {
-                    Ok(connector) => {
-                        let stage = Stage::Computing(block, Box::new(connector));
-                        self.in_hand = Some(InHand { hash, stage });
-                    }
-                    Err(error) => self.refuse(env, hash, ConnectError::Rule(error))?,
-                }
+    fn scan(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+        scanner: BlockScanner,
+    ) -> Result<Option<Stage>, StoreError> {
+        let block = match scanner.step(&self.store.blobs.reader(pages), STEP_ITEMS) {
+            Ok(ScanStep::More(scanner)) => return Ok(Some(Stage::Scanning(scanner))),
+            Ok(ScanStep::Done(block)) => block,
+            Err(error) => return self.refuse_bytes(env, hash, error).map(|()| None),
+        };
+        let place = self.place(&block)?;
+        match BlockConnector::start(block, place, self.config.block_validation) {
+            Ok(connector) => Ok(Some(Stage::Computing(Box::new(connector)))),
+            Err(error) => {
+                self.refuse(env, hash, ConnectError::Rule(error))?;
+                Ok(None)
             }
-            Err(error) if error.condemns_header() => {
+        }
+    }
+
+    /// Deals with bytes that are no acceptable block.
+    fn refuse_bytes(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        error: ScanError<StoreError>,
+    ) -> Result<(), StoreError> {
+        match error {
+            ScanError::Bytes(error) => return Err(error),
+            ScanError::Block(BlockError::TrailingBytes { used, .. })
+                if self.copies.is_pulled(&hash) =>
+            {
+                // Sources may send bytes after a block. What is left is read again.
+                self.store.cut_block(hash, convert::length(used))?;
+            }
+            ScanError::Block(error) if error.condemns_header() => {
                 self.condemn(env, hash, InvalidReason::Structure, error);
             }
-            Err(error) => self.want_again(env, hash, error),
+            ScanError::Block(error) => self.want_again(env, hash, error),
         }
         Ok(())
     }
 
     /// Returns what a block's rules need to know of the chain below it.
-    fn place(&self, block: &CheckedBlock) -> Result<BlockPlace, StoreError> {
+    fn place(&self, block: &ScannedBlock) -> Result<BlockPlace, StoreError> {
         let parent = block.header().prev_blockhash;
         let parent = self.store.tree.get(&parent);
         let parent = parent.ok_or_else(|| missing_parent(block))?.context();
@@ -112,35 +164,49 @@ impl<M: Memory> App<M> {
     fn compute(
         &mut self,
         env: &impl Env,
-        block: CheckedBlock,
+        hash: BlockHash,
         connector: BlockConnector,
-    ) -> Result<(), StoreError> {
-        let hash = block.hash();
-        let parent = block.header().prev_blockhash;
+    ) -> Result<Option<Stage>, StoreError> {
+        let parent = connector.block().header().prev_blockhash;
         let view = self.store.view(&parent);
-        let view = view.ok_or_else(|| missing_parent(&block))?;
+        let view = view.ok_or_else(|| missing_parent(connector.block()))?;
         let times = self.store.chain_times(parent);
-        let stage = match connector.step(&block, &view, &times, STEP_COINS) {
-            Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
+        match connector.step(&view, &times, STEP_COINS) {
+            Ok(ConnectStep::More(connector)) => Ok(Some(Stage::Computing(connector))),
             Ok(ConnectStep::Done(connected)) => {
-                self.store.set_fee_rates(hash, &connected.fees)?;
-                self.store.index_transactions(&block)?;
-                self.note_inclusions(env, &block);
-                self.store.coins.begin_connect(parent, connected.delta)?;
-                Stage::Storing
+                self.begin_to_store(env, parent, connected)?;
+                Ok(Some(Stage::Storing))
             }
-            Err(error) => return self.refuse(env, hash, error),
-        };
-        self.in_hand = Some(InHand { hash, stage });
-        Ok(())
+            Err(error) => {
+                self.refuse(env, hash, error)?;
+                Ok(None)
+            }
+        }
     }
 
-    fn store_change(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
-        let progress = self.store.coins.connect_step(&hash, STEP_ENTRIES)?;
-        if progress == Progress::More {
-            let stage = Stage::Storing;
-            self.in_hand = Some(InHand { hash, stage });
-            return Ok(());
+    fn begin_to_store(
+        &mut self,
+        env: &impl Env,
+        parent: BlockHash,
+        connected: ConnectedBlock,
+    ) -> Result<(), StoreError> {
+        let block = connected.change.block();
+        self.store.set_fee_rates(block.hash(), &connected.fees)?;
+        self.store.index_transactions(block)?;
+        self.note_inclusions(env, block);
+        self.store.coins.begin_connect(parent, connected.change)
+    }
+
+    fn store_change(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+    ) -> Result<Option<Stage>, StoreError> {
+        let store = &mut self.store;
+        let bytes = store.blobs.reader(pages);
+        if store.coins.connect_step(&hash, &bytes, STEP_ENTRIES)? == Progress::More {
+            return Ok(Some(Stage::Storing));
         }
         let (old_tip, _) = self.tip();
         let marked = self.store.tree.mark_connected(&hash);
@@ -150,13 +216,14 @@ impl<M: Memory> App<M> {
         })?;
         self.store.flush_tree();
         self.store.counters.add(Counter::BlocksConnected, 1);
+        self.copies.settle(&hash);
         self.stable_child = None;
         let (tip, height) = self.tip();
         if tip != old_tip && !self.store.tree.is_ancestor(&old_tip, &tip) {
             self.store.counters.add(Counter::Reorgs, 1);
             log_reorg(env, old_tip, tip, height);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Deals with a block that cannot be connected: condemns it, or has it delivered again.
@@ -199,6 +266,7 @@ impl<M: Memory> App<M> {
     /// wanted again.
     fn want_again(&mut self, env: &impl Env, hash: BlockHash, error: impl ToString) {
         self.reject(env, hash, RejectionKind::DamagedBytes, error);
+        self.copies.note_bad(env.now(), hash);
         if self.store.tree.drop_body(&hash).is_ok() {
             self.store.discard(hash);
             self.drop_bodies_above(&hash);
@@ -216,6 +284,7 @@ impl<M: Memory> App<M> {
         error: impl ToString,
     ) {
         self.refuse_for_good(env, hash, convert::rejection_kind(reason), error);
+        self.copies.settle(&hash);
         match self.store.tree.mark_invalid(&hash, reason) {
             Ok(marked) => {
                 for hash in marked {
@@ -228,7 +297,7 @@ impl<M: Memory> App<M> {
     }
 }
 
-fn missing_parent(block: &CheckedBlock) -> StoreError {
+fn missing_parent(block: &ScannedBlock) -> StoreError {
     StoreError::Missing {
         what: "connected parent",
         name: block.header().prev_blockhash.to_string(),

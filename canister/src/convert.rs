@@ -6,6 +6,7 @@ use millrace_candid as wire;
 use millrace_candid::official::NetworkInRequest;
 use millrace_core::assembly::AssemblyError;
 use millrace_core::consensus::BlockValidation;
+use millrace_core::header::ChainWork;
 use millrace_core::script::AddressError;
 use millrace_core::tree::InvalidReason;
 use millrace_core::{Height, Network};
@@ -78,6 +79,11 @@ pub const fn configured_validation(validation: wire::BlockValidation) -> BlockVa
         wire::BlockValidation::ProofOfWork => BlockValidation::ProofOfWork,
         wire::BlockValidation::Consensus => BlockValidation::Consensus,
     }
+}
+
+/// Returns the Candid form of the work a chain must have; none for no work.
+pub fn minimum_work(work: ChainWork) -> Option<String> {
+    (work > ChainWork::ZERO).then(|| work.to_string())
 }
 
 /// Returns the setting's Candid form.

@@ -289,7 +289,7 @@ impl<M: Memory> App<M> {
             .collect()
     }
 
-    fn recent_rejections(&self) -> Vec<Rejection> {
+    pub(crate) fn recent_rejections(&self) -> Vec<Rejection> {
         self.store
             .rejections
             .newest_first()

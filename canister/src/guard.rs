@@ -26,7 +26,7 @@ pub enum Refused {
         /// Of the request.
         given: NetworkInRequest,
     },
-    /// Blocks of known headers are missing.
+    /// Blocks of known headers are missing, or the best chain has too little work.
     #[error("Canister state is not fully synced.")]
     NotSynced {
         /// Height of the best connected block.
@@ -135,8 +135,7 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Checks that the best connected block is at most [`SYNC_TOLERANCE`] below the best known
-    /// header, where the configuration wants that.
+    /// Checks that the canister is synced, where the configuration wants that.
     ///
     /// # Errors
     /// [`Refused::NotSynced`].
@@ -149,7 +148,7 @@ impl<M: Memory> App<M> {
     }
 
     /// Returns whether the best connected block is at most [`SYNC_TOLERANCE`] below the best known
-    /// header.
+    /// header, and the work that leads to it is what the configuration asks for.
     pub(crate) fn is_synced(&self) -> bool {
         self.sync_state().is_ok()
     }
@@ -157,7 +156,8 @@ impl<M: Memory> App<M> {
     fn sync_state(&self) -> Result<(), Refused> {
         let (_, height) = self.tip();
         let best_header = self.height(&self.store.tree.best_header_tip());
-        if best_header.saturating_sub(height) <= SYNC_TOLERANCE {
+        let is_near = best_header.saturating_sub(height) <= SYNC_TOLERANCE;
+        if is_near && self.chain_work() >= self.config.access.minimum_chain_work {
             Ok(())
         } else {
             Err(Refused::NotSynced {

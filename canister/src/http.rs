@@ -35,7 +35,8 @@ impl<M: Memory> App<M> {
     fn metrics(&self, env: &impl Env) -> String {
         let mut out = String::new();
         self.chain_metrics(&mut out);
-        self.queue_metrics(&mut out);
+        self.work_metrics(&mut out);
+        self.queue_metrics(env, &mut out);
         self.resource_metrics(env, &mut out);
         for counter in Counter::ALL {
             let name = format!("{}_total", counter.name());
@@ -78,7 +79,7 @@ impl<M: Memory> App<M> {
         );
         gauge(
             "synced",
-            "Whether at most two blocks are missing",
+            "Whether at most two blocks are missing and the chain has the work it must have",
             self.is_synced().into(),
         );
         gauge(
@@ -108,7 +109,27 @@ impl<M: Memory> App<M> {
         );
     }
 
-    fn queue_metrics(&self, out: &mut String) {
+    fn work_metrics(&self, out: &mut String) {
+        let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
+        let minimum = self.config.access.minimum_chain_work;
+        gauge(
+            "chain_work_bits",
+            "Binary digits of the best chain's work",
+            self.chain_work().bits().into(),
+        );
+        gauge(
+            "minimum_chain_work_bits",
+            "Binary digits of the work it must have to count as synced, 0 for none",
+            minimum.bits().into(),
+        );
+        gauge(
+            "minimum_chain_work_reached",
+            "Whether it has that work",
+            (self.chain_work() >= minimum).into(),
+        );
+    }
+
+    fn queue_metrics(&self, env: &impl Env, out: &mut String) {
         let store = &self.store;
         let (held, held_bytes) = store.held();
         let (free_blocks, free_bytes) = store.free();
@@ -140,6 +161,12 @@ impl<M: Memory> App<M> {
             "refused_blocks",
             "Blocks refused for good and remembered",
             store.rejections.refused_len(),
+        );
+        let held_off = self.copies.held_off(env.now()).count();
+        gauge(
+            "held_off_blocks",
+            "Blocks not asked for now because their copies were bad",
+            held_off as u64,
         );
         gauge(
             "half_received_blocks",

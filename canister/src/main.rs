@@ -140,6 +140,8 @@ fn main() {}
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
     use candid_parser::utils::{CandidSource, service_equal};
     // The exported service names types as the endpoints do.
     use millrace_candid::*;

@@ -1,6 +1,6 @@
 //! Transactions on their way to Bitcoin's network: typed sending and status, and the adapters' side.
 
-use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Transaction, Txid};
 use candid::{CandidType, Nat, Principal};
@@ -8,11 +8,12 @@ use ic_stable_structures::Memory;
 use millrace_candid as wire;
 use millrace_candid::{
     GetTransactionStatusArgs, GetTransactionStatusResult, GetTransactionsToRelayArgs,
-    GetTransactionsToRelayResult, RelayError, ReportTransactionsResult, SendError,
-    SendTransactionArgs, SentTransaction, TransactionReport, TransactionStatus,
+    GetTransactionsToRelayResult, ReadError, RelayError, ReportTransactionsResult, SendError,
+    SendTransactionArgs, SentTransaction, TransactionReport, TransactionStanding,
+    TransactionStatus,
 };
-use millrace_core::block::CheckedBlock;
 use millrace_core::outbox::{Event, OutboxError, Report, Status};
+use millrace_core::scan::ScannedBlock;
 use millrace_store::StoreError;
 use millrace_store::outbox::DeliveryError;
 use serde::Deserialize;
@@ -106,7 +107,7 @@ impl<M: Memory> App<M> {
         if self.config.is_pulling {
             return Ok(self.hand_to_source(txid, args.transaction.into_vec()));
         }
-        let queued = self.queue_transaction(env, txid, &serialize(&transaction));
+        let queued = self.queue_transaction(env, txid, &args.transaction);
         queued.map_err(|refused| match refused {
             NotQueued::TooLarge { bytes } => SendError::TransactionTooLarge {
                 given_bytes: convert::length(bytes),
@@ -169,30 +170,36 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// `get_transaction_status`: what became of a transaction that was sent through this canister.
+    /// `get_transaction_status`: what became of a transaction that was sent through this canister, on
+    /// the chain that ends at the best or the given block.
     ///
     /// # Errors
-    /// [`RelayError::MalformedHash`] or [`RelayError::UnknownTransaction`].
+    /// [`RelayError::MalformedHash`], [`RelayError::UnknownTip`] or
+    /// [`RelayError::UnknownTransaction`].
     pub fn get_transaction_status(
         &self,
         args: &GetTransactionStatusArgs,
     ) -> GetTransactionStatusResult {
         let txid = read_txid(&args.txid)?;
-        let (_, tip) = self.tip();
-        match self.store.transaction_status(&txid) {
-            None => Err(RelayError::UnknownTransaction {
-                txid: args.txid.clone(),
-            }),
-            Some(Status::Queued) => Ok(TransactionStatus::Queued),
-            Some(Status::Announced { peers }) => Ok(TransactionStatus::Announced { peers }),
-            Some(Status::Seen) => Ok(TransactionStatus::Seen),
-            Some(Status::Confirmed { block, height }) => Ok(TransactionStatus::Confirmed {
-                block: convert::block_id(block, height),
-                confirmations: tip.saturating_sub(height).get().saturating_add(1),
-            }),
-            Some(Status::Rejected { reason }) => Ok(TransactionStatus::Rejected { reason }),
-            Some(Status::Expired) => Ok(TransactionStatus::Expired),
-        }
+        let tip = self.read_tip(args.at_tip.as_ref()).map_err(tip_error)?;
+        let status = self.store.transaction_status(&txid, tip.hash);
+        let status = status.ok_or_else(|| RelayError::UnknownTransaction {
+            txid: args.txid.clone(),
+        })?;
+        Ok(TransactionStanding {
+            status: match status {
+                Status::Queued => TransactionStatus::Queued,
+                Status::Announced { peers } => TransactionStatus::Announced { peers },
+                Status::Seen => TransactionStatus::Seen,
+                Status::Confirmed { block, height } => TransactionStatus::Confirmed {
+                    block: convert::block_id(block, height),
+                    confirmations: tip.confirmations(height),
+                },
+                Status::Rejected { reason } => TransactionStatus::Rejected { reason },
+                Status::Expired => TransactionStatus::Expired,
+            },
+            tip: tip.to_wire(),
+        })
     }
 
     /// `get_transactions_to_relay`: for adapters. Transactions in order of their ids, after `after`.
@@ -263,13 +270,14 @@ impl<M: Memory> App<M> {
     }
 
     /// Notes which transactions of the outbox a block holds.
-    pub(crate) fn note_inclusions(&mut self, env: &impl Env, block: &CheckedBlock) {
+    pub(crate) fn note_inclusions(&mut self, env: &impl Env, block: &ScannedBlock) {
         if self.store.outbox.is_empty() {
             return;
         }
         let held: Vec<Txid> = block
-            .transactions()
-            .map(|(txid, _)| *txid)
+            .txids()
+            .iter()
+            .copied()
             .filter(|txid| self.store.outbox.contains(txid))
             .collect();
         let height = self.height(&block.hash());
@@ -320,6 +328,21 @@ fn read_txid(bytes: &[u8]) -> Result<Txid, RelayError> {
         given_bytes,
         expected_bytes: convert::HASH_BYTES as u32,
     })
+}
+
+fn tip_error(error: ReadError) -> RelayError {
+    match error {
+        ReadError::MalformedHash {
+            given_bytes,
+            expected_bytes,
+        } => RelayError::MalformedHash {
+            given_bytes,
+            expected_bytes,
+        },
+        ReadError::UnknownTip { hash, min_height } => RelayError::UnknownTip { hash, min_height },
+        // Finding a tip has no other errors.
+        other => RelayError::Internal(format!("{other:?}")),
+    }
 }
 
 fn send_error(refused: Refused) -> SendError {

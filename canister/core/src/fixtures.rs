@@ -189,6 +189,10 @@ impl CheckedBlock {
         self.scanned.hash()
     }
 
+    pub(crate) fn weight(&self) -> u64 {
+        self.scanned.weight()
+    }
+
     pub(crate) fn header(&self) -> &Header {
         self.scanned.header()
     }

@@ -30,9 +30,9 @@ pub use utxos::MAX_UTXOS;
 
 /// A block that reads can answer at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ReadTip {
-    hash: BlockHash,
-    height: Height,
+pub(crate) struct ReadTip {
+    pub(crate) hash: BlockHash,
+    pub(crate) height: Height,
 }
 
 impl ReadTip {
@@ -44,18 +44,18 @@ impl ReadTip {
     }
 
     /// Returns how many blocks from `height` on are on the chain that ends here.
-    const fn confirmations(self, height: Height) -> u32 {
+    pub(crate) const fn confirmations(self, height: Height) -> u32 {
         self.height.saturating_sub(height).get().saturating_add(1)
     }
 
-    fn to_wire(self) -> millrace_candid::BlockId {
+    pub(crate) fn to_wire(self) -> millrace_candid::BlockId {
         convert::block_id(self.hash, self.height)
     }
 }
 
 impl<M: Memory> App<M> {
     /// Returns the block to answer at: the given one, or the best connected one.
-    fn read_tip(&self, at_tip: Option<&ByteBuf>) -> Result<ReadTip, ReadError> {
+    pub(crate) fn read_tip(&self, at_tip: Option<&ByteBuf>) -> Result<ReadTip, ReadError> {
         let hash = match at_tip {
             Some(bytes) => convert::block_hash(bytes).map_err(convert::malformed_hash)?,
             None => self.store.tree.best_tip(),

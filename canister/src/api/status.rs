@@ -3,8 +3,8 @@
 use ic_stable_structures::Memory;
 use millrace_candid as wire;
 use millrace_candid::{
-    ChainTip, ChainTipStatus, ChainTips, FeePercentiles, GetFeePercentilesArgs,
-    GetFeePercentilesResult,
+    ChainTip, ChainTipStatus, ChainTips, FeePercentiles, GetChainTipsArgs, GetChainTipsResult,
+    GetFeePercentilesArgs, GetFeePercentilesResult, GetStatusArgs, GetStatusResult,
 };
 use millrace_core::tree::{BlockStatus, Node};
 
@@ -14,60 +14,76 @@ use crate::{App, convert};
 pub const MAX_TIPS: usize = 100;
 
 impl<M: Memory> App<M> {
-    /// Returns the canister's state; answered whatever the API's access is.
-    pub fn get_status(&self) -> wire::Status {
+    /// Returns the canister's state, and that of the chain that ends at the best or the given block;
+    /// answered whatever the API's access is.
+    ///
+    /// # Errors
+    /// [`wire::ReadError`] for a tip that cannot be read at.
+    pub fn get_status(&self, args: &GetStatusArgs) -> GetStatusResult {
         let store = &self.store;
-        let (tip, height) = self.tip();
+        let tip = self.read_tip(args.at_tip.as_ref())?;
+        let work = store
+            .tree
+            .get(&tip.hash)
+            .map(|node| node.context().chain_work());
         let best_header = store.tree.best_header_tip();
         let (outbox_transactions, outbox_bytes) = store.outbox.kept();
-        wire::Status {
+        Ok(wire::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             chain: convert::chain(store.network()),
-            tip: convert::block_id(tip, height),
+            tip: tip.to_wire(),
+            chain_work: work.unwrap_or_default().to_string(),
+            minimum_chain_work: convert::minimum_work(self.config.access.minimum_chain_work),
             anchor: convert::block_id(store.tree.root_hash(), store.anchor_height()),
             best_header: convert::block_id(best_header, self.height(&best_header)),
             synced: self.is_synced(),
             syncing: convert::flag(self.config.is_syncing),
             api_access: convert::flag(self.config.access.is_api_enabled),
-            utxos_length: store.view(&tip).map_or(0, |view| view.utxo_count()),
+            utxos_length: store.view(&tip.hash).map_or(0, |view| view.utxo_count()),
             unstable_blocks: convert::length(store.tree.len().saturating_sub(1)),
             queued_blocks: convert::length(store.queue.len()),
             pending_blocks: store.held().0,
             outbox_transactions: convert::length(outbox_transactions),
             outbox_bytes: outbox_bytes.get(),
-        }
+        })
     }
 
-    /// Returns the branches above the newest stable block. Costs O(unstable blocks).
-    pub fn get_chain_tips(&self) -> ChainTips {
+    /// Returns the branches above the newest stable block, as seen from the chain that ends at the
+    /// best or the given block: the ends of all branches, and that block first. Costs O(unstable
+    /// blocks).
+    ///
+    /// # Errors
+    /// [`wire::ReadError`] for a tip that cannot be read at.
+    pub fn get_chain_tips(&self, args: &GetChainTipsArgs) -> GetChainTipsResult {
         let tree = &self.store.tree;
-        let (best, _) = self.tip();
-        let mut tips: Vec<&Node> = tree.tips().filter(|node| node.hash() != best).collect();
+        let tip = self.read_tip(args.at_tip.as_ref())?;
+        let mut tips: Vec<&Node> = tree.tips().filter(|node| node.hash() != tip.hash).collect();
         tips.sort_by_key(|node| (std::cmp::Reverse(node.context().height()), node.hash()));
-        // A best tip with children that are not connected is no end of a branch, but the chain's.
-        let all: Vec<&Node> = tree.get(&best).into_iter().chain(tips).collect();
+        // A block with children that are not on its chain is no end of a branch, but the chain's.
+        let all: Vec<&Node> = tree.get(&tip.hash).into_iter().chain(tips).collect();
         let omitted = all.len().saturating_sub(MAX_TIPS);
         let described = all.into_iter().take(MAX_TIPS).map(|node| {
             let hash = node.hash();
-            let off_best = tree
-                .path(&hash)
-                .take_while(|below| !tree.is_ancestor(&below.hash(), &best));
+            let height = node.context().height();
+            let fork = tree.common_ancestor(&hash, &tip.hash);
+            let fork = fork.map_or(height, |node| node.context().height());
             ChainTip {
-                block: convert::block_id(hash, node.context().height()),
+                block: convert::block_id(hash, height),
                 status: match node.status() {
-                    BlockStatus::Connected if hash == best => ChainTipStatus::Active,
+                    BlockStatus::Connected if hash == tip.hash => ChainTipStatus::Active,
                     BlockStatus::Connected => ChainTipStatus::Connected,
                     BlockStatus::BodyHeld => ChainTipStatus::Held,
                     BlockStatus::HeaderOnly => ChainTipStatus::HeaderOnly,
                     BlockStatus::Invalid(_) => ChainTipStatus::Invalid,
                 },
-                branch_length: convert::length(off_best.count()),
+                branch_length: height.saturating_sub(fork).get(),
             }
         });
-        ChainTips {
+        Ok(ChainTips {
             tips: described.collect(),
             omitted: convert::length(omitted),
-        }
+            tip: tip.to_wire(),
+        })
     }
 
     /// Returns what the newest transactions of a chain paid, as the official canister computes it.

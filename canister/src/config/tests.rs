@@ -69,6 +69,7 @@ fn every_setting_survives_storing() {
             burn_cycles: Some(Flag::Enabled),
             lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
             block_validation: Some(millrace_candid::BlockValidation::ProofOfWork),
+            minimum_chain_work: Some("1f".to_owned()),
         })
         .unwrap();
         let stored = config.encode(network).unwrap();
@@ -116,7 +117,7 @@ fn a_configuration_stored_before_fees_access_and_validation_existed_opens_with_t
 }
 
 #[test]
-fn the_watchdog_may_change_api_access_alone() {
+fn of_what_the_watchdog_sends_only_api_access_counts_even_if_it_is_a_controller() {
     let (config, _) = Config::initial(InitConfig {
         watchdog_canister: Some(Some(watchdog())),
         ..InitConfig::default()
@@ -126,15 +127,47 @@ fn the_watchdog_may_change_api_access_alone() {
         api_access: Some(Flag::Disabled),
         ..SetConfigRequest::default()
     };
-    assert!(config.allows_watchdog(&watchdog(), &access));
-    assert!(!config.allows_watchdog(&Principal::anonymous(), &access));
     let more = SetConfigRequest {
         syncing: Some(Flag::Disabled),
+        // Out of range: nobody looks at it.
+        stability_threshold: Some(Nat::from(u64::MAX)),
         ..access.clone()
     };
-    assert!(!config.allows_watchdog(&watchdog(), &more));
+    let nothing = SetConfigRequest {
+        api_access: None,
+        ..more.clone()
+    };
     let nobody = Config::default();
-    assert!(!nobody.allows_watchdog(&watchdog(), &access));
+    for is_controller in [false, true] {
+        let allowed = |change: &SetConfigRequest| {
+            config.allowed_to(&watchdog(), is_controller, change.clone())
+        };
+        assert_eq!(allowed(&access), Ok(access.clone()));
+        assert_eq!(allowed(&more), Ok(access.clone()));
+        assert_eq!(allowed(&nothing), Ok(SetConfigRequest::default()));
+        for (config, caller) in [(&config, Principal::anonymous()), (&nobody, watchdog())] {
+            let allowed = config.allowed_to(&caller, is_controller, more.clone());
+            let expected = match is_controller {
+                true => Ok(more.clone()),
+                false => Err(ConfigError::NotController),
+            };
+            assert_eq!(allowed, expected);
+        }
+    }
+    let refused = ConfigError::NotController.to_string();
+    assert_eq!(refused, "Only controllers can call set_config");
+}
+
+#[test]
+fn a_threshold_of_more_than_32_bits_is_refused_with_the_official_text() {
+    for given in [Nat::from(1u64 << 32), Nat::from(u128::MAX)] {
+        let change = SetConfigRequest {
+            stability_threshold: Some(given),
+            ..SetConfigRequest::default()
+        };
+        let error = Config::default().changed(change).unwrap_err().to_string();
+        assert_eq!(error, "stability threshold too large: TryFromIntError(())");
+    }
 }
 
 #[test]

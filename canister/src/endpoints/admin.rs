@@ -14,12 +14,8 @@ fn get_config() -> Config {
 #[ic_cdk::update(decode_with = "decode", hidden = true)]
 fn set_config(change: SetConfigRequest) {
     let caller = ic_cdk::api::msg_caller();
-    let is_allowed =
-        ic_cdk::api::is_controller(&caller) || with(|app| app.allows_watchdog(&caller, &change));
-    if !is_allowed {
-        ic_cdk::trap("Only controllers can call set_config");
-    }
-    with(|app| or_trap(app.set_config(change)));
+    let is_controller = ic_cdk::api::is_controller(&caller);
+    with(|app| or_trap(app.set_config_for(&caller, is_controller, change)));
 }
 
 #[candid::candid_method(query)]

@@ -1,11 +1,11 @@
 //! Typed reads, each as update and as query.
 
 use millrace_candid::{
-    ChainTips, GetBalanceArgs, GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs,
-    GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetFeePercentilesArgs,
-    GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult, GetTransactionArgs,
-    GetTransactionResult, GetUtxosArgs, GetUtxosResult, Status, VerifyTxInclusionArgs,
-    VerifyTxInclusionResult,
+    GetBalanceArgs, GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs,
+    GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetChainTipsArgs,
+    GetChainTipsResult, GetFeePercentilesArgs, GetFeePercentilesResult, GetOutpointsArgs,
+    GetOutpointsResult, GetStatusArgs, GetStatusResult, GetTransactionArgs, GetTransactionResult,
+    GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs, VerifyTxInclusionResult,
 };
 
 use crate::{decode, with};
@@ -118,22 +118,26 @@ fn get_fee_percentiles_query(args: GetFeePercentilesArgs) -> GetFeePercentilesRe
     with(|app| app.get_fee_percentiles(&args))
 }
 
-#[ic_cdk::update]
-fn get_chain_tips() -> ChainTips {
-    with(|app| app.get_chain_tips())
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_chain_tips(args: Option<GetChainTipsArgs>) -> GetChainTipsResult {
+    with(|app| app.get_chain_tips(&args.unwrap_or_default()))
 }
 
-#[ic_cdk::query]
-fn get_chain_tips_query() -> ChainTips {
-    with(|app| app.get_chain_tips())
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_chain_tips_query(args: Option<GetChainTipsArgs>) -> GetChainTipsResult {
+    with(|app| app.get_chain_tips(&args.unwrap_or_default()))
 }
 
-#[ic_cdk::update]
-fn get_status() -> Status {
-    with(|app| app.get_status())
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", hidden = true)]
+fn get_status(args: Option<GetStatusArgs>) -> GetStatusResult {
+    with(|app| app.get_status(&args.unwrap_or_default()))
 }
 
-#[ic_cdk::query]
-fn get_status_query() -> Status {
-    with(|app| app.get_status())
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", hidden = true)]
+fn get_status_query(args: Option<GetStatusArgs>) -> GetStatusResult {
+    with(|app| app.get_status(&args.unwrap_or_default()))
 }

@@ -1,8 +1,12 @@
 //! Asks `blocks_source` for blocks and takes in its replies. What to ask when, and what a reply
 //! means, is `millrace_core::sync`'s to decide; its commands are carried out here.
 
+mod copies;
 mod wire;
 
+use std::collections::BTreeSet;
+
+use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use candid::{DecoderConfig, Principal};
 use ic_stable_structures::Memory;
@@ -17,6 +21,7 @@ use serde_bytes::ByteBuf;
 
 use crate::{App, Env, convert};
 
+pub(crate) use copies::Copies;
 pub use wire::{
     GetSuccessorsComplete, GetSuccessorsInitial, GetSuccessorsPartial, GetSuccessorsRequest,
     GetSuccessorsResponse,
@@ -67,7 +72,7 @@ impl<M: Memory> App<M> {
                 ask = Some(Ask {
                     id,
                     source: self.config.blocks_source,
-                    request: self.request(request),
+                    request: self.request(env, request),
                 });
             } else {
                 self.carry_out(env, command);
@@ -104,7 +109,7 @@ impl<M: Memory> App<M> {
         env.log(&format!("pull: {error}"));
     }
 
-    fn request(&self, request: Request) -> GetSuccessorsRequest {
+    fn request(&self, env: &impl Env, request: Request) -> GetSuccessorsRequest {
         match request {
             Request::FollowUp { page } => GetSuccessorsRequest::FollowUp(page),
             Request::Initial => GetSuccessorsRequest::Initial(GetSuccessorsInitial {
@@ -113,7 +118,7 @@ impl<M: Memory> App<M> {
                 processed_block_hashes: self
                     .store
                     .tree
-                    .processed_blocks()
+                    .processed_blocks(&self.held_off(env))
                     .into_iter()
                     .map(convert::hash)
                     .collect(),
@@ -129,16 +134,14 @@ impl<M: Memory> App<M> {
                 self.take_headers(env, &headers);
                 Ok(())
             }
-            Command::TakeBlocks(blocks) => {
-                blocks.iter().try_for_each(|bytes| self.take_block(bytes))
-            }
+            Command::TakeBlocks(blocks) => self.take_blocks(env, &blocks),
             Command::Stage { offset, bytes } => {
                 if offset == 0 {
                     self.store.blobs.remove(&BlobKey::Staged);
                 }
                 self.store.blobs.append(&BlobKey::Staged, &bytes)
             }
-            Command::TakeStaged { length } => self.take_staged(length),
+            Command::TakeStaged { length } => self.take_staged(env, length),
             Command::DropStaged => {
                 self.store.blobs.remove(&BlobKey::Staged);
                 Ok(())
@@ -163,15 +166,42 @@ impl<M: Memory> App<M> {
         self.store.flush_tree();
     }
 
-    /// Puts a block into the queue, unless it is known or there is no room.
-    fn take_block(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let is_sized = (MIN_BLOCK_BYTES..=MAX_BLOCK_BYTES).contains(&bytes.len());
-        let header = decode_header(bytes).filter(|_| is_sized);
+    /// Returns the blocks not to be asked for now: those of which too many copies were bad, and what
+    /// is known above them, which could not be taken without them. Costs O(those blocks).
+    fn held_off(&self, env: &impl Env) -> BTreeSet<BlockHash> {
+        let tree = &self.store.tree;
+        let mut pending: Vec<BlockHash> = self.copies.held_off(env.now()).collect();
+        let mut found = BTreeSet::new();
+        while let Some(hash) = pending.pop() {
+            if found.insert(hash) {
+                pending.extend(tree.children(&hash).map(|node| node.hash()));
+            }
+        }
+        found
+    }
+
+    fn take_blocks(&mut self, env: &impl Env, blocks: &[Vec<u8>]) -> Result<(), StoreError> {
+        let mut held_off = self.held_off(env);
+        blocks
+            .iter()
+            .try_for_each(|bytes| self.take_block(env, bytes, &mut held_off))
+    }
+
+    /// Puts a block into the queue, unless it is known, not wanted now, or there is no room.
+    fn take_block(
+        &mut self,
+        env: &impl Env,
+        bytes: &[u8],
+        held_off: &mut BTreeSet<BlockHash>,
+    ) -> Result<(), StoreError> {
+        // Sources may send bytes after a block; beyond this many there is nothing else.
+        let bytes = bytes.get(..MAX_BLOCK_BYTES).unwrap_or(bytes);
+        let header = decode_header(bytes).filter(|_| bytes.len() >= MIN_BLOCK_BYTES);
         let Some(header) = header else {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return Ok(());
         };
-        let Some(block) = self.admit(&header, bytes.len()) else {
+        let Some(block) = self.admit(env, &header, bytes.len(), held_off) else {
             return Ok(());
         };
         let key = BlobKey::Block(block.hash);
@@ -181,7 +211,7 @@ impl<M: Memory> App<M> {
         self.store.enqueue(&key, block)
     }
 
-    fn take_staged(&mut self, length: u32) -> Result<(), StoreError> {
+    fn take_staged(&mut self, env: &impl Env, length: u32) -> Result<(), StoreError> {
         let mut bytes = [0; millrace_core::block::HEADER_BYTES];
         let stored = self.store.blobs.length(&BlobKey::Staged);
         let is_whole = stored == Some(length) && length as usize >= MIN_BLOCK_BYTES;
@@ -189,7 +219,9 @@ impl<M: Memory> App<M> {
             self.store.blobs.read(&BlobKey::Staged, 0, &mut bytes)?;
         }
         let header = decode_header(&bytes).filter(|_| is_whole);
-        let block = header.and_then(|header| self.admit(&header, length as usize));
+        let mut held_off = self.held_off(env);
+        let block =
+            header.and_then(|header| self.admit(env, &header, length as usize, &mut held_off));
         match block {
             Some(block) => self.store.enqueue(&BlobKey::Staged, block),
             None => {
@@ -200,8 +232,21 @@ impl<M: Memory> App<M> {
     }
 
     /// Judges whether a pulled block is wanted and finds room, and counts it.
-    fn admit(&mut self, header: &Header, length: usize) -> Option<Delivered> {
+    fn admit(
+        &mut self,
+        env: &impl Env,
+        header: &Header,
+        length: usize,
+        held_off: &mut BTreeSet<BlockHash>,
+    ) -> Option<Delivered> {
         let hash = header.block_hash();
+        if held_off.contains(&hash) || held_off.contains(&header.prev_blockhash) {
+            // Once its header is known, the source is told not to send it.
+            self.take_headers(env, std::slice::from_ref(header));
+            held_off.insert(hash);
+            self.store.counters.add(Counter::PullBlocksIgnored, 1);
+            return None;
+        }
         if self.store.is_known(&hash) {
             self.store.counters.add(Counter::BlocksKnown, 1);
             return None;
@@ -213,6 +258,7 @@ impl<M: Memory> App<M> {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;
         }
+        self.copies.note_pulled(&self.store, hash);
         self.store.counters.add(Counter::BlocksPulled, 1);
         self.store
             .counters

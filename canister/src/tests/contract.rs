@@ -282,7 +282,7 @@ fn a_closed_api_answers_nothing_but_its_configuration_and_state() {
         assert_eq!(typed, ReadError::ApiDisabled);
     }
     assert_eq!(canister.app.get_blockchain_info().height, 1);
-    assert_eq!(canister.app.get_status().api_access, Flag::Disabled);
+    assert_eq!(canister.status().api_access, Flag::Disabled);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn more_than_two_missing_blocks_stop_reads_unless_configured_or_the_tip_is_named
         at_tip: Some(crate::convert::hash(blocks[0].block_hash())),
     });
     assert_eq!(at_tip.unwrap().balance, 1_000);
-    assert!(!canister.app.get_status().synced);
+    assert!(!canister.status().synced);
     let tolerate = SetConfigRequest {
         disable_api_if_not_fully_synced: Some(Flag::Disabled),
         ..SetConfigRequest::default()

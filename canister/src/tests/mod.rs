@@ -1,11 +1,15 @@
 //! The whole canister on a vector of bytes, fed with real blocks.
 
+mod answers;
 mod any_input;
+mod at_tip;
 mod bad_input;
 mod chain;
 mod contract;
 mod feeding;
+mod floods;
 mod inclusion;
+mod minimum_work;
 mod official;
 mod pulling;
 mod reads;

@@ -50,21 +50,45 @@ fn priced() -> InitConfig {
 
 #[test]
 fn reads_charge_what_the_official_canister_charges() {
+    // What ten instructions cost, the maximum, what is charged besides the base. The pretended
+    // counter moves on by TICK each time it is read: once in each call.
+    let metered = [
+        (7, 1_000_000_000, u128::from(TICK / 10 * 7)),
+        (1, 1_000_000_000, u128::from(TICK / 10)),
+        (0, 1_000_000_000, 0),
+        // Never more than the maximum.
+        (7, 10_000, 8_000),
+    ];
+    for (price, maximum, expected) in metered {
+        let mut canister = Canister::new(InitConfig {
+            fees: Some(Fees {
+                get_utxos_base: 2_000,
+                get_utxos_cycles_per_ten_instructions: price,
+                get_utxos_maximum: maximum,
+                get_block_headers_base: 2_000,
+                get_block_headers_cycles_per_ten_instructions: price,
+                get_block_headers_maximum: maximum,
+                ..prices()
+            }),
+            ..regtest()
+        });
+        canister.feed_blocks(&chain(3));
+        let Canister { app, world, .. } = &mut canister;
+        let purse = Purse::with(2_000_000_000);
+        world.instructions.set(0);
+        app.bitcoin_get_utxos(world, &purse, utxos_request(None))
+            .unwrap();
+        assert_eq!(purse.taken.get(), 2_000 + expected, "coins at {price}");
+
+        let purse = Purse::with(2_000_000_000);
+        world.instructions.set(0);
+        app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None))
+            .unwrap();
+        assert_eq!(purse.taken.get(), 2_000 + expected, "headers at {price}");
+    }
+
     let mut canister = Canister::new(priced());
-    canister.feed_blocks(&chain(3));
-    let Canister { app, world, .. } = &mut canister;
-
-    let purse = Purse::with(2_000_000_000);
-    app.bitcoin_get_utxos(world, &purse, utxos_request(None))
-        .unwrap();
-    // The pretended counter moves on by TICK each time it is read: once for this call.
-    let metered = purse.taken.get() - 1_000;
-    assert!(metered > 0 && metered.is_multiple_of(u128::from(TICK / 10)));
-
-    let purse = Purse::with(3_000);
-    app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None))
-        .unwrap();
-    assert_eq!(purse.taken.get(), 3_000, "never more than the maximum");
+    let Canister { app, .. } = &mut canister;
 
     let purse = Purse::with(200);
     app.bitcoin_get_balance(&purse, balance_request(None))

@@ -1,8 +1,17 @@
 //! Pulling from a scripted source: whole replies, pages, faults.
 
+use std::collections::BTreeMap;
+
 use super::setup::*;
-use bitcoin::BlockHash;
+use super::validation::core_blocks;
+use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
+use bitcoin::{Amount, Block, BlockHash, Witness};
+use millrace_candid::{
+    BlockSelector, BlockValidation, GetBlockArgs, InitConfig, InitNetwork, RejectionKind,
+};
+use millrace_core::block::MAX_BLOCK_BYTES;
+use millrace_core::sync::{FIRST_HOLD_SECONDS, MAX_BAD_COPIES};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
@@ -208,4 +217,260 @@ fn nothing_is_asked_while_pull_or_syncing_is_off() {
         ..pulling()
     });
     assert!(canister.heartbeat().is_none());
+}
+
+/// A source as on the IC: it sends what follows the anchor and the processed blocks, nearest first,
+/// as far as one reply holds it; a larger block comes alone and in pages.
+struct Source {
+    /// Parents before children.
+    blocks: Vec<Vec<u8>>,
+    reply_bytes: usize,
+    /// The rest of the block that comes in pages.
+    pages: Vec<Vec<u8>>,
+    /// How often each block was sent.
+    sent: BTreeMap<BlockHash, u32>,
+}
+
+impl Source {
+    fn new(blocks: Vec<Vec<u8>>, reply_bytes: usize) -> Self {
+        Self {
+            blocks,
+            reply_bytes,
+            pages: vec![],
+            sent: BTreeMap::new(),
+        }
+    }
+
+    fn answer(&mut self, ask: &Ask) -> Vec<u8> {
+        let initial = match &ask.request {
+            GetSuccessorsRequest::Initial(initial) => initial,
+            GetSuccessorsRequest::FollowUp(_) => {
+                let page = ByteBuf::from(self.pages.remove(0));
+                return candid::encode_one(GetSuccessorsResponse::FollowUp(page)).unwrap();
+            }
+        };
+        let processed = [std::slice::from_ref(&initial.anchor)].concat();
+        let mut known: Vec<BlockHash> = processed
+            .iter()
+            .chain(&initial.processed_block_hashes)
+            .map(|hash| BlockHash::from_slice(hash).unwrap())
+            .collect();
+        let (mut blocks, mut bytes) = (vec![], 0);
+        for block in &self.blocks {
+            let parent = BlockHash::from_slice(&block[4..36]).unwrap();
+            let is_next = known.contains(&parent) && !known.contains(&hash_of(block));
+            if !is_next || (bytes > 0 && bytes + block.len() > self.reply_bytes) {
+                continue;
+            }
+            bytes += block.len();
+            *self.sent.entry(hash_of(block)).or_default() += 1;
+            blocks.push(block.clone());
+            known.push(hash_of(block));
+            if bytes > self.reply_bytes {
+                break;
+            }
+        }
+        if bytes <= self.reply_bytes {
+            return complete(&blocks, &[]);
+        }
+        let pages = blocks[0].chunks(self.reply_bytes);
+        let mut pages: Vec<Vec<u8>> = pages.map(<[u8]>::to_vec).collect();
+        let partial = GetSuccessorsPartial {
+            partial_block: ByteBuf::from(pages.remove(0)),
+            next: vec![],
+            remaining_follow_ups: u8::try_from(pages.len()).unwrap(),
+        };
+        self.pages = pages;
+        candid::encode_one(GetSuccessorsResponse::Partial(partial)).unwrap()
+    }
+
+    fn times_sent(&self, block: &[u8]) -> u32 {
+        self.sent.get(&hash_of(block)).copied().unwrap_or(0)
+    }
+
+    /// Lets the canister ask and work until `block` is its tip.
+    fn serve(&mut self, canister: &mut Canister, block: &[u8]) {
+        for _ in 0..2_000 {
+            if canister.tip().0 == hash_of(block) {
+                return;
+            }
+            self.beat(canister);
+        }
+        panic!("{} never becomes the tip: {:?}", hash_of(block), self.sent);
+    }
+
+    fn beat(&mut self, canister: &mut Canister) {
+        if let Some(ask) = canister.heartbeat() {
+            let reply = self.answer(&ask);
+            canister.app.on_reply(&canister.world, ask.id, Ok(reply));
+        }
+    }
+}
+
+/// A regtest canister that pulls and checks all consensus rules, later than every recorded block.
+fn pulling_regtest() -> Canister {
+    let canister = Canister::new(InitConfig {
+        network: Some(InitNetwork::Regtest),
+        block_validation: Some(BlockValidation::Consensus),
+        ..pulling()
+    });
+    canister.world.now.set(4_000_000_000);
+    canister
+}
+
+fn changed(block: &[u8], change: impl FnOnce(&mut Block)) -> Vec<u8> {
+    let mut block = deserialize(block).unwrap();
+    change(&mut block);
+    serialize(&block)
+}
+
+/// Another good block beside the given one.
+fn sibling(block: &[u8]) -> Vec<u8> {
+    let mut block: Block = deserialize(block).unwrap();
+    block.txdata[0].output[0].value -= Amount::ONE_SAT;
+    remined(block)
+}
+
+/// A good header costs little on a test network, and any bytes can follow it.
+#[test]
+fn a_block_whose_copies_are_all_bad_does_not_keep_its_siblings_away() {
+    let blocks = core_blocks();
+    let good = sibling(&blocks[10]);
+    let damaged = [
+        changed(&good, |block| {
+            block.txdata[0].input[0].witness = Witness::from_slice(&[[1; 32]]);
+        }),
+        changed(&good, |block| block.txdata.clear()),
+        changed(&good, |block| {
+            block.txdata.push(block.txdata[0].clone());
+        }),
+        [&good[..80], &[0xff; 300]].concat(),
+        good[..good.len() - 1].to_vec(),
+    ];
+    let child = {
+        let mut child: Block = deserialize(&blocks[11]).unwrap();
+        child.header.prev_blockhash = hash_of(&good);
+        remined(child)
+    };
+    for (case, bad) in damaged.into_iter().enumerate() {
+        for reply_bytes in [100, 2_000] {
+            let mut canister = pulling_regtest();
+            assert_eq!(hash_of(&bad), hash_of(&good));
+            let mut list = blocks[..10].to_vec();
+            list.extend([bad.clone(), child.clone()]);
+            list.extend_from_slice(&blocks[10..30]);
+            let mut source = Source::new(list, reply_bytes);
+            source.serve(&mut canister, &blocks[29]);
+            assert_eq!(source.times_sent(&bad), MAX_BAD_COPIES, "{case}");
+            assert!(source.times_sent(&child) <= MAX_BAD_COPIES + 1, "{case}");
+            let rejected = canister.app.recent_rejections();
+            let bad_copies = rejected
+                .iter()
+                .filter(|rejection| rejection.kind == Some(RejectionKind::DamagedBytes));
+            assert_eq!(bad_copies.count() as u32, MAX_BAD_COPIES, "{case}");
+            canister.audit();
+
+            // After a time it is asked for again, and a good copy is as good as any.
+            for block in &mut source.blocks {
+                if hash_of(block) == hash_of(&good) {
+                    block.clone_from(&good);
+                }
+            }
+            let now = canister.world.now.get();
+            canister.world.now.set(now + FIRST_HOLD_SECONDS);
+            for _ in 0..50 {
+                source.beat(&mut canister);
+            }
+            canister.settle();
+            for block in [&good, &child] {
+                let node = canister.app.store().tree.get(&hash_of(block)).unwrap();
+                assert_eq!(node.status(), BlockStatus::Connected, "{case}");
+            }
+            canister.audit();
+        }
+    }
+}
+
+/// What an adapter pushes must not keep the source's good copies away.
+#[test]
+fn bad_copies_that_are_pushed_do_not_hold_a_block_off() {
+    let mut canister = Canister::new(InitConfig {
+        network: Some(InitNetwork::Regtest),
+        block_validation: Some(BlockValidation::Consensus),
+        adapters: Some(vec![adapter()]),
+        ..pulling()
+    });
+    canister.world.now.set(4_000_000_000);
+    let blocks = core_blocks();
+    let bad = changed(&blocks[0], |block| {
+        block.txdata[0].input[0].witness = Witness::from_slice(&[[1; 32]]);
+    });
+    for _ in 0..=MAX_BAD_COPIES {
+        canister.push_bytes(&bad);
+        // The question on its way is given up, so that none keeps its answer.
+        canister.settle();
+        canister.world.now.set(canister.world.now.get() + 1_000);
+    }
+    let mut source = Source::new(blocks[..3].to_vec(), 2_000);
+    source.serve(&mut canister, &blocks[2]);
+    assert_eq!(source.times_sent(&blocks[0]), 1);
+}
+
+fn padded(block: &[u8], length: usize) -> Vec<u8> {
+    let mut bytes = block.to_vec();
+    bytes.resize(length, 0);
+    bytes
+}
+
+/// The official canister passes over bytes after a block.
+#[test]
+fn bytes_after_a_pulled_block_are_cut_off_whole_and_in_pages() {
+    let blocks = real_blocks();
+    let block = &blocks[0];
+    for length in [block.len() + 1, block.len() + 9_000, MAX_BLOCK_BYTES + 9] {
+        for reply_bytes in [2_000_000, MAX_BLOCK_BYTES + 1_000] {
+            let mut canister = Canister::new(pulling());
+            let list = vec![padded(block, length), blocks[1].clone()];
+            let mut source = Source::new(list, reply_bytes);
+            source.serve(&mut canister, &blocks[1]);
+            assert_eq!(source.times_sent(block), 1, "{length} {reply_bytes}");
+            let held = canister.app.get_block(&GetBlockArgs {
+                select: BlockSelector::Height(1),
+                offset: None,
+                max_bytes: None,
+                at_tip: None,
+            });
+            let held = held.unwrap();
+            assert_eq!(
+                (held.size as usize, &held.bytes[..]),
+                (block.len(), &block[..])
+            );
+            canister.audit();
+        }
+    }
+}
+
+#[test]
+fn a_padded_block_that_waits_over_an_upgrade_is_fetched_again() {
+    let blocks = real_blocks();
+    let mut canister = Canister::new(pulling());
+    let mut source = Source::new(vec![padded(&blocks[0], 5_000)], 100_000);
+    let ask = canister.heartbeat().unwrap();
+    let reply = source.answer(&ask);
+    canister.app.on_reply(&canister.world, ask.id, Ok(reply));
+    canister.upgrade();
+    source.serve(&mut canister, &blocks[0]);
+    assert_eq!(source.times_sent(&blocks[0]), 2);
+    canister.audit();
+}
+
+#[test]
+fn bytes_after_a_pushed_block_are_an_error() {
+    let mut canister = Canister::new(pushed());
+    let blocks = real_blocks();
+    canister.push_bytes(&padded(&blocks[0], 5_000));
+    canister.settle();
+    assert_eq!(canister.tip().1, 0);
+    let refused = canister.feed_state(vec![]).recent_rejections;
+    assert_eq!(refused[0].kind, Some(RejectionKind::DamagedBytes));
 }

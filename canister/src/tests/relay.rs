@@ -43,8 +43,12 @@ fn send(canister: &mut Canister, transaction: &Transaction) -> Result<Dispatch, 
 }
 
 fn status(canister: &Canister, txid: Txid) -> Result<TransactionStatus, RelayError> {
-    let args = GetTransactionStatusArgs { txid: id(txid) };
-    canister.app.get_transaction_status(&args)
+    let args = GetTransactionStatusArgs {
+        txid: id(txid),
+        at_tip: None,
+    };
+    let found = canister.app.get_transaction_status(&args);
+    found.map(|standing| standing.status)
 }
 
 fn to_relay(canister: &Canister) -> Vec<TransactionToRelay> {

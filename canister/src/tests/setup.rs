@@ -9,8 +9,9 @@ use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf};
 use candid::Principal;
 use ic_stable_structures::VectorMemory;
 use millrace_candid::{
-    BlockPart, FeedState, FeedStateArgs, Flag, GetBalanceArgs, GetUtxosArgs, InitConfig,
-    InitNetwork, Owner, PartOutcome, PushReceipt, Utxo, UtxosFilter,
+    BlockPart, ChainTips, FeedState, FeedStateArgs, Flag, GetBalanceArgs, GetChainTipsArgs,
+    GetStatusArgs, GetUtxosArgs, InitConfig, InitNetwork, Owner, PartOutcome, PushReceipt, Status,
+    Utxo, UtxosFilter,
 };
 use millrace_core::{Bytes, Instructions, UnixSeconds};
 use serde_bytes::ByteBuf;
@@ -32,7 +33,7 @@ pub fn adapter() -> Principal {
 
 pub struct World {
     pub now: Cell<u64>,
-    instructions: Cell<u64>,
+    pub instructions: Cell<u64>,
     pub log: RefCell<Vec<String>>,
 }
 
@@ -103,6 +104,25 @@ impl Canister {
         self.app = App::open(self.memory.clone()).unwrap();
     }
 
+    /// Returns the stable memory as it is.
+    pub fn copied_memory(&self) -> VectorMemory {
+        VectorMemory::new(RefCell::new(self.memory.borrow().clone()))
+    }
+
+    /// Returns what an upgrade now would leave; this canister stays as it is.
+    pub fn upgraded_copy(&self) -> Self {
+        let memory = self.copied_memory();
+        Self {
+            app: App::open(memory.clone()).unwrap(),
+            memory,
+            world: World {
+                now: self.world.now.clone(),
+                instructions: Cell::new(0),
+                log: RefCell::default(),
+            },
+        }
+    }
+
     pub fn heartbeat(&mut self) -> Option<Ask> {
         self.world.instructions.set(0);
         self.app.heartbeat(&self.world)
@@ -155,6 +175,17 @@ impl Canister {
     pub fn tip(&self) -> (BlockHash, u32) {
         let (hash, height) = self.app.tip();
         (hash, height.get())
+    }
+
+    pub fn status(&self) -> Status {
+        self.app.get_status(&GetStatusArgs::default()).unwrap()
+    }
+
+    pub fn chain_tips(&self, at_tip: Option<BlockHash>) -> ChainTips {
+        let at_tip = at_tip.map(convert::hash);
+        self.app
+            .get_chain_tips(&GetChainTipsArgs { at_tip })
+            .unwrap()
     }
 
     pub fn audit(&self) {

@@ -205,7 +205,7 @@ fn blocks_that_are_not_held_are_told_apart() {
     let blocks = chain(6);
     canister.feed_blocks(&blocks);
     let get = |select| canister.app.get_block(&block_args(select));
-    let anchor = canister.app.get_status().anchor.height;
+    let anchor = canister.status().anchor.height;
     assert!(anchor > 1);
     let not_held = |hash| {
         Err(ReadError::BlockNotHeld {
@@ -280,7 +280,7 @@ fn branches_are_listed_with_how_far_they_have_come() {
     canister.feed_blocks(&best);
     canister.feed_blocks(&[fork, longer.clone()]);
     canister.announce(std::slice::from_ref(&header_only));
-    let tips = canister.app.get_chain_tips();
+    let tips = canister.chain_tips(None);
     let tip = |block, height, status, branch_length| ChainTip {
         block: id(block, height),
         status,
@@ -303,7 +303,7 @@ fn more_branches_than_fit_are_counted() {
         .map(|salt| block(&base, 2, salt, &[1], &[]))
         .collect();
     canister.announce(&siblings);
-    let tips = canister.app.get_chain_tips();
+    let tips = canister.chain_tips(None);
     assert_eq!(tips.tips.len(), MAX_TIPS);
     // The best connected block is none of the branches' ends, but is listed first.
     assert_eq!(tips.omitted, 2);
@@ -315,7 +315,7 @@ fn the_status_tells_heights_and_what_waits() {
     let mut canister = Canister::new(regtest());
     let blocks = chain(3);
     canister.feed_blocks(&blocks);
-    let status = canister.app.get_status();
+    let status = canister.status();
     assert_eq!(status.tip, id(&blocks[2], 3));
     assert_eq!(status.best_header, status.tip);
     assert_eq!(status.anchor, id(&genesis(), 0));

@@ -70,7 +70,7 @@ fn configuration_survives_and_bad_values_are_refused_by_name() {
                 stability_threshold: Some(5_001u32.into()),
                 ..SetConfigRequest::default()
             },
-            "stability threshold too large: 5_001, at most 5000 is allowed",
+            "stability threshold too large: 5001, at most 5000 is allowed",
         ),
         (budgets(0, 1), "instructions_per_heartbeat is 0"),
         (

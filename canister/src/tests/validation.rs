@@ -19,7 +19,7 @@ use super::regtest::{coinbase_coin, payment};
 use super::setup::*;
 
 /// Blocks 1 to 206 that Bitcoin Core made and accepted under all of its rules.
-fn core_blocks() -> Vec<Vec<u8>> {
+pub fn core_blocks() -> Vec<Vec<u8>> {
     let path = format!(
         "{}/../tests/fixtures/bitcoin-core/regtest_blocks.hex.txt",
         env!("CARGO_MANIFEST_DIR")

@@ -13,6 +13,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Txid};
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{AssemblyKey, MAX_PUSHER_BYTES};
+use millrace_core::scan::BlockBytes;
 
 use crate::StoreError;
 use crate::counting::PAGE_BYTES;
@@ -47,6 +48,46 @@ struct Chain {
     first: u32,
     last: u32,
     length: u32,
+}
+
+/// The pages of a blob: 4 bytes on the heap for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPages {
+    pages: Vec<u32>,
+    length: u32,
+}
+
+/// A blob being read at any place.
+pub struct BlobReader<'a, M: Memory> {
+    blobs: &'a Blobs<M>,
+    pages: &'a BlobPages,
+}
+
+impl<M: Memory> BlockBytes for BlobReader<'_, M> {
+    type Error = StoreError;
+
+    fn length(&self) -> u32 {
+        self.pages.length
+    }
+
+    fn read(&self, offset: u32, buffer: &mut [u8]) -> Result<(), StoreError> {
+        let mut at = offset % PAYLOAD_BYTES;
+        let mut pages = self.pages.pages.iter().skip((offset / PAYLOAD_BYTES) as usize);
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let page = pages.next().ok_or(StoreError::BeyondEnd {
+                offset: offset.into(),
+                end: u64::from(offset) + rest.len() as u64,
+                length: self.pages.length.into(),
+            })?;
+            let room = (PAYLOAD_BYTES - at) as usize;
+            let (now, later) = rest.split_at_mut(room.min(rest.len()));
+            self.blobs.memory.read(address(*page) + 4 + u64::from(at), now);
+            rest = later;
+            at = 0;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +195,33 @@ impl<M: Memory> Blobs<M> {
         Ok(())
     }
 
+    /// Finds the pages of a blob, so that any of its bytes can be read at once. Costs one small
+    /// read for each page.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`].
+    pub fn pages(&self, key: &BlobKey) -> Result<BlobPages, StoreError> {
+        let chain = self.chain(key)?;
+        let mut pages = Vec::with_capacity(pages_of(chain.length) as usize);
+        let mut page = chain.first;
+        while pages.len() < pages_of(chain.length) as usize {
+            pages.push(page);
+            page = match pages.len() < pages_of(chain.length) as usize {
+                true => self.next(page)?,
+                false => page,
+            };
+        }
+        Ok(BlobPages {
+            pages,
+            length: chain.length,
+        })
+    }
+
+    /// Reads through pages found before. The blob must not have been changed since.
+    pub const fn reader<'a>(&'a self, pages: &'a BlobPages) -> BlobReader<'a, M> {
+        BlobReader { blobs: self, pages }
+    }
+
     /// Reads a whole blob. Its length is bounded by whoever wrote it.
     ///
     /// # Errors
@@ -189,6 +257,44 @@ impl<M: Memory> Blobs<M> {
         self.pool.first_free = chain.first;
         self.pool.free = self.pool.free.saturating_add(pages_of(chain.length));
         self.write_pool();
+    }
+
+    /// Cuts a blob to its first `length` bytes; a shorter one stays as it is. Costs one small read
+    /// for each page kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`]; nothing is written then.
+    pub fn truncate(&mut self, key: &BlobKey, length: u32) -> Result<(), StoreError> {
+        let chain = self.chain(key)?;
+        if length >= chain.length {
+            return Ok(());
+        }
+        let kept = pages_of(length);
+        let gone = pages_of(chain.length).saturating_sub(kept);
+        let mut last = chain.first;
+        for _ in 1..kept {
+            last = self.next(last)?;
+        }
+        if gone > 0 {
+            let first_gone = match kept {
+                0 => chain.first,
+                _ => self.next(last)?,
+            };
+            self.write_next(chain.last, self.pool.first_free);
+            self.pool.first_free = first_gone;
+            self.pool.free = self.pool.free.saturating_add(gone);
+            self.write_pool();
+        }
+        let chain = match kept {
+            0 => Chain::default(),
+            _ => Chain {
+                last,
+                length,
+                ..chain
+            },
+        };
+        self.index.insert(key.encode(), encode_chain(&chain));
+        Ok(())
     }
 
     /// Returns (pages in use, free pages), each of 4 KiB.

@@ -110,12 +110,17 @@ impl<M: Memory> Store<M> {
         }
     }
 
-    /// Returns where a transaction of the outbox is, or `None` for one that is unknown.
-    pub fn transaction_status(&self, txid: &Txid) -> Option<millrace_core::outbox::Status> {
+    /// Returns where a transaction of the outbox is on the chain that ends at `tip`, a connected
+    /// block of the tree, or `None` for one that is unknown.
+    pub fn transaction_status(
+        &self,
+        txid: &Txid,
+        tip: BlockHash,
+    ) -> Option<millrace_core::outbox::Status> {
         let chain = Standings {
             tree: &self.tree,
             headers: &self.headers,
-            best: self.tree.best_tip(),
+            best: tip,
         };
         self.outbox.status(txid, &chain)
     }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bitcoin::BlockHash;
+use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{ASSEMBLY_RECORD_BYTES, Assembly, AssemblyKey, AssemblyRecord};
-use millrace_core::block::CheckedBlock;
-use millrace_core::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep};
+use millrace_core::connect::{BlockConnector, ConnectStep};
+use millrace_core::consensus::{BlockPlace, BlockValidation, MedianTimes};
+use millrace_core::delta::{Coin, CoinView};
 use millrace_core::header::HeaderContext;
 use millrace_core::outbox::Outbox;
+use millrace_core::scan::ScannedBlock;
 use millrace_core::tree::{BlockStatus, Tree};
 use millrace_core::{Bytes, Height, Network, OutPoint};
 
@@ -69,8 +72,16 @@ pub struct Store<M: Memory> {
     held_bytes: Bytes,
 }
 
-/// The UTXO set before the first block.
+/// The UTXO set and the chain before the first block.
 struct NoCoins;
+
+impl MedianTimes for NoCoins {
+    type Error = StoreError;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, StoreError> {
+        Ok(None)
+    }
+}
 
 impl CoinView for NoCoins {
     type Error = StoreError;
@@ -111,8 +122,7 @@ impl<M: Memory> Store<M> {
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
         headers.push(&context)?;
         let mut coins = Coins::open(regions.coins())?;
-        let parent = genesis.header.prev_blockhash;
-        coins.seed(parent, genesis_delta(genesis, network)?)?;
+        seed_genesis(&mut coins, &genesis, network)?;
         drop((nodes, headers, coins));
         Ok(Self::load(raw, network, &regions)?)
     }
@@ -290,6 +300,16 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// Cuts the bytes of a held block to the first `length`: what follows is not the block's.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`]; nothing changes then.
+    pub fn cut_block(&mut self, hash: BlockHash, length: u32) -> Result<(), StoreError> {
+        self.blobs.truncate(&BlobKey::Block(hash), length)?;
+        self.note_held(hash);
+        Ok(())
+    }
+
     /// Deletes a block's change and bytes. Costs the same for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         self.blobs.remove(&BlobKey::FeeRates(hash));
@@ -379,14 +399,29 @@ impl<M: Memory> Regions<M> {
     }
 }
 
-fn genesis_delta(genesis: bitcoin::Block, network: Network) -> Result<BlockDelta, StoreError> {
-    let block =
-        CheckedBlock::check(genesis).map_err(|e| StoreError::damaged("genesis block", e))?;
-    let builder = DeltaBuilder::new(&block, Height::ZERO, network);
-    match builder.step(&block, &NoCoins, usize::MAX) {
-        Ok(DeltaStep::Done(delta)) => Ok(delta),
-        Ok(DeltaStep::More(_)) => Err(StoreError::damaged("genesis block", "not done")),
-        Err(error) => Err(StoreError::damaged("genesis block", error)),
+/// Puts the genesis block's coins into the set, as the official canister does: Bitcoin Core leaves
+/// them out.
+fn seed_genesis<M: Memory>(
+    coins: &mut Coins<M>,
+    genesis: &bitcoin::Block,
+    network: Network,
+) -> Result<(), StoreError> {
+    let damaged = |detail: String| StoreError::damaged("genesis block", detail);
+    let bytes = serialize(genesis);
+    let block = ScannedBlock::of(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let place = BlockPlace {
+        network,
+        height: Height::ZERO,
+        median_time_past: 0,
+    };
+    let connector = BlockConnector::start(block, place, BlockValidation::ProofOfWork)
+        .map_err(|error| damaged(error.to_string()))?;
+    match connector.step(&NoCoins, &NoCoins, usize::MAX) {
+        Ok(ConnectStep::Done(connected)) => {
+            coins.seed(genesis.header.prev_blockhash, connected.change, &bytes)
+        }
+        Ok(ConnectStep::More(_)) => Err(damaged("not done".to_owned())),
+        Err(error) => Err(damaged(error.to_string())),
     }
 }
 

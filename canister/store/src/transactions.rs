@@ -20,7 +20,7 @@ use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Transaction, Txid};
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
-use millrace_core::block::{CheckedBlock, TransactionPlace};
+use millrace_core::scan::ScannedBlock;
 
 use crate::blobs::BlobKey;
 use crate::record::{join, take};
@@ -33,6 +33,9 @@ pub const ENTRY_BYTES: usize = 20;
 
 /// Entries read at once: half a page, in which an entry of an ordinary block is found at once.
 const WINDOW: u32 = 100;
+
+/// Looks that expect ids to be even, before the search goes by halves.
+const GUESSES: u32 = 4;
 
 const MAGIC: [u8; 4] = *b"TXI1";
 
@@ -108,10 +111,10 @@ impl<M: Memory> TransactionIndexes<M> {
     pub(crate) fn set(
         &mut self,
         block: BlockHash,
-        places: impl ExactSizeIterator<Item = TransactionPlace>,
+        entries: impl Iterator<Item = Entry>,
     ) -> Result<(), StoreError> {
         self.remove(&block);
-        let mut entries: Vec<Entry> = places.map(Entry::of).collect();
+        let mut entries: Vec<Entry> = entries.collect();
         entries.sort_unstable_by_key(|entry| (entry.prefix, entry.position));
         let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
         let is_new = self.memory.size() == 0;
@@ -159,26 +162,38 @@ impl<M: Memory> TransactionIndexes<M> {
     }
 
     /// Returns the place of the first entry that does not sort before a prefix: first where it
-    /// would be if ids were perfectly even, then by halves.
+    /// would be if ids were perfectly even between those seen, then, should somebody have made
+    /// uneven ones, by halves.
     fn first_at_or_after(&self, index: &Index, prefix: Prefix) -> Result<u32, StoreError> {
-        let (mut low, mut high) = (0, index.count);
-        let share = u128::from(u64::from_be_bytes(prefix)) * u128::from(index.count);
-        let mut guess = u32::try_from(share >> 64).unwrap_or(u32::MAX);
-        while low < high {
-            let start = guess.saturating_sub(WINDOW / 2).clamp(low, high - 1);
-            let end = start.saturating_add(WINDOW).min(high);
+        let wanted = number(&prefix);
+        // Entries before `low` sort before the prefix, those from `high` on do not.
+        let (mut low, mut high) = ((0, 0), (index.count, 1u128 << 64));
+        for round in 0.. {
+            let (left, right) = (low.0, high.0);
+            if left >= right {
+                break;
+            }
+            let guess = if round < GUESSES {
+                let share = wanted.saturating_sub(low.1) * u128::from(right - left);
+                let share = share / high.1.saturating_sub(low.1).max(1);
+                left.saturating_add(u32::try_from(share).unwrap_or(u32::MAX))
+            } else {
+                left + (right - left) / 2
+            };
+            let start = guess.saturating_sub(WINDOW / 2).clamp(left, right - 1);
+            let end = start.saturating_add(WINDOW).min(right);
             let entries = self.entries(index, start, end)?;
             let below = entries.partition_point(|entry| entry.prefix < prefix);
+            let key_of = |entry: Option<&Entry>| entry.map_or(0, |entry| number(&entry.prefix));
             if below == 0 {
-                high = start;
+                high = (start, key_of(entries.first()));
             } else if below == entries.len() {
-                low = end;
+                low = (end, key_of(entries.last()));
             } else {
                 return Ok(start.saturating_add(below as u32));
             }
-            guess = low + (high - low) / 2;
         }
-        Ok(low)
+        Ok(low.0)
     }
 
     /// Reads some entries of an index.
@@ -227,8 +242,15 @@ impl<M: Memory> Store<M> {
     ///
     /// # Errors
     /// [`StoreError::OutOfMemory`] or [`StoreError::Damaged`]; the block has no index then.
-    pub fn index_transactions(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
-        self.transaction_indexes.set(block.hash(), block.places())
+    pub fn index_transactions(&mut self, block: &ScannedBlock) -> Result<(), StoreError> {
+        let transactions = block.txids().iter().zip(block.transactions());
+        let entries = (0..).zip(transactions).map(|(position, (txid, transaction))| Entry {
+            prefix: prefix_of(txid),
+            offset: transaction.offset,
+            length: transaction.bytes,
+            position,
+        });
+        self.transaction_indexes.set(block.hash(), entries)
     }
 
     /// Returns a transaction of a block that has an index, or `None`. Reads one or two pages of the
@@ -295,15 +317,6 @@ impl<M: Memory> Store<M> {
 }
 
 impl Entry {
-    fn of(place: TransactionPlace) -> Self {
-        Self {
-            prefix: prefix_of(&place.txid),
-            offset: place.offset,
-            length: place.length,
-            position: place.position,
-        }
-    }
-
     fn encode(&self) -> [u8; ENTRY_BYTES] {
         join(&[
             &self.prefix,
@@ -324,6 +337,10 @@ impl Entry {
             position: next(),
         }
     }
+}
+
+fn number(prefix: &Prefix) -> u128 {
+    u128::from(u64::from_be_bytes(*prefix))
 }
 
 fn prefix_of(txid: &Txid) -> Prefix {

@@ -111,14 +111,6 @@ pub enum BlockError {
         /// Its size without witness data, in bytes.
         bytes: usize,
     },
-    /// The block is heavier than BIP141 allows.
-    #[error("block {hash} weighs {weight} units, at most {MAX_BLOCK_WEIGHT} are allowed")]
-    TooHeavy {
-        /// The block.
-        hash: BlockHash,
-        /// Its weight units.
-        weight: u64,
-    },
 }
 
 impl BlockError {
@@ -126,8 +118,7 @@ impl BlockError {
     /// invalid.
     ///
     /// Every other error can be made by whoever carries the block, by damaging the body of a
-    /// good one: remembering the hash would let one liar block the real block. The weight counts
-    /// among those because witness data is not under the merkle root.
+    /// good one: remembering the hash would let one liar block the real block.
     pub const fn condemns_header(&self) -> bool {
         matches!(
             self,

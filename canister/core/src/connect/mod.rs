@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use bitcoin::hashes::Hash;
 use bitcoin::{Amount, OutPoint, Txid};
 
-use crate::consensus::rules::{Rules, Spent, commits_to};
+use crate::consensus::rules::{Rules, Spent, check_weight, commits_to};
 use crate::consensus::{
     BlockPlace, BlockValidation, ConnectError, ConsensusError, MedianTimes, WitnessData,
 };
@@ -84,15 +84,19 @@ impl BlockConnector {
     /// SHA-256 for each transaction where the block commits to witnesses.
     ///
     /// # Errors
-    /// [`ConsensusError`] when the block alone breaks a rule; never under
-    /// [`BlockValidation::ProofOfWork`].
+    /// [`ConsensusError`] when the block alone breaks a rule; under
+    /// [`BlockValidation::ProofOfWork`], which compares no witness commitment, only
+    /// [`ConsensusError::TooHeavy`].
     pub fn start(
         mut block: ScannedBlock,
         place: BlockPlace,
         validation: BlockValidation,
     ) -> Result<Self, ConsensusError> {
         let rules = match validation {
-            BlockValidation::ProofOfWork => None,
+            BlockValidation::ProofOfWork => {
+                check_weight(block.weight(), false)?;
+                None
+            }
             BlockValidation::Consensus => Some(Rules::start(&mut block, place)?),
         };
         let has_segwit = place.height >= Deployments::of(place.network).segwit;

@@ -5,6 +5,7 @@ use bitcoin::{OutPoint, Txid, WitnessCommitment};
 use super::{
     COINBASE_MATURITY, MAX_BLOCK_SIGOP_COST, MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES,
 };
+use crate::block::MAX_BLOCK_WEIGHT;
 use crate::delta::{DeltaError, MAX_SCRIPT_BYTES};
 use crate::units::Height;
 
@@ -214,6 +215,15 @@ pub enum ConsensusError {
         /// Hash of the witnesses given.
         got: WitnessCommitment,
     },
+    /// The block is heavier than BIP141 allows.
+    #[error("block weighs {weight} units, at most {MAX_BLOCK_WEIGHT} are allowed")]
+    TooHeavy {
+        /// Its weight with the witness data given.
+        weight: u64,
+        /// Whether that witness data is what the block commits to. Otherwise whoever carried the
+        /// block may have added some.
+        committed: bool,
+    },
     /// The block has too many signature operations (BIP141).
     #[error(
         "block has a signature operation cost of {cost}, at most {MAX_BLOCK_SIGOP_COST} is allowed"
@@ -236,6 +246,10 @@ impl ConsensusError {
             Self::UnexpectedWitness { .. }
                 | Self::WitnessNonce { .. }
                 | Self::WitnessCommitment { .. }
+                | Self::TooHeavy {
+                    committed: false,
+                    ..
+                }
         )
     }
 }

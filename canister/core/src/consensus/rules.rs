@@ -6,6 +6,7 @@ use bitcoin::{Txid, WitnessCommitment};
 
 use super::sequence::{RelativeLock, time_base};
 use super::{BlockPlace, ConnectError, ConsensusError, MedianTimes};
+use crate::block::MAX_BLOCK_WEIGHT;
 use crate::block::merkle::{merkle_root, parent};
 use crate::deployments::Deployments;
 use crate::scan::{CoinbaseStart, Lock, ScannedBlock, ScannedInput, ScannedTransaction};
@@ -40,8 +41,8 @@ impl Rules {
     /// Judges all that needs no coins. Costs a look at each transaction, and a double SHA-256 for
     /// each where the block commits to witnesses.
     ///
-    /// The commitment comes first: before it holds, the witness data and what was counted in it
-    /// may be the carrier's and not the block's.
+    /// The commitment comes first: before it holds, the witness data with its weight and what was
+    /// counted in it may be the carrier's and not the block's.
     pub(crate) fn start(
         block: &mut ScannedBlock,
         place: BlockPlace,
@@ -49,6 +50,7 @@ impl Rules {
         let deployments = Deployments::of(place.network);
         let height = place.height;
         check_commitment(block, height >= deployments.segwit)?;
+        check_weight(block.weight(), true)?;
         let version = block.header().version.to_consensus();
         let required = deployments.min_version(height);
         if version < required {
@@ -228,6 +230,14 @@ pub(crate) struct Spent {
     pub(crate) height: Height,
     pub(crate) coinbase: bool,
     pub(crate) lock: Lock,
+}
+
+/// Compares a block's weight with what BIP141 allows.
+pub(crate) const fn check_weight(weight: u64, committed: bool) -> Result<(), ConsensusError> {
+    if weight > MAX_BLOCK_WEIGHT {
+        return Err(ConsensusError::TooHeavy { weight, committed });
+    }
+    Ok(())
 }
 
 /// Returns whether an amount in satoshi is at most all money.

@@ -44,6 +44,35 @@ impl ChainWork {
         crate::bytes::fixed(&[&self.high.to_be_bytes(), &self.low.to_be_bytes()])
     }
 
+    /// Reads up to 64 hexadecimal digits of a big-endian number, with or without `0x` before them;
+    /// `None` for anything else.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !is_hex || !(1..=64).contains(&digits.len()) {
+            return None;
+        }
+        let (high, low) = digits.split_at(digits.len().saturating_sub(32));
+        let number = |half: &str| match half {
+            "" => Some(0),
+            half => u128::from_str_radix(half, 16).ok(),
+        };
+        Some(Self {
+            high: number(high)?,
+            low: number(low)?,
+        })
+    }
+
+    /// Returns the number of binary digits of the work, 0 for none: one more each time a chain's
+    /// work doubles.
+    pub const fn bits(self) -> u32 {
+        if self.high > 0 {
+            256 - self.high.leading_zeros()
+        } else {
+            128 - self.low.leading_zeros()
+        }
+    }
+
     /// Returns the sum, or [`Self::MAX`] when it exceeds 256 bits.
     pub fn saturating_add(self, other: Self) -> Self {
         let (low, carry) = self.low.overflowing_add(other.low);

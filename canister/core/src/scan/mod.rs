@@ -18,7 +18,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
 use crate::block::merkle::merkle_root;
-use crate::block::{BlockError, MAX_BASE_BYTES, MAX_BLOCK_WEIGHT};
+use crate::block::{BlockError, MAX_BASE_BYTES};
 use crate::consensus::ConsensusError;
 
 pub use record::{
@@ -58,6 +58,7 @@ pub struct ScannedBlock {
     witness: ScannedWitness,
     own_sigop_cost: u64,
     fault: Option<ConsensusError>,
+    base_bytes: usize,
 }
 
 impl ScannedBlock {
@@ -113,6 +114,14 @@ impl ScannedBlock {
     /// Returns the ids of its transactions in block order; never empty.
     pub fn txids(&self) -> &[Txid] {
         &self.txids
+    }
+
+    /// Returns the weight with the witness data given, in weight units (BIP141). Whether it is
+    /// allowed is [`crate::consensus`]'s question: witness data is not under the merkle root.
+    pub fn weight(&self) -> u64 {
+        let last = self.transactions.last();
+        let bytes = last.map_or(0, |last| u64::from(last.offset) + u64::from(last.bytes));
+        self.base_bytes as u64 * 3 + bytes
     }
 
     /// Returns its transactions in block order; never empty.
@@ -212,7 +221,7 @@ impl Collected {
     }
 
     /// Judges the block's structure. Costs one double SHA-256 for each transaction and a sort.
-    fn check(self, bytes: usize) -> Result<ScannedBlock, BlockError> {
+    fn check(self) -> Result<ScannedBlock, BlockError> {
         let hash = self.hash;
         let leaves = self.txids.iter().map(|txid| txid.to_byte_array());
         let root = merkle_root(leaves.collect());
@@ -227,7 +236,7 @@ impl Collected {
         if root.mutated {
             return Err(BlockError::Mutated { hash });
         }
-        self.check_size(bytes)?;
+        self.check_size()?;
         self.check_first()?;
         let by_txid =
             sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction { hash, txid })?;
@@ -248,21 +257,18 @@ impl Collected {
             witness: self.witness,
             own_sigop_cost: self.own_sigop_cost,
             fault: self.fault,
+            base_bytes: self.base_bytes,
         }
     }
 
     /// Asked once the merkle root holds, so that a size without witness data is the header's own.
-    const fn check_size(&self, bytes: usize) -> Result<(), BlockError> {
+    const fn check_size(&self) -> Result<(), BlockError> {
         let hash = self.hash;
         if self.is_too_large() {
             return Err(BlockError::BaseTooLarge {
                 hash,
                 bytes: self.base_bytes,
             });
-        }
-        let weight = self.base_bytes as u64 * 3 + bytes as u64;
-        if weight > MAX_BLOCK_WEIGHT {
-            return Err(BlockError::TooHeavy { hash, weight });
         }
         Ok(())
     }

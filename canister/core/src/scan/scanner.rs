@@ -216,7 +216,7 @@ impl BlockScanner {
                 trailing: length.saturating_sub(used),
             }));
         }
-        self.found.check(length).map_err(ScanError::Block)
+        self.found.check().map_err(ScanError::Block)
     }
 
     /// Takes the next item, whichever it is.

@@ -13,6 +13,7 @@
 //!    +--- malformed -- waiting, block staged <---+ Tick asks for the next page
 //! ```
 
+mod copies;
 mod record;
 mod reply;
 
@@ -21,9 +22,11 @@ mod tests;
 
 use bitcoin::block::Header;
 
-use crate::block::MAX_BLOCK_BYTES;
 use crate::units::UnixSeconds;
 
+pub use copies::{
+    BadCopies, FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS, MAX_BAD_COPIES, MAX_SUSPECTS,
+};
 pub use record::SYNC_RECORD_BYTES;
 pub use reply::{MAX_REPLY_BYTES, Reply};
 
@@ -186,12 +189,6 @@ pub enum SyncError {
     EmptyPage {
         /// Bytes of the block so far.
         received: u32,
-    },
-    /// The pages together exceed any block.
-    #[error("pages of a block have {length} bytes, a block has at most {MAX_BLOCK_BYTES}")]
-    BlockTooLong {
-        /// Bytes of the block so far and of the page.
-        length: usize,
     },
 }
 

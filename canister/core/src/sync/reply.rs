@@ -138,22 +138,21 @@ impl Sync {
         }
     }
 
-    /// Adds a page to the staged block described by `staged`.
-    fn stage(&mut self, staged: Staged, bytes: Vec<u8>) -> Result<Vec<Command>, SyncError> {
+    /// Adds a page to the staged block described by `staged`. Sources may send bytes after a block;
+    /// what is beyond the longest block there can be is passed over.
+    fn stage(&mut self, staged: Staged, mut bytes: Vec<u8>) -> Result<Vec<Command>, SyncError> {
         let offset = staged.received;
         if bytes.is_empty() {
             return Err(SyncError::EmptyPage { received: offset });
         }
-        let received = u32::try_from(bytes.len())
-            .ok()
-            .and_then(|length| offset.checked_add(length))
-            .filter(|sum| usize::try_from(*sum).is_ok_and(|sum| sum <= MAX_BLOCK_BYTES))
-            .ok_or_else(|| SyncError::BlockTooLong {
-                length: usize::try_from(offset)
-                    .unwrap_or(usize::MAX)
-                    .saturating_add(bytes.len()),
-            })?;
-        let mut commands = vec![Command::Stage { offset, bytes }];
+        bytes.truncate(MAX_BLOCK_BYTES.saturating_sub(offset as usize));
+        // At most `MAX_BLOCK_BYTES`, as is the sum.
+        let received = offset.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let mut commands = if bytes.is_empty() {
+            Vec::new()
+        } else {
+            vec![Command::Stage { offset, bytes }]
+        };
         if staged.pages_left == 0 {
             self.staged = None;
             commands.push(Command::TakeStaged { length: received });

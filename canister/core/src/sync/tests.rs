@@ -128,7 +128,6 @@ fn a_partial_reply_without_follow_ups_is_a_whole_block() {
 #[test]
 fn malformed_replies_are_errors_and_change_nothing() {
     let too_long = vec![0; MAX_REPLY_BYTES + 1];
-    let huge_block = vec![0; MAX_BLOCK_BYTES + 1];
     let cases = [
         (
             Reply::FollowUp(b"x".to_vec()),
@@ -152,12 +151,6 @@ fn malformed_replies_are_errors_and_change_nothing() {
             },
         ),
         (partial(b"", 1), SyncError::EmptyPage { received: 0 }),
-        (
-            partial(&huge_block, 1),
-            SyncError::BlockTooLong {
-                length: MAX_BLOCK_BYTES + 1,
-            },
-        ),
         (
             complete(&[&too_long], &[]),
             SyncError::ReplyTooLong {
@@ -184,18 +177,34 @@ fn malformed_replies_are_errors_and_change_nothing() {
 }
 
 #[test]
-fn pages_beyond_any_block_are_refused() {
+fn bytes_beyond_the_longest_block_are_passed_over() {
     let mut sync = Sync::new();
     let (id, _) = ask(&mut sync, 0);
-    reply(&mut sync, 0, id, partial(&vec![0; MAX_BLOCK_BYTES], 9));
+    let first = vec![1; MAX_BLOCK_BYTES - 3];
+    reply(&mut sync, 0, id, partial(&first, 2));
     let (id, _) = ask(&mut sync, 0);
-    let step = reply(&mut sync, 0, id, Reply::FollowUp(vec![0]));
+    let step = reply(&mut sync, 0, id, Reply::FollowUp(vec![2; 10]));
+    let offset = first.len() as u32;
+    let bytes = vec![2; 3];
     assert_eq!(
-        step.error,
-        Some(SyncError::BlockTooLong {
-            length: MAX_BLOCK_BYTES + 1
-        })
+        step,
+        SyncStep {
+            commands: vec![Command::Stage { offset, bytes }],
+            error: None
+        }
     );
+    let (id, request) = ask(&mut sync, 0);
+    assert_eq!(request, Request::FollowUp { page: 1 });
+    let step = reply(&mut sync, 0, id, Reply::FollowUp(vec![3; 10]));
+    let length = MAX_BLOCK_BYTES as u32;
+    assert_eq!(
+        step,
+        SyncStep {
+            commands: vec![Command::TakeStaged { length }],
+            error: None
+        }
+    );
+    assert_eq!(sync.staged_bytes(), None);
 }
 
 #[test]

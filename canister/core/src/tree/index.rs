@@ -9,6 +9,11 @@ use crate::header::ChainWork;
 /// More work ranks higher, then earlier arrival.
 pub(super) type Rank = (ChainWork, Reverse<u64>, NodeId);
 
+/// What is shed first sorts first: an invalid leaf, then one with less work, then one known by its
+/// header only, then the one that came first. The last rule lets newcomers in: were they refused
+/// where work is equal, as many siblings as the tree holds would keep out the block that goes on.
+pub(super) type LeafKey = (bool, ChainWork, bool, u64, NodeId);
+
 /// Sets that hold each node exactly where its status and position say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Indexes {
@@ -18,8 +23,8 @@ pub(super) struct Indexes {
     pub(super) connected: BTreeSet<Rank>,
     /// Nodes whose body is held and whose parent is connected, by work, then body arrival.
     pub(super) connectable: BTreeSet<Rank>,
-    /// Nodes without children, invalid ones first, then by rank: the front is shed first.
-    pub(super) leaves: BTreeSet<(bool, Rank)>,
+    /// Nodes without children; the front is shed first.
+    pub(super) leaves: BTreeSet<LeafKey>,
 }
 
 impl Indexes {
@@ -67,6 +72,8 @@ fn body_rank(id: NodeId, node: &Node) -> Rank {
     (node.context.chain_work(), Reverse(node.body_sequence), id)
 }
 
-fn leaf_key(id: NodeId, node: &Node) -> (bool, Rank) {
-    (node.is_valid(), header_rank(id, node))
+fn leaf_key(id: NodeId, node: &Node) -> LeafKey {
+    let has_body = matches!(node.status, BlockStatus::BodyHeld | BlockStatus::Connected);
+    let work = node.context.chain_work();
+    (node.is_valid(), work, has_body, node.header_sequence, id)
 }

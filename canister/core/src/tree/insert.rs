@@ -20,11 +20,12 @@ impl Tree {
     ///
     /// A full tree sheds the leaf with least work, invalid ones first, but never the best header
     /// or block tip and never the new header's parent; what was shed appears in
-    /// [`super::TreeChanges::removes`].
+    /// [`super::TreeChanges::removes`]. Among leaves of equal work it sheds one without a body, and
+    /// the one that came first.
     ///
     /// # Errors
     /// [`TreeError::UnknownParent`], [`TreeError::InvalidParent`], [`TreeError::Header`], or
-    /// [`TreeError::Full`] when the new header itself has least work.
+    /// [`TreeError::Full`] when the new header itself has less work than all of them.
     pub fn insert_header(
         &mut self,
         header: &Header,
@@ -49,6 +50,16 @@ impl Tree {
             });
         }
         let context = parent.context.accept(header, self.network, now)?;
+        self.place(context, parent_id)?;
+        Ok(Inserted::New)
+    }
+
+    /// Adds a judged header below `parent_id`, making room if need be.
+    pub(super) fn place(
+        &mut self,
+        context: HeaderContext,
+        parent_id: NodeId,
+    ) -> Result<(), TreeError> {
         if self.len() >= self.capacity {
             self.make_room(&context, parent_id)?;
         }
@@ -60,7 +71,7 @@ impl Tree {
             sequence,
             0,
         );
-        Ok(Inserted::New)
+        Ok(())
     }
 
     /// Sheds one leaf in favour of `newcomer`.
@@ -75,9 +86,9 @@ impl Tree {
             .indexes
             .leaves
             .iter()
-            .find(|(_, rank)| !protected(rank.2))
-            .filter(|(is_valid, rank)| !is_valid || rank.0 < newcomer.chain_work())
-            .map(|(_, rank)| rank.2);
+            .find(|(_, _, _, _, id)| !protected(*id))
+            .filter(|(is_valid, work, ..)| !is_valid || *work <= newcomer.chain_work())
+            .map(|(_, _, _, _, id)| *id);
         let Some(victim) = victim else {
             return Err(TreeError::Full {
                 hash: newcomer.hash(),

@@ -134,10 +134,10 @@ impl Tree {
     /// An invalid branch ends in invalid leaves, which sort first among all leaves.
     fn forget_excess_invalid(&mut self) {
         while self.invalid_count > MAX_INVALID_NODES {
-            let Some((false, rank)) = self.indexes.leaves.first().copied() else {
+            let Some((false, _, _, _, id)) = self.indexes.leaves.first().copied() else {
                 return;
             };
-            self.remove_leaf(rank.2);
+            self.remove_leaf(id);
         }
     }
 

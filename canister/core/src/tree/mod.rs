@@ -20,6 +20,8 @@ mod reroot;
 mod restore;
 
 #[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,7 @@
 //! Answers questions about the tree.
 
+use std::collections::BTreeSet;
+
 use bitcoin::BlockHash;
 
 use super::{BlockStatus, Node, NodeId, NodeRecord, Tree};
@@ -109,6 +111,32 @@ impl Tree {
             .is_some_and(|found| found.hash() == *ancestor)
     }
 
+    /// Returns the highest block that two blocks have below them or are, or `None` when either is
+    /// unknown. Costs O(log² n).
+    pub fn common_ancestor(&self, one: &BlockHash, other: &BlockHash) -> Option<&Node> {
+        let top = self.get(one)?.context.height();
+        let top = top.min(self.get(other)?.context.height());
+        let root = self.root()?;
+        let (mut low, mut high) = (root.context.height().get(), top.get());
+        let mut common = root;
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            let height = Height::new(middle);
+            let (here, there) = (
+                self.ancestor_at(one, height),
+                self.ancestor_at(other, height),
+            );
+            match here.filter(|here| there.is_some_and(|there| there.hash() == here.hash())) {
+                Some(node) => {
+                    common = node;
+                    low = middle;
+                }
+                None => high = middle - 1,
+            }
+        }
+        Some(common)
+    }
+
     /// Returns the tip of every branch, invalid and header-only ones included, in hash order.
     /// Costs O(n).
     pub fn tips(&self) -> impl Iterator<Item = &Node> {
@@ -118,10 +146,12 @@ impl Tree {
             .filter(|node| node.children.is_empty())
     }
 
-    /// Returns the blocks that a source need not send again, in depth-first pre-order without the
-    /// root: those with a body, and invalid ones. Costs O(n).
-    pub fn processed_blocks(&self) -> Vec<BlockHash> {
-        self.preorder(|node| node.status != BlockStatus::HeaderOnly)
+    /// Returns the blocks that a source is not to send, in depth-first pre-order without the root:
+    /// those with a body, invalid ones, and those `held_off` for a time. Costs O(n).
+    pub fn processed_blocks(&self, held_off: &BTreeSet<BlockHash>) -> Vec<BlockHash> {
+        let is_processed =
+            |node: &Node| node.status != BlockStatus::HeaderOnly || held_off.contains(&node.hash());
+        self.preorder(is_processed)
             .into_iter()
             .map(|(node, _)| node.hash())
             .collect()

@@ -1,6 +1,6 @@
 //! Named cases of the tree, then random operations against a naive model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -210,7 +210,10 @@ fn invalid_blocks_take_descendants_along_and_refuse_children() {
             reason: InvalidReason::Structure
         })
     );
-    assert!(tree.processed_blocks().contains(&bad_tip[2]));
+    assert!(
+        tree.processed_blocks(&BTreeSet::new())
+            .contains(&bad_tip[2])
+    );
 }
 
 #[test]
@@ -225,8 +228,8 @@ fn invalid_blocks_are_remembered_within_a_bound() {
     assert_eq!(tree.invalid_count(), MAX_INVALID_NODES);
     assert_eq!(tree.len(), MAX_INVALID_NODES + 1);
     assert!(
-        tree.get(&last).is_none(),
-        "the newest of equal work goes first"
+        tree.get(&last).is_some(),
+        "the first seen of equal work goes first"
     );
 }
 
@@ -263,21 +266,29 @@ fn a_full_tree_sheds_the_branch_with_least_work() {
 }
 
 #[test]
-fn a_header_of_no_more_work_sheds_nothing() {
-    let mut tree = tree_with_capacity(4);
+fn a_header_of_equal_work_takes_the_place_of_the_first_seen_one_without_a_body() {
+    let mut tree = tree_with_capacity(6);
     let root = tree.root_hash();
     let best = add(&mut tree, root, 1);
     let best = add(&mut tree, best, 1);
-    let side = add(&mut tree, root, 2);
-    let equal = mine_child(tree.root().unwrap().context(), 3);
-    assert_eq!(
-        tree.insert_header(&equal, NOW),
-        Err(TreeError::Full {
-            hash: equal.block_hash(),
-            capacity: 4
-        })
-    );
-    assert!(tree.get(&side).is_some() && tree.get(&best).is_some());
+    let with_body = connect(&mut tree, root, 2);
+    let first_seen = add(&mut tree, root, 3);
+    let second_seen = add(&mut tree, root, 4);
+    let equal = add(&mut tree, root, 5);
+    assert!(tree.get(&first_seen).is_none());
+    for kept in [best, with_body, second_seen, equal] {
+        assert!(tree.get(&kept).is_some());
+    }
+    // A body goes only when nothing without one has as little work.
+    let equal_too = add(&mut tree, root, 6);
+    assert!(tree.get(&second_seen).is_none());
+    tree.mark_body(&equal).unwrap();
+    tree.mark_body(&equal_too).unwrap();
+    tree.mark_connected(&equal).unwrap();
+    let last = add(&mut tree, root, 7);
+    // The best block is not shed, so that the next one in order is.
+    assert_eq!(tree.best_tip(), with_body);
+    assert!(tree.get(&equal).is_none() && tree.get(&last).is_some());
 }
 
 #[test]
@@ -343,7 +354,12 @@ fn processed_blocks_come_in_pre_order_without_the_root() {
     let b = chain(&mut tree, root, 2, 1);
     let a_fork = chain(&mut tree, a[0], 3, 1);
     add(&mut tree, b[0], 2);
-    assert_eq!(tree.processed_blocks(), [a[0], a[1], a_fork[0], b[0]]);
+    let none = BTreeSet::new();
+    assert_eq!(tree.processed_blocks(&none), [a[0], a[1], a_fork[0], b[0]]);
+    let known = add(&mut tree, a[0], 4);
+    let held_off = BTreeSet::from([known]);
+    let processed = [a[0], a[1], a_fork[0], known, b[0]];
+    assert_eq!(tree.processed_blocks(&held_off), processed);
 }
 
 #[test]

@@ -20,6 +20,7 @@ enum Operation {
     Append(u8, usize),
     Rename(u8, u8),
     Remove(u8),
+    Truncate(u8, u32),
     Reopen,
 }
 
@@ -28,13 +29,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         (0..6u8, 0..10_000usize).prop_map(|(key, length)| Operation::Append(key, length)),
         (0..6u8, 0..6u8).prop_map(|(from, to)| Operation::Rename(from, to)),
         (0..6u8).prop_map(Operation::Remove),
+        (0..6u8, 0..10_000u32).prop_map(|(key, length)| Operation::Truncate(key, length)),
         Just(Operation::Reopen),
     ]
 }
 
 proptest! {
     #[test]
-    fn blobs_equal_a_plain_map(operations in prop::collection::vec(operation(), 1..60)) {
+    fn blobs_equal_a_plain_map(operations in prop::collection::vec(operation(), 1..80)) {
         let (index, pages) = (VectorMemory::default(), VectorMemory::default());
         let mut blobs = open(&index, &pages);
         let mut model: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
@@ -56,6 +58,13 @@ proptest! {
                 Operation::Remove(key) => {
                     blobs.remove(&BlobKey::Block(hash(key)));
                     model.remove(&key);
+                }
+                Operation::Truncate(key, length) => {
+                    let cut = blobs.truncate(&BlobKey::Block(hash(key)), length);
+                    prop_assert_eq!(cut.is_ok(), model.contains_key(&key));
+                    if let Some(bytes) = model.get_mut(&key) {
+                        bytes.truncate(length as usize);
+                    }
                 }
                 Operation::Reopen => blobs = open(&index, &pages),
             }

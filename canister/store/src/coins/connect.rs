@@ -3,11 +3,12 @@
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::delta::BlockDelta;
+use millrace_core::connect::BlockChange;
+use millrace_core::scan::BlockBytes;
 
 use super::{Coins, Progress};
 use crate::StoreError;
-use crate::runs::change::{BlockChange, ChangeRuns, ChangeWriter};
+use crate::runs::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use crate::runs::extent::Extent;
 use crate::runs::manifest::{ChangeRecord, Kind, State};
 
@@ -49,8 +50,8 @@ impl BlockWriting {
 }
 
 impl<M: Memory> Coins<M> {
-    /// Begins to write the change of a block whose parent's set can be read; sorts it, which costs
-    /// O(n log n) in its coins. What was being written of another block is given up.
+    /// Begins to write the change of a block whose parent's set can be read. Costs a look at each of
+    /// its coins. What was being written of another block is given up.
     ///
     /// # Errors
     /// [`StoreError::Missing`] when the parent's set cannot be read, [`StoreError::OutOfMemory`];
@@ -58,22 +59,21 @@ impl<M: Memory> Coins<M> {
     pub fn begin_connect(
         &mut self,
         parent: BlockHash,
-        delta: BlockDelta,
+        change: BlockChange,
     ) -> Result<(), StoreError> {
         self.abandon_block();
-        if self.is_complete(&delta.block) {
+        if self.is_complete(&change.hash()) {
             return Ok(());
         }
         if self.index.walk(&parent).is_none() {
             return Err(StoreError::missing("change of parent", parent));
         }
-        self.begin(parent, delta)
+        self.begin(parent, change)
     }
 
-    fn begin(&mut self, parent: BlockHash, delta: BlockDelta) -> Result<(), StoreError> {
-        let (block, height) = (delta.block, delta.height);
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+    fn begin(&mut self, parent: BlockHash, change: BlockChange) -> Result<(), StoreError> {
+        let (block, height) = (change.hash(), change.height());
+        let plan = ChangePlan::of_block(&change);
         let ranges = self.take(plan.lengths())?;
         match ChangeWriter::new(change, &plan, ranges.0, ranges.1) {
             Ok(writer) => {
@@ -93,7 +93,8 @@ impl<M: Memory> Coins<M> {
         }
     }
 
-    /// Writes up to `budget` further entries (at least one) of a block's change. After
+    /// Writes up to `budget` further entries (at least one) of a block's change; `bytes` are the
+    /// block's. After
     /// [`Progress::Done`] chains through the block can be read. A block whose change is complete is
     /// done.
     ///
@@ -102,15 +103,19 @@ impl<M: Memory> Coins<M> {
     /// # Errors
     /// [`StoreError::Missing`] when the block was not begun, or another one since; other errors
     /// give it up.
-    pub fn connect_step(
+    pub fn connect_step<B: BlockBytes + ?Sized>(
         &mut self,
         block: &BlockHash,
+        bytes: &B,
         budget: usize,
-    ) -> Result<Progress, StoreError> {
+    ) -> Result<Progress, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
         if self.is_complete(block) {
             return Ok(Progress::Done);
         }
-        let Some(runs) = self.write_step(block, budget)? else {
+        let Some(runs) = self.write_step(block, bytes, budget)? else {
             return Ok(Progress::More);
         };
         if let Some(writing) = self.writing.take() {
@@ -124,10 +129,15 @@ impl<M: Memory> Coins<M> {
     }
 
     /// Puts the coins of the first block into the empty stable set.
-    pub(crate) fn seed(&mut self, parent: BlockHash, delta: BlockDelta) -> Result<(), StoreError> {
-        let block = delta.block;
-        self.begin(parent, delta)?;
-        if let Some(runs) = self.write_step(&block, usize::MAX)?
+    pub(crate) fn seed(
+        &mut self,
+        parent: BlockHash,
+        change: BlockChange,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let block = change.hash();
+        self.begin(parent, change)?;
+        if let Some(runs) = self.write_step(&block, bytes, usize::MAX)?
             && let Some(writing) = self.writing.take()
         {
             let record = self.trim(&writing, &runs, State::Stable);
@@ -138,14 +148,18 @@ impl<M: Memory> Coins<M> {
         Ok(())
     }
 
-    fn write_step(
+    fn write_step<B: BlockBytes + ?Sized>(
         &mut self,
         block: &BlockHash,
+        bytes: &B,
         budget: usize,
-    ) -> Result<Option<ChangeRuns>, StoreError> {
+    ) -> Result<Option<ChangeRuns>, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
         let writing = self.writing.as_mut().filter(|it| it.block == *block);
         let writing = writing.ok_or_else(|| StoreError::missing("begun change of", block))?;
-        match writing.writer.step(&self.region, budget) {
+        match writing.writer.step(&self.region, bytes, budget) {
             Ok(Progress::More) => Ok(None),
             Ok(Progress::Done) => Ok(writing.writer.runs()),
             Err(error) => {

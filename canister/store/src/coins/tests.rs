@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
+use millrace_core::delta::Coin;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use millrace_core::script::ScriptHash;
 use proptest::prelude::*;
 
@@ -117,9 +118,10 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
             next: 1,
         };
         let (delta, after) = change(0, 0, &Set::new(), &[(1, 50), (2, 7)], &[]);
+        let (first, bytes) = delta.change();
         world
             .coins
-            .seed(BlockHash::all_zeros(), delta.clone())
+            .seed(BlockHash::all_zeros(), first, &bytes)
             .unwrap();
         world.blocks.insert(
             0,
@@ -211,12 +213,12 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
         if self.writing != Some(number) {
             let block = &self.blocks[&number];
             let parent = hash(block.parent.unwrap());
-            self.coins
-                .begin_connect(parent, block.delta.clone())
-                .unwrap();
+            let (change, _) = block.delta.change();
+            self.coins.begin_connect(parent, change).unwrap();
             self.writing = Some(number);
         }
-        let progress = self.coins.connect_step(&hash(number), step).unwrap();
+        let (_, bytes) = self.blocks[&number].delta.change();
+        let progress = self.coins.connect_step(&hash(number), bytes.as_slice(), step).unwrap();
         if progress == Progress::Done {
             self.blocks.get_mut(&number).unwrap().state = State::Connected;
             self.writing = None;
@@ -423,10 +425,10 @@ fn only_a_child_of_the_newest_stable_block_becomes_stable() {
 fn a_change_is_written_only_on_top_of_one_that_can_be_read() {
     let mut world = World::new();
     let first = world.add(0, &[(1, 1)], &[]);
-    let delta = world.blocks[&first].delta.clone();
-    let error = world.coins.begin_connect(hash(77), delta).unwrap_err();
+    let (change, bytes) = world.blocks[&first].delta.change();
+    let error = world.coins.begin_connect(hash(77), change).unwrap_err();
     assert_eq!(error, StoreError::missing("change of parent", hash(77)));
-    let error = world.coins.connect_step(&hash(first), 1).unwrap_err();
+    let error = world.coins.connect_step(&hash(first), bytes.as_slice(), 1).unwrap_err();
     assert_eq!(error, StoreError::missing("begun change of", hash(first)));
     world.coins.audit().unwrap();
 }

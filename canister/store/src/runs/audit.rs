@@ -11,7 +11,7 @@ use super::change::ChangeRuns;
 use super::coin_cursor::{CoinCursor, find_coin};
 use super::coin_entry::{CoinChange, PutCoin};
 use super::filter::Filter;
-use super::key::{OutpointKey, Place, ScriptKey};
+use super::key::{Digest, OutpointKey, Place, ScriptKey};
 use super::manifest::{Kind, Manifest, State};
 use super::run::Run;
 use super::script_cursor::{ScriptCursor, find_group};
@@ -122,7 +122,7 @@ pub fn audit_span<M: Memory>(
             }
         }
         for key in audit_scripts(memory, &change.scripts)?.keys() {
-            if !scripts.may_contain(memory, &key.digest())? {
+            if !scripts.may_contain(memory, &Digest::from(key))? {
                 return broken(format!("a span filter denies {key:?}"));
             }
         }

@@ -3,15 +3,21 @@
 use ic_stable_structures::Memory;
 
 use super::checkpoint::Saved;
-use super::coin_entry::{CoinChange, CoinEntry};
+use super::coin_entry::{CoinChange, CoinEntry, MAX_COIN_ENTRY_BYTES, TXID_BYTES};
 use super::extent::Extent;
 use super::header::RunKind;
 use super::key::OutpointKey;
 use super::number::Input;
 use super::run::Run;
-use super::script_form::ScriptForm;
+use super::script_form::{MAX_FORM_BYTES, MAX_INLINE_BYTES, ScriptForm};
 use super::writer::{RunPlan, RunWriter};
 use crate::StoreError;
+
+/// Most bytes of an entry besides its transaction id and its script.
+const FIELD_BYTES: usize = MAX_COIN_ENTRY_BYTES - TXID_BYTES - MAX_FORM_BYTES;
+
+/// Most bytes of a script's form in an entry when the script is in the overflow area.
+const OVERFLOW_FORM_BYTES: usize = 8 + 5;
 
 /// A coin run being written. Between two entries it can wait for as long as the heap lasts.
 #[derive(Clone, Debug)]
@@ -56,16 +62,18 @@ impl CoinWriter {
         })
     }
 
-    /// Returns the part of a plan that one entry takes.
-    pub fn plan_of(entry: &CoinEntry, before: Option<&OutpointKey>) -> RunPlan {
-        let before = before.map(|before| &before.txid);
-        let mut entry = entry.clone();
-        let overflow_bytes = take_overflow(&mut entry).map_or(0, |script| script.len());
-        let mut encoded = Vec::new();
-        entry.encode(before, &mut encoded);
+    /// Returns the most that one entry takes of a plan: whether the entry before has its
+    /// transaction id, and the length of its script if it is put.
+    pub fn bound(is_same: bool, script_bytes: Option<u32>) -> RunPlan {
+        let txid_bytes = if is_same { 0 } else { TXID_BYTES };
+        let (form_bytes, overflow_bytes) = match script_bytes.map(|bytes| bytes as usize) {
+            None => (0, 0),
+            Some(script) if script > MAX_INLINE_BYTES => (OVERFLOW_FORM_BYTES, script),
+            Some(script) => (MAX_FORM_BYTES - MAX_INLINE_BYTES + script, 0),
+        };
         RunPlan {
-            keys: u64::from(before != Some(&entry.outpoint.txid)),
-            entry_bytes: encoded.len() as u64,
+            keys: u64::from(!is_same),
+            entry_bytes: (FIELD_BYTES + txid_bytes + form_bytes) as u64,
             overflow_bytes: overflow_bytes as u64,
         }
     }

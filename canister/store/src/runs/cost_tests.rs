@@ -10,11 +10,12 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
+use millrace_core::delta::Coin;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use millrace_core::script::ScriptHash;
 
 use super::allocator::Allocator;
-use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use super::change_list::{ChangeList, Span};
 use super::extent::Extent;
 use super::merge::{ChangeMerge, Depth};
@@ -155,12 +156,12 @@ impl Chain {
     }
 
     fn connect(&mut self, delta: BlockDelta) -> ChangeRuns {
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+        let (change, bytes) = delta.change();
+        let plan = ChangePlan::of_block(&change);
         let (coins, scripts) = self.take(&plan);
         self.memory.reset();
         let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
-        while writer.step(&self.memory, 1_000).unwrap() == Progress::More {}
+        while writer.step(&self.memory, bytes.as_slice(), 1_000).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         self.allocator.trim(coins, runs.coins.extent());
         self.allocator.trim(scripts, runs.scripts.extent());

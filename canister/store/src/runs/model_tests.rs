@@ -7,13 +7,14 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
+use millrace_core::delta::Coin;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use millrace_core::script::ScriptHash;
 use proptest::prelude::*;
 
 use super::allocator::Allocator;
 use super::audit::{ChainAudit, audit_manifest, audit_span};
-use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use super::change_list::{ChangeList, Span};
 use super::checkpoint::SLOT_BYTES;
 use super::extent::Extent;
@@ -148,11 +149,11 @@ impl World {
 
     fn connect(&mut self, delta: BlockDelta, step: usize) {
         let (height, block) = (delta.height, delta.block);
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+        let (change, bytes) = delta.change();
+        let plan = ChangePlan::of_block(&change);
         let (coins, scripts) = self.take(&plan);
         let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
-        while writer.step(&self.region, step).unwrap() == Progress::More {}
+        while writer.step(&self.region, bytes.as_slice(), step).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         let record = self.finished(runs, (coins, scripts), 0, (height, height), block);
         let id = self.manifest.new_id();

@@ -60,7 +60,7 @@ pub fn balance<'a, M: Memory>(
     path: &mut impl Path<'a>,
     key: &ScriptKey,
 ) -> Result<BalanceChange, StoreError> {
-    let digest = key.digest();
+    let digest = Digest::from(key);
     let mut sum = BalanceChange::default();
     while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
         if let Some(group) = find_group(memory, &change.scripts, key)? {
@@ -108,7 +108,7 @@ impl ScriptList {
         key: &ScriptKey,
         from: Option<&Place>,
     ) -> Result<Self, StoreError> {
-        let digest = key.digest();
+        let digest = Digest::from(key);
         let mut groups = Vec::new();
         while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
             let found = find_group(memory, &change.scripts, key)?;

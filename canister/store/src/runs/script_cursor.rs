@@ -2,7 +2,7 @@
 
 use ic_stable_structures::Memory;
 
-use super::key::{Place, ScriptKey};
+use super::key::{Digest, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
 use super::run::Run;
@@ -56,7 +56,7 @@ pub fn find_group<M: Memory>(
     run: &Run,
     key: &ScriptKey,
 ) -> Result<Option<FoundGroup>, StoreError> {
-    if !run.may_contain(memory, &key.digest())? {
+    if !run.may_contain(memory, &Digest::from(key))? {
         return Ok(None);
     }
     let (cursor, group) = ScriptCursor::seek(memory, run, key)?;
@@ -80,7 +80,7 @@ impl ScriptCursor {
         run: &Run,
         key: &ScriptKey,
     ) -> Result<(Self, Option<(ScriptKey, BalanceChange)>), StoreError> {
-        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, key.digest().prefix)?);
+        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, Digest::from(key).prefix)?);
         while let Some(group) = cursor.next_group(memory)? {
             if group.0 >= *key {
                 return Ok((cursor, Some(group)));
@@ -200,7 +200,7 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let mut high = match key.digest().prefix.checked_add(1) {
+        let mut high = match Digest::from(key).prefix.checked_add(1) {
             Some(prefix) => self.run.fences_below(memory, prefix)?,
             None => self.run.header().leaves,
         };

@@ -5,10 +5,12 @@ use ic_stable_structures::Memory;
 use super::checkpoint::Saved;
 use super::extent::Extent;
 use super::header::RunKind;
-use super::key::{Place, SCRIPT_KEY_BYTES, ScriptKey};
+use super::key::{Digest, Place, SCRIPT_KEY_BYTES, ScriptKey};
 use super::number::{Input, MAX_VARINT_BYTES, MAX_WIDE_BYTES};
 use super::run::Run;
-use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
+use super::script_entry::{
+    BalanceChange, ListChange, MAX_SCRIPT_ENTRY_BYTES, PartHead, ScriptEntry,
+};
 use super::writer::{RunPlan, RunWriter};
 use crate::StoreError;
 
@@ -71,17 +73,13 @@ impl ScriptWriter {
         })
     }
 
-    /// Returns the part of a plan that a group takes.
-    pub fn plan_of<'a>(entries: impl Iterator<Item = &'a ScriptEntry>) -> RunPlan {
-        let mut encoded = Vec::new();
-        let mut before = None;
-        for entry in entries {
-            entry.encode(before, &mut encoded);
-            before = Some(&entry.place);
-        }
+    /// Returns the most that one entry takes of a plan, and the head of its group if it is the
+    /// first in it.
+    pub fn bound(is_first: bool) -> RunPlan {
+        let head_bytes = if is_first { FIRST_HEAD_BYTES } else { 0 };
         RunPlan {
-            keys: 1,
-            entry_bytes: (FIRST_HEAD_BYTES + encoded.len()) as u64,
+            keys: u64::from(is_first),
+            entry_bytes: (head_bytes + MAX_SCRIPT_ENTRY_BYTES) as u64,
             overflow_bytes: 0,
         }
     }
@@ -189,7 +187,7 @@ impl ScriptWriter {
         let mut part = Vec::with_capacity(FIRST_HEAD_BYTES + group.bytes.len());
         head.encode(&mut part);
         part.extend_from_slice(&group.bytes);
-        out.push(memory, &group.key.digest(), &part)?;
+        out.push(memory, &Digest::from(&group.key), &part)?;
         out.header.entries += u64::from(!group.is_begun);
         group.is_begun = true;
         group.entries = 0;

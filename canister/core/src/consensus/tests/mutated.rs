@@ -10,6 +10,7 @@ use bitcoin::{
 };
 
 use super::*;
+use crate::block::MAX_BLOCK_WEIGHT;
 use crate::delta::DeltaError;
 
 const HEIGHT: u32 = 1000;
@@ -596,6 +597,37 @@ fn witness_rules() {
     assert!(world.judge(BlockValidation::Consensus, 2).is_ok());
     world.txdata[COINBASE].output.push(decoy);
     refused(&world, &|e| matches!(e, E::WitnessCommitment { .. }));
+}
+
+/// What the witness data weighs is the block's own only once the commitment holds.
+#[test]
+fn a_block_that_is_too_heavy_is_condemned_where_its_commitment_holds() {
+    let padded = |length: usize| {
+        move |w: &mut World| {
+            w.txdata[MIXED].input[1].witness = Witness::from_slice(&[vec![0; length]]);
+        }
+    };
+    // The length of the item takes five bytes in each.
+    let other = with(padded(1_000_000)).seal().weight() - 1_000_000;
+    let most = usize::try_from(MAX_BLOCK_WEIGHT - other).unwrap();
+    holds("4,000,000", padded(most));
+
+    let weight = MAX_BLOCK_WEIGHT + 1;
+    let heavy = with(padded(most + 1));
+    for (validation, committed) in [
+        (BlockValidation::Consensus, true),
+        (BlockValidation::ProofOfWork, false),
+    ] {
+        let error = heavy.judge(validation, 2).unwrap_err();
+        let expected = ConsensusError::TooHeavy { weight, committed };
+        assert_eq!(error, ConnectError::Rule(expected));
+        assert_eq!(error.condemns_block(), committed);
+        assert_eq!(error.suspects_carrier(), !committed);
+    }
+    let mut forged = with(|_| {});
+    padded(most + 1)(&mut forged);
+    let error = forged.judge(BlockValidation::Consensus, 2).unwrap_err();
+    assert!(error.suspects_carrier(), "{error}");
 }
 
 #[test]

@@ -93,7 +93,8 @@ impl Busy {
         let regions: [Counted; 2] = [region(), region()];
         let mut coins = open_in(&regions);
         let (genesis, _) = change(0, 0, &Set::new(), &[], &[]);
-        coins.seed(BlockHash::all_zeros(), genesis).unwrap();
+        let (genesis, bytes) = genesis.change();
+        coins.seed(BlockHash::all_zeros(), genesis, &bytes).unwrap();
         let coin = |vout: u32| {
             let txid = Txid::from_byte_array([7; 32]);
             let coin = Coin {
@@ -118,8 +119,9 @@ impl Busy {
             (1, change(2, BTreeMap::new(), spends)),
         ] {
             let block = delta.block;
-            coins.begin_connect(hash(parent), delta).unwrap();
-            let progress = coins.connect_step(&block, usize::MAX);
+            let (change, bytes) = delta.change();
+            coins.begin_connect(hash(parent), change).unwrap();
+            let progress = coins.connect_step(&block, bytes.as_slice(), usize::MAX);
             assert_eq!(progress, Ok(Progress::Done));
         }
         Self { coins, regions }

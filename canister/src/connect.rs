@@ -1,8 +1,8 @@
-//! Connects one block: decodes it, judges it and computes its change, stores the change. Each is a step of
-//! bounded work; what is on the heap between steps can be lost and is computed again, what was
+//! Connects one block: decodes it, looks up the coins it spends, judges it and computes its change,
+//! stores the change. Each is a step of bounded work; what is on the heap between steps can be lost and is computed again, what was
 //! stored stays.
 
-use bitcoin::BlockHash;
+use bitcoin::{BlockHash, OutPoint, Txid};
 use ic_stable_structures::Memory;
 use millrace_core::Height;
 use millrace_core::block::CheckedBlock;
@@ -12,13 +12,16 @@ use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
-use millrace_store::coins::Progress;
+use millrace_store::coins::{Progress, Resolver};
 use millrace_store::rejections::RejectionKind;
 
 use crate::{App, Env, convert};
 
-/// Inputs and outputs looked at in one step: about 10 M instructions.
-pub const STEP_COINS: usize = 64;
+/// Inputs and outputs looked at in one step: about 2 M instructions.
+pub const STEP_COINS: usize = 256;
+
+/// Filters asked for spent coins in one step: a few million instructions.
+pub const STEP_PROBES: usize = 16_384;
 
 /// Entries of runs written or merged in one step: a few million instructions, and at most two dozen
 /// pages.
@@ -31,8 +34,10 @@ pub(crate) struct InHand {
 }
 
 enum Stage {
+    /// The coins it spends are being looked up.
+    Resolving(CheckedBlock, Box<BlockConnector>, Resolver),
     /// It is being judged, and its change computed.
-    Computing(CheckedBlock, Box<BlockConnector>),
+    Computing(CheckedBlock, Box<BlockConnector>, Resolver),
     /// Its change is being stored.
     Storing,
 }
@@ -69,7 +74,12 @@ impl<M: Memory> App<M> {
         let in_hand = self.in_hand.take().filter(|in_hand| in_hand.hash == hash);
         match in_hand.map(|in_hand| in_hand.stage) {
             None => self.begin(env, hash),
-            Some(Stage::Computing(block, connector)) => self.compute(env, block, *connector),
+            Some(Stage::Resolving(block, connector, coins)) => {
+                self.resolve(block, connector, coins)
+            }
+            Some(Stage::Computing(block, connector, coins)) => {
+                self.compute(env, block, *connector, coins)
+            }
             Some(Stage::Storing) => self.store_change(env, hash),
         }
     }
@@ -83,7 +93,9 @@ impl<M: Memory> App<M> {
                 let place = self.place(&block)?;
                 match BlockConnector::start(&block, place, self.config.block_validation) {
                     Ok(connector) => {
-                        let stage = Stage::Computing(block, Box::new(connector));
+                        let parent = block.header().prev_blockhash;
+                        let coins = Resolver::new(parent, spent_outside(&block).into_iter());
+                        let stage = Stage::Resolving(block, Box::new(connector), coins);
                         self.in_hand = Some(InHand { hash, stage });
                     }
                     Err(error) => self.refuse(env, hash, ConnectError::Rule(error))?,
@@ -109,19 +121,34 @@ impl<M: Memory> App<M> {
         })
     }
 
+    fn resolve(
+        &mut self,
+        block: CheckedBlock,
+        connector: Box<BlockConnector>,
+        mut coins: Resolver,
+    ) -> Result<(), StoreError> {
+        let hash = block.hash();
+        let stage = match coins.step(&self.store.coins, STEP_PROBES)? {
+            Progress::More => Stage::Resolving(block, connector, coins),
+            Progress::Done => Stage::Computing(block, connector, coins),
+        };
+        self.in_hand = Some(InHand { hash, stage });
+        Ok(())
+    }
+
     fn compute(
         &mut self,
         env: &impl Env,
         block: CheckedBlock,
         connector: BlockConnector,
+        coins: Resolver,
     ) -> Result<(), StoreError> {
         let hash = block.hash();
         let parent = block.header().prev_blockhash;
-        let view = self.store.view(&parent);
-        let view = view.ok_or_else(|| missing_parent(&block))?;
+        let view = coins.coins(&self.store.coins)?;
         let times = self.store.chain_times(parent);
         let stage = match connector.step(&block, &view, &times, STEP_COINS) {
-            Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
+            Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector, coins),
             Ok(ConnectStep::Done(connected)) => {
                 self.store.set_fee_rates(hash, &connected.fees)?;
                 self.note_inclusions(env, &block);
@@ -225,6 +252,19 @@ impl<M: Memory> App<M> {
         }
         self.store.flush_tree();
     }
+}
+
+/// Returns the coins a block spends that it does not make itself.
+fn spent_outside(block: &CheckedBlock) -> Vec<OutPoint> {
+    let mut own: Vec<Txid> = block.transactions().map(|(txid, _)| *txid).collect();
+    own.sort_unstable();
+    let spending = block.transactions().map(|(_, transaction)| transaction);
+    let spending = spending.filter(|transaction| !transaction.is_coinbase());
+    let inputs = spending.flat_map(|transaction| &transaction.input);
+    let outpoints = inputs.map(|input| input.previous_output);
+    outpoints
+        .filter(|outpoint| own.binary_search(&outpoint.txid).is_err())
+        .collect()
 }
 
 fn missing_parent(block: &CheckedBlock) -> StoreError {

@@ -73,9 +73,8 @@ impl<M: Memory> Coins<M> {
     fn begin(&mut self, parent: BlockHash, delta: BlockDelta) -> Result<(), StoreError> {
         let (block, height) = (delta.block, delta.height);
         let change = BlockChange::from(delta);
-        let plan = change.plan();
-        let ranges = self.take(plan.lengths())?;
-        match ChangeWriter::new(change, &plan, ranges.0, ranges.1) {
+        let ranges = self.take(change.plan().lengths())?;
+        match ChangeWriter::new(change, ranges.0, ranges.1) {
             Ok(writer) => {
                 self.writing = Some(BlockWriting {
                     block,

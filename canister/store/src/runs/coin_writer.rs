@@ -56,17 +56,27 @@ impl CoinWriter {
         })
     }
 
-    /// Returns the part of a plan that one entry takes.
-    pub fn plan_of(entry: &CoinEntry, before: Option<&OutpointKey>) -> RunPlan {
-        let before = before.map(|before| &before.txid);
-        let mut entry = entry.clone();
-        let overflow_bytes = take_overflow(&mut entry).map_or(0, |script| script.len());
-        let mut encoded = Vec::new();
-        entry.encode(before, &mut encoded);
+    /// Returns the part of a plan that one entry takes; `scratch` is overwritten.
+    pub fn plan_of(
+        entry: &CoinEntry,
+        before: Option<&OutpointKey>,
+        scratch: &mut Vec<u8>,
+    ) -> RunPlan {
+        let is_same = before.is_some_and(|before| before.txid == entry.outpoint.txid);
+        let form = entry.change.coin().map(|coin| &coin.script);
+        let overflow = form.map_or(0, |form| form.overflow().len());
+        scratch.clear();
+        if overflow > 0 {
+            let mut short = entry.clone();
+            take_overflow(&mut short);
+            short.encode(before.map(|before| &before.txid), scratch);
+        } else {
+            entry.encode(before.map(|before| &before.txid), scratch);
+        }
         RunPlan {
-            keys: u64::from(before != Some(&entry.outpoint.txid)),
-            entry_bytes: encoded.len() as u64,
-            overflow_bytes: overflow_bytes as u64,
+            keys: u64::from(!is_same),
+            entry_bytes: scratch.len() as u64,
+            overflow_bytes: overflow as u64,
         }
     }
 

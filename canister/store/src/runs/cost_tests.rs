@@ -159,7 +159,7 @@ impl Chain {
         let plan = change.plan();
         let (coins, scripts) = self.take(&plan);
         self.memory.reset();
-        let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
+        let mut writer = ChangeWriter::new(change, coins, scripts).unwrap();
         while writer.step(&self.memory, 1_000).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         self.allocator.trim(coins, runs.coins.extent());

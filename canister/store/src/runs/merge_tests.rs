@@ -40,7 +40,7 @@ impl Bench {
         let (coins, scripts) = plan.lengths();
         let coins = self.allocator.allocate(&self.memory, coins).unwrap();
         let scripts = self.allocator.allocate(&self.memory, scripts).unwrap();
-        let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
+        let mut writer = ChangeWriter::new(change, coins, scripts).unwrap();
         while writer.step(&self.memory, 7).unwrap() == Progress::More {}
         writer.runs().unwrap()
     }

@@ -151,7 +151,7 @@ impl World {
         let change = BlockChange::from(delta);
         let plan = change.plan();
         let (coins, scripts) = self.take(&plan);
-        let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
+        let mut writer = ChangeWriter::new(change, coins, scripts).unwrap();
         while writer.step(&self.region, step).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         let record = self.finished(runs, (coins, scripts), 0, (height, height), block);

@@ -71,7 +71,11 @@ fn write_coins(memory: &VectorMemory, coins: &BTreeMap<OutpointKey, CoinChange>)
     let mut plan = RunPlan::default();
     let mut before = None;
     for entry in entries() {
-        plan = plan.and(CoinWriter::plan_of(&entry, before.as_ref()));
+        plan = plan.and(CoinWriter::plan_of(
+            &entry,
+            before.as_ref(),
+            &mut Vec::new(),
+        ));
         before = Some(entry.outpoint);
     }
     let extent = room(memory, plan.length(RunKind::Coins));
@@ -139,9 +143,11 @@ fn sum(entries: &[ScriptEntry]) -> BalanceChange {
 }
 
 fn write_groups(memory: &VectorMemory, groups: &BTreeMap<ScriptKey, Vec<ScriptEntry>>) -> Run {
-    let plans = groups
-        .values()
-        .map(|list| ScriptWriter::plan_of(list.iter()));
+    let plans = groups.values().flat_map(|list| {
+        let before = std::iter::once(None).chain(list.iter().map(|entry| Some(&entry.place)));
+        let parts = list.iter().zip(before);
+        parts.map(|(entry, before)| ScriptWriter::plan_of(entry, before, &mut Vec::new()))
+    });
     let plan = plans.fold(RunPlan::default(), RunPlan::and);
     let extent = room(memory, plan.length(RunKind::Scripts));
     let mut writer = ScriptWriter::new(extent, &plan).unwrap();

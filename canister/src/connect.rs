@@ -13,7 +13,7 @@ use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
 use millrace_store::blobs::{BlobKey, BlobPages};
 use millrace_store::cells::Counter;
-use millrace_store::coins::Progress;
+use millrace_store::coins::{Progress, Resolver};
 use millrace_store::rejections::RejectionKind;
 
 use crate::{App, Env, convert};
@@ -22,8 +22,11 @@ use crate::{App, Env, convert};
 /// as one item may be.
 pub const STEP_ITEMS: usize = 256;
 
-/// Coins looked up in one step: about 10 M instructions.
-pub const STEP_COINS: usize = 64;
+/// Filters asked for spent coins in one step: a few million instructions.
+pub const STEP_PROBES: usize = 16_384;
+
+/// Inputs and new coins judged in one step: about 2 M instructions.
+pub const STEP_COINS: usize = 256;
 
 /// Entries of runs written or merged in one step: a few million instructions, and at most two dozen
 /// pages.
@@ -40,8 +43,10 @@ pub(crate) struct InHand {
 enum Stage {
     /// It is being read.
     Scanning(Box<BlockScanner>),
-    /// It is being judged, and what it spends looked up.
-    Computing(Box<BlockConnector>),
+    /// The coins it spends are being looked up.
+    Resolving(Box<BlockConnector>, Resolver),
+    /// It is being judged, and its change ordered.
+    Computing(Box<BlockConnector>, Resolver),
     /// Its change is being written.
     Storing,
 }
@@ -83,7 +88,10 @@ impl<M: Memory> App<M> {
         let next = match stage {
             None => self.begin(env, hash, &pages)?,
             Some(Stage::Scanning(scanner)) => self.scan(env, hash, &pages, *scanner)?,
-            Some(Stage::Computing(connector)) => self.compute(env, hash, *connector)?,
+            Some(Stage::Resolving(connector, coins)) => Some(self.resolve(connector, coins)?),
+            Some(Stage::Computing(connector, coins)) => {
+                self.compute(env, hash, *connector, coins)?
+            }
             Some(Stage::Storing) => self.store_change(env, hash, &pages)?,
         };
         self.in_hand = next.map(|stage| InHand { hash, pages, stage });
@@ -118,7 +126,11 @@ impl<M: Memory> App<M> {
         };
         let place = self.place(&block)?;
         match BlockConnector::start(block, place, self.config.block_validation) {
-            Ok(connector) => Ok(Some(Stage::Computing(Box::new(connector)))),
+            Ok(connector) => {
+                let parent = connector.block().header().prev_blockhash;
+                let coins = Resolver::new(parent, connector.spent_outside());
+                Ok(Some(Stage::Resolving(Box::new(connector), coins)))
+            }
             Err(error) => {
                 self.refuse(env, hash, ConnectError::Rule(error))?;
                 Ok(None)
@@ -161,18 +173,29 @@ impl<M: Memory> App<M> {
         })
     }
 
+    fn resolve(
+        &self,
+        connector: Box<BlockConnector>,
+        mut coins: Resolver,
+    ) -> Result<Stage, StoreError> {
+        Ok(match coins.step(&self.store.coins, STEP_PROBES)? {
+            Progress::More => Stage::Resolving(connector, coins),
+            Progress::Done => Stage::Computing(connector, coins),
+        })
+    }
+
     fn compute(
         &mut self,
         env: &impl Env,
         hash: BlockHash,
         connector: BlockConnector,
+        coins: Resolver,
     ) -> Result<Option<Stage>, StoreError> {
         let parent = connector.block().header().prev_blockhash;
-        let view = self.store.view(&parent);
-        let view = view.ok_or_else(|| missing_parent(connector.block()))?;
+        let view = coins.coins(&self.store.coins)?;
         let times = self.store.chain_times(parent);
         match connector.step(&view, &times, STEP_COINS) {
-            Ok(ConnectStep::More(connector)) => Ok(Some(Stage::Computing(connector))),
+            Ok(ConnectStep::More(connector)) => Ok(Some(Stage::Computing(connector, coins))),
             Ok(ConnectStep::Done(connected)) => {
                 self.begin_to_store(env, parent, connected)?;
                 Ok(Some(Stage::Storing))

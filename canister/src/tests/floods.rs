@@ -226,7 +226,7 @@ fn a_flood_of_bad_blocks_is_refused_by_reason_and_its_siblings_connect() {
     assert_eq!(canister.tip(), (blocks[1].block_hash(), 2));
     canister.audit();
     // The root, two blocks; bad ones have no bytes and no change.
-    assert_eq!(canister.app.store().coins.unstable_len(), 1);
+    assert_eq!(canister.app.store().coins.unstable_len(), 2);
     assert_eq!(canister.app.store().held().0, 0);
 }
 

@@ -72,7 +72,11 @@ impl<M: Memory> BlockBytes for BlobReader<'_, M> {
 
     fn read(&self, offset: u32, buffer: &mut [u8]) -> Result<(), StoreError> {
         let mut at = offset % PAYLOAD_BYTES;
-        let mut pages = self.pages.pages.iter().skip((offset / PAYLOAD_BYTES) as usize);
+        let mut pages = self
+            .pages
+            .pages
+            .iter()
+            .skip((offset / PAYLOAD_BYTES) as usize);
         let mut rest = buffer;
         while !rest.is_empty() {
             let page = pages.next().ok_or(StoreError::BeyondEnd {
@@ -82,7 +86,9 @@ impl<M: Memory> BlockBytes for BlobReader<'_, M> {
             })?;
             let room = (PAYLOAD_BYTES - at) as usize;
             let (now, later) = rest.split_at_mut(room.min(rest.len()));
-            self.blobs.memory.read(address(*page) + 4 + u64::from(at), now);
+            self.blobs
+                .memory
+                .read(address(*page) + 4 + u64::from(at), now);
             rest = later;
             at = 0;
         }

@@ -124,6 +124,22 @@ impl BlockConnector {
         &self.block
     }
 
+    /// Returns the coins that it spends and does not make itself, in order. A coin that comes twice
+    /// is there twice.
+    pub fn spent_outside(&self) -> impl Iterator<Item = OutPoint> {
+        let mut makers = self.block.by_txid().iter().peekable();
+        let inputs = self.order.iter();
+        let inputs = inputs.filter_map(|(_, index)| self.block.inputs().get(*index as usize));
+        inputs.map(ScannedInput::outpoint).filter(move |outpoint| {
+            let txid = |maker: u32| self.block.txids().get(maker as usize);
+            while makers
+                .next_if(|maker| txid(**maker) < Some(&outpoint.txid))
+                .is_some()
+            {}
+            makers.peek().and_then(|maker| txid(**maker)) != Some(&outpoint.txid)
+        })
+    }
+
     /// Looks at up to `budget` inputs and coins (at least one, so that every call progresses).
     ///
     /// Each costs at most one look-up of a coin and one of a time, and a SHA-256 of a script. The

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::block::MAX_BLOCK_BYTES;
 use crate::network::Network;
 
 const POLICY: SyncPolicy = SyncPolicy {

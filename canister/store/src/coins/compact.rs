@@ -25,7 +25,7 @@ pub const FAN_OUT: usize = 8;
 pub const MAX_LEVEL_CHANGES: usize = 12;
 
 /// Keys merged between two checkpoints: about 3 MB of runs, for two pages of state.
-const CHECKPOINT_KEYS: usize = 50_000;
+pub(super) const CHECKPOINT_KEYS: usize = 50_000;
 
 /// A merge under way.
 #[derive(Clone, Debug)]
@@ -196,7 +196,7 @@ impl<M: Memory> Coins<M> {
         if progress == Progress::Done {
             return Ok(state.runs());
         }
-        if merge.unsaved >= CHECKPOINT_KEYS {
+        if merge.unsaved >= self.checkpoint_keys {
             let bytes = state.save(&self.region)?;
             checkpoint::write(&self.region, slot(&merge.record), &bytes)?;
             merge.unsaved = 0;

@@ -41,7 +41,7 @@ pub(super) struct Node {
     pub level: u8,
     pub runs: ChangeRuns,
     /// The unstable change before it.
-    parent: Option<ChangeId>,
+    pub parent: Option<ChangeId>,
     /// Number of coins after it.
     pub utxo_count: u64,
     /// Widest first.
@@ -263,6 +263,12 @@ impl Index {
             None => return None,
         };
         Some(Walk { index: self, at })
+    }
+
+    /// Returns the newest change of a chain, below a height, given the unstable change that was there
+    /// once.
+    pub(super) fn node_below(&self, parent: Option<ChangeId>, first: Height) -> Option<&Node> {
+        self.node(self.below(parent, first))
     }
 
     fn node(&self, at: At) -> Option<&Node> {

@@ -18,6 +18,7 @@ mod compact;
 mod connect;
 mod index;
 mod locate;
+mod resolve;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -34,12 +35,13 @@ use crate::runs::allocator::Allocator;
 use crate::runs::extent::Extent;
 use crate::runs::manifest::{ChangeId, Manifest, State};
 use crate::runs::superblock;
-use compact::Merge;
+use compact::{CHECKPOINT_KEYS, Merge};
 use connect::BlockWriting;
 use index::Index;
 use spans::{SpanWriting, Wanted};
 
 pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
+pub use resolve::{ResolvedCoins, Resolver};
 pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
 
 /// Whether a stepwise duty is done.
@@ -79,6 +81,8 @@ pub struct Coins<M: Memory> {
     merges: BTreeMap<u8, Merge>,
     /// Whether a merge failed: its inputs are damaged, and the next try would find that again.
     is_compaction_broken: bool,
+    /// Keys merged between two checkpoints.
+    checkpoint_keys: usize,
 }
 
 /// The regions of [`Coins`].
@@ -104,6 +108,7 @@ impl<M: Memory> Coins<M> {
             span: None,
             merges: BTreeMap::new(),
             is_compaction_broken: false,
+            checkpoint_keys: CHECKPOINT_KEYS,
         };
         coins.find_merges();
         coins.find_wanted_spans();

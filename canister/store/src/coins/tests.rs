@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
-use millrace_core::delta::Coin;
-use millrace_core::testing::{BlockDelta, KeyedCoin};
+use millrace_core::delta::{Coin, CoinView};
 use millrace_core::script::ScriptHash;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
 
 use super::*;
@@ -23,6 +23,13 @@ type Set = BTreeMap<OutPoint, Coin>;
 fn open_in<M: ic_stable_structures::Memory + Clone>(memories: &[M; 2]) -> Coins<M> {
     let [runs, manifest] = memories.clone();
     Coins::open(CoinRegions { runs, manifest }).unwrap()
+}
+
+/// Opens coins whose merges are saved every few keys.
+fn reopened<M: ic_stable_structures::Memory + Clone>(memories: &[M; 2]) -> Coins<M> {
+    let mut coins = open_in(memories);
+    coins.checkpoint_keys = 20;
+    coins
 }
 
 fn hash(number: u32) -> BlockHash {
@@ -110,7 +117,7 @@ impl World<Memory> {
 impl<M: ic_stable_structures::Memory + Clone> World<M> {
     fn on(memories: [M; 2]) -> Self {
         let mut world = Self {
-            coins: open_in(&memories),
+            coins: reopened(&memories),
             memories,
             blocks: BTreeMap::new(),
             writing: None,
@@ -188,7 +195,7 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
     }
 
     fn reopen(&mut self) {
-        self.coins = open_in(&self.memories);
+        self.coins = reopened(&self.memories);
         self.writing = None;
     }
 
@@ -218,7 +225,10 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
             self.writing = Some(number);
         }
         let (_, bytes) = self.blocks[&number].delta.change();
-        let progress = self.coins.connect_step(&hash(number), bytes.as_slice(), step).unwrap();
+        let progress = self
+            .coins
+            .connect_step(&hash(number), bytes.as_slice(), step)
+            .unwrap();
         if progress == Progress::Done {
             self.blocks.get_mut(&number).unwrap().state = State::Connected;
             self.writing = None;
@@ -309,7 +319,33 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
             for owner in 0..4 {
                 self.check_owner(&view, &script(owner), &block.after);
             }
+            self.check_resolver(*number, &block.after);
         }
+    }
+
+    /// Looks up every outpoint there ever was at once, in small steps.
+    fn check_resolver(&self, number: u32, after: &Set) {
+        let known = self
+            .blocks
+            .values()
+            .flat_map(|b| b.delta.puts.keys().copied());
+        let mut resolver = Resolver::new(hash(number), known.clone());
+        while resolver.step(&self.coins, 7).unwrap() == Progress::More {}
+        let coins = resolver.coins(&self.coins).unwrap();
+        for outpoint in known {
+            let found = coins.coin(&outpoint).unwrap();
+            assert_eq!(
+                found.as_ref(),
+                after.get(&outpoint),
+                "{outpoint} at {number}"
+            );
+        }
+        let found: Vec<_> = resolver
+            .found
+            .iter()
+            .map(|(key, _)| OutPoint::from(key))
+            .collect();
+        assert_eq!(found, after.keys().copied().collect::<Vec<_>>());
     }
 
     fn check_owner(&self, view: &View<'_, M>, owner: &ScriptBuf, after: &Set) {
@@ -428,9 +464,49 @@ fn a_change_is_written_only_on_top_of_one_that_can_be_read() {
     let (change, bytes) = world.blocks[&first].delta.change();
     let error = world.coins.begin_connect(hash(77), change).unwrap_err();
     assert_eq!(error, StoreError::missing("change of parent", hash(77)));
-    let error = world.coins.connect_step(&hash(first), bytes.as_slice(), 1).unwrap_err();
+    let error = world
+        .coins
+        .connect_step(&hash(first), bytes.as_slice(), 1)
+        .unwrap_err();
     assert_eq!(error, StoreError::missing("begun change of", hash(first)));
     world.coins.audit().unwrap();
+}
+
+#[test]
+fn look_ups_go_on_where_changes_became_stable_and_were_merged_in_between() {
+    let mut world = World::new();
+    world.grow(40, 14);
+    let tip = *world.blocks.keys().last().unwrap();
+    let known: Vec<OutPoint> = {
+        let puts = world.blocks.values().flat_map(|b| b.delta.puts.keys());
+        puts.copied().collect()
+    };
+    for pause in (1..400).step_by(9) {
+        let mut resolver = Resolver::new(hash(tip), known.iter().copied());
+        resolver.step(&world.coins, pause).unwrap();
+        if world.blocks[&world.root].height < 38 && pause % 2 == 0 {
+            world.grow(0, (40 - world.blocks[&world.root].height - 1) as usize);
+        }
+        world.coins.compact_step(15).unwrap();
+        while resolver.step(&world.coins, pause).unwrap() == Progress::More {
+            world.coins.compact_step(15).unwrap();
+        }
+        let found: Vec<_> = resolver
+            .found
+            .iter()
+            .map(|(key, _)| OutPoint::from(key))
+            .collect();
+        let expected: Vec<OutPoint> = world.blocks[&tip].after.keys().copied().collect();
+        assert_eq!(found, expected, "after {pause}");
+    }
+    assert!(
+        world
+            .coins
+            .index
+            .stable()
+            .iter()
+            .any(|node| node.level == 1)
+    );
 }
 
 #[test]

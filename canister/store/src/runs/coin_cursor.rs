@@ -3,7 +3,7 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{CoinChange, CoinEntry};
+use super::coin_entry::{self, CoinChange, CoinEntry};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
@@ -38,11 +38,71 @@ pub fn find_coin<M: Memory>(
     if !run.may_contain(memory, &outpoint.digest())? {
         return Ok(None);
     }
-    let mut cursor = CoinCursor::seek(memory, run, outpoint)?;
-    let entry = cursor.next(memory)?;
-    Ok(entry
-        .filter(|entry| entry.outpoint == *outpoint)
-        .map(|entry| entry.change))
+    let mut leaf = LeafCache::default();
+    find_in_leaves(memory, run, outpoint, &mut leaf)
+}
+
+/// A leaf that was read, and which.
+#[derive(Clone, Debug)]
+pub struct LeafCache {
+    index: Option<u32>,
+    bytes: Box<[u8; LEAF_BYTES]>,
+}
+
+impl Default for LeafCache {
+    fn default() -> Self {
+        Self {
+            index: None,
+            bytes: Box::new([0; LEAF_BYTES]),
+        }
+    }
+}
+
+impl LeafCache {
+    /// Forgets the leaf: another run's come next.
+    pub const fn clear(&mut self) {
+        self.index = None;
+    }
+}
+
+/// As [`find_coin`], for an outpoint that the filter admits. The leaf stays in the cache: the next
+/// outpoint in order is often in the same one.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+pub fn find_in_leaves<M: Memory>(
+    memory: &M,
+    run: &Run,
+    outpoint: &OutpointKey,
+    cache: &mut LeafCache,
+) -> Result<Option<CoinChange>, StoreError> {
+    if run.header().leaves == 0 {
+        return Ok(None);
+    }
+    let leaf = CoinCursor::leaf_of(memory, run, outpoint)?;
+    if cache.index != Some(leaf) {
+        cache.index = None;
+        run.read_leaf(memory, leaf, &mut cache.bytes)?;
+        cache.index = Some(leaf);
+    }
+    let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
+    let found = coin_entry::find_entry(outpoint, entries, Input::new(WHAT, body))?;
+    let Some(mut entry) = found else {
+        return Ok(None);
+    };
+    resolve(memory, run, &mut entry)?;
+    Ok(Some(entry.change))
+}
+
+/// Fetches a script from the overflow area.
+fn resolve<M: Memory>(memory: &M, run: &Run, entry: &mut CoinEntry) -> Result<(), StoreError> {
+    if let CoinChange::Put(coin) | CoinChange::Replace(coin) = &mut entry.change
+        && let ScriptForm::Overflow { offset, length } = coin.script
+    {
+        let script = run.read_overflow(memory, offset, length)?;
+        coin.script = ScriptForm::Plain(ScriptBuf::from_bytes(script));
+    }
+    Ok(())
 }
 
 impl CoinCursor {
@@ -87,13 +147,9 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<u32, StoreError> {
         let prefix = outpoint.digest().prefix;
-        let first = run.leaf_before(memory, prefix)?;
-        let mut high = match prefix.checked_add(1) {
-            Some(prefix) => run.fences_below(memory, prefix)?,
-            None => run.header().leaves,
-        };
+        let (below, mut high) = run.fences_at(memory, prefix)?;
         // The first one begins before: its fence is smaller, or there is none before it.
-        let mut low = first.saturating_add(1);
+        let mut low = below.max(1);
         while low < high {
             let middle = low + (high - low) / 2;
             let mut probe = Self::start(run);
@@ -158,17 +214,7 @@ impl CoinCursor {
             return Err(input.damaged(format!("{} bytes after its entries", input.left())));
         }
         self.last = Some(entry.outpoint);
-        self.resolve(memory, &mut entry)?;
+        resolve(memory, &self.run, &mut entry)?;
         Ok(Some(entry))
-    }
-
-    fn resolve<M: Memory>(&self, memory: &M, entry: &mut CoinEntry) -> Result<(), StoreError> {
-        if let CoinChange::Put(coin) | CoinChange::Replace(coin) = &mut entry.change
-            && let ScriptForm::Overflow { offset, length } = coin.script
-        {
-            let script = self.run.read_overflow(memory, offset, length)?;
-            coin.script = ScriptForm::Plain(ScriptBuf::from_bytes(script));
-        }
-        Ok(())
     }
 }

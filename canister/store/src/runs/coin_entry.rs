@@ -10,6 +10,8 @@
 //! script        as its form says
 //! ```
 
+use std::cmp::Ordering;
+
 use bitcoin::Amount;
 use millrace_core::Height;
 
@@ -153,6 +155,48 @@ impl CoinEntry {
             change,
         })
     }
+}
+
+/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn find_entry(
+    outpoint: &OutpointKey,
+    entries: u16,
+    mut input: Input<'_>,
+) -> Result<Option<CoinEntry>, StoreError> {
+    let mut before: Option<&[u8; 32]> = None;
+    for _ in 0..entries {
+        let at = input;
+        let flags = input.byte()?;
+        if flags & SAME_TXID == 0 {
+            before = Some(input.array_ref()?);
+        }
+        let Some(txid) = before else {
+            return Err(input.damaged("its first entry repeats a transaction id"));
+        };
+        let vout = input.varint_u32()?;
+        match txid.cmp(&outpoint.txid).then(vout.cmp(&outpoint.vout)) {
+            Ordering::Less => skip_rest(flags, &mut input)?,
+            Ordering::Equal => {
+                let mut at = at;
+                return CoinEntry::decode(Some(txid), &mut at).map(Some);
+            }
+            Ordering::Greater => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Passes over what follows an entry's outpoint.
+fn skip_rest(flags: u8, input: &mut Input<'_>) -> Result<(), StoreError> {
+    if flags & PUT != 0 {
+        input.skip_varint()?;
+        input.skip_varint()?;
+        ScriptForm::skip(flags >> FORM_SHIFT, input)?;
+    }
+    Ok(())
 }
 
 fn decode_coin(flags: u8, input: &mut Input<'_>) -> Result<PutCoin, StoreError> {

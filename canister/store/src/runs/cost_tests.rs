@@ -11,8 +11,8 @@ use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::Height;
 use millrace_core::delta::Coin;
-use millrace_core::testing::{BlockDelta, KeyedCoin};
 use millrace_core::script::ScriptHash;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 
 use super::allocator::Allocator;
 use super::change::{ChangePlan, ChangeRuns, ChangeWriter};

@@ -22,6 +22,12 @@ const PROBE_BITS: u32 = 9;
 /// Keys for which a block is made: 10.24 bits each.
 const KEYS_PER_BLOCK: u64 = 50;
 
+/// Blocks read at once where keys are dense: a page of them.
+const PAGE_BLOCKS: u32 = 64;
+
+/// Keys are dense where there are this many blocks for each, at most.
+const DENSE_BLOCKS: usize = 16;
+
 type Block = [u64; FILTER_BLOCK_BYTES / 8];
 
 /// Returns the blocks of a filter for up to `keys` keys: at least one.
@@ -37,8 +43,8 @@ pub const fn blocks_for(keys: u64) -> u32 {
 }
 
 /// Returns the block of a key.
-fn block_of(blocks: u32, digest: &Digest) -> u32 {
-    ((u128::from(digest.prefix) * u128::from(blocks)) >> 64) as u32
+const fn block_of(blocks: u32, digest: &Digest) -> u32 {
+    (((digest.prefix >> 32) * blocks as u64) >> 32) as u32
 }
 
 /// Sets a key's bits.
@@ -83,6 +89,55 @@ impl Filter {
         let at = u64::from(block_of(self.blocks, digest)) * FILTER_BLOCK_BYTES as u64;
         self.extent.read(memory, at, &mut block)?;
         Ok(is_set(&block, digest))
+    }
+}
+
+/// Looks up keys in order: a part of a filter that several of them share is read once.
+#[derive(Clone, Debug)]
+pub struct FilterReader {
+    filter: Filter,
+    /// What is read at once, in blocks.
+    window: u32,
+    /// The first block in `bytes`, and their number.
+    first: u32,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl FilterReader {
+    /// Starts to look up about `keys` keys: where they are dense, whole pages are read.
+    pub fn new(filter: Filter, keys: usize) -> Self {
+        let is_dense = filter.blocks as usize <= keys.saturating_mul(DENSE_BLOCKS);
+        Self {
+            filter,
+            window: if is_dense { PAGE_BLOCKS } else { 1 },
+            first: 0,
+            count: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// As [`Filter::may_contain`]; keys may come in any order, but ascending ones are cheaper.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the filter is not where it is said to be.
+    pub fn may_contain<M: Memory>(
+        &mut self,
+        memory: &M,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        let block = block_of(self.filter.blocks, digest);
+        if block < self.first || block - self.first >= self.count {
+            self.first = block;
+            self.count = self.window.min(self.filter.blocks.saturating_sub(block));
+            self.bytes
+                .resize(self.count as usize * FILTER_BLOCK_BYTES, 0);
+            let at = u64::from(block) * FILTER_BLOCK_BYTES as u64;
+            self.filter.extent.read(memory, at, &mut self.bytes)?;
+        }
+        let (blocks, _) = self.bytes.as_chunks::<FILTER_BLOCK_BYTES>();
+        let block = blocks.get((block - self.first) as usize);
+        Ok(block.is_some_and(|block| is_set(block, digest)))
     }
 }
 

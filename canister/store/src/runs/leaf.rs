@@ -70,9 +70,16 @@ impl LeafBuilder {
 
     /// Returns the leaf's bytes, and starts an empty one.
     pub fn finish(&mut self) -> [u8; LEAF_BYTES] {
-        let entries = self.entries.to_le_bytes();
-        let used = (self.body.len() as u16).to_le_bytes();
-        let leaf = crate::record::join(&[&entries, &used, &self.body]);
+        let mut leaf = [0; LEAF_BYTES];
+        let [entries_low, entries_high] = self.entries.to_le_bytes();
+        let [used_low, used_high] = (self.body.len() as u16).to_le_bytes();
+        let head = [entries_low, entries_high, used_low, used_high];
+        if let Some((start, room)) = leaf.split_first_chunk_mut::<HEAD_BYTES>() {
+            *start = head;
+            if let Some(room) = room.get_mut(..self.body.len()) {
+                room.copy_from_slice(&self.body);
+            }
+        }
         self.body.clear();
         self.entries = 0;
         leaf

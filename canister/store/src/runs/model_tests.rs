@@ -8,8 +8,8 @@ use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::Height;
 use millrace_core::delta::Coin;
-use millrace_core::testing::{BlockDelta, KeyedCoin};
 use millrace_core::script::ScriptHash;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
 
 use super::allocator::Allocator;

@@ -18,8 +18,12 @@ pub const MAX_WIDE_BYTES: usize = 19;
 const MAX_ZEROS: u32 = 9;
 
 /// Appends a varint.
-pub fn put_varint(out: &mut Vec<u8>, number: u64) {
-    put_wide(out, u128::from(number));
+pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 /// Appends a varint of up to 128 bits.
@@ -38,11 +42,38 @@ pub fn put_signed(out: &mut Vec<u8>, number: i128) {
 
 /// Appends an amount with its decimal zeros left out, as Bitcoin Core's `CompressAmount` does.
 pub fn put_amount(out: &mut Vec<u8>, amount: Amount) {
-    put_wide(out, compress(amount.to_sat()));
+    let satoshi = amount.to_sat();
+    if satoshi < NARROW {
+        put_varint(out, compress_narrow(satoshi));
+    } else {
+        put_wide(out, compress_wide(satoshi));
+    }
+}
+
+/// Amounts below this, which is more than there can be under consensus rules, are compressed and
+/// restored within 64 bits: Wasm computes with 128 ten times as slowly.
+const NARROW: u64 = 1 << 60;
+
+fn compress_narrow(satoshi: u64) -> u64 {
+    if satoshi == 0 {
+        return 0;
+    }
+    let mut rest = satoshi;
+    let mut zeros = 0;
+    while zeros < u64::from(MAX_ZEROS) && rest.is_multiple_of(10) {
+        rest /= 10;
+        zeros += 1;
+    }
+    if zeros == u64::from(MAX_ZEROS) {
+        1 + (rest - 1) * 10 + zeros
+    } else {
+        // The last digit is not zero, which leaves nine.
+        1 + (rest / 10 * 9 + rest % 10 - 1) * 10 + zeros
+    }
 }
 
 /// Wider than Bitcoin Core's result, since any 64-bit amount can appear here.
-fn compress(satoshi: u64) -> u128 {
+fn compress_wide(satoshi: u64) -> u128 {
     if satoshi == 0 {
         return 0;
     }
@@ -61,6 +92,27 @@ fn compress(satoshi: u64) -> u128 {
 }
 
 fn decompress(number: u128) -> Option<u64> {
+    match u64::try_from(number) {
+        Ok(narrow) if narrow < NARROW => decompress_narrow(narrow),
+        _ => decompress_wide(number),
+    }
+}
+
+fn decompress_narrow(number: u64) -> Option<u64> {
+    let Some(number) = number.checked_sub(1) else {
+        return Some(0);
+    };
+    let zeros = (number % 10) as u32;
+    let rest = number / 10;
+    let digits = if zeros == MAX_ZEROS {
+        rest + 1
+    } else {
+        rest / 9 * 10 + rest % 9 + 1
+    };
+    digits.checked_mul(10u64.pow(zeros))
+}
+
+fn decompress_wide(number: u128) -> Option<u64> {
     let Some(number) = number.checked_sub(1) else {
         return Some(0);
     };
@@ -118,12 +170,29 @@ impl<'a> Input<'a> {
         take(&mut self.rest).ok_or_else(|| self.damaged(format!("{N} bytes of {left}")))
     }
 
+    /// Reads `N` bytes where they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn array_ref<const N: usize>(&mut self) -> Result<&'a [u8; N], StoreError> {
+        let left = self.rest.len();
+        let Some((head, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.damaged(format!("{N} bytes of {left}")));
+        };
+        self.rest = rest;
+        Ok(head)
+    }
+
     /// Reads one byte.
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn byte(&mut self) -> Result<u8, StoreError> {
-        self.array().map(|[byte]| byte)
+        let Some((byte, rest)) = self.rest.split_first() else {
+            return Err(self.damaged("it ends too early"));
+        };
+        self.rest = rest;
+        Ok(*byte)
     }
 
     /// Reads a varint of up to 128 bits.
@@ -152,8 +221,40 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn varint(&mut self) -> Result<u64, StoreError> {
+        if let Some(short) = self.short_varint() {
+            return Ok(short);
+        }
         let wide = self.wide()?;
         u64::try_from(wide).map_err(|_| self.damaged(format!("{wide} is over 64 bits")))
+    }
+
+    /// Reads a varint of up to eight bytes in its shortest form, which nearly all are; others are
+    /// left where they are.
+    fn short_varint(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for (index, byte) in self.rest.iter().take(8).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                if *byte == 0 && index > 0 {
+                    return None;
+                }
+                self.rest = self.rest.get(index + 1..)?;
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    /// Passes over a varint of any length, well formed or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when it does not end.
+    pub fn skip_varint(&mut self) -> Result<(), StoreError> {
+        loop {
+            if self.byte()? & 0x80 == 0 {
+                return Ok(());
+            }
+        }
     }
 
     /// Reads a varint of up to 32 bits.
@@ -161,7 +262,15 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn varint_u32(&mut self) -> Result<u32, StoreError> {
-        let wide = self.wide()?;
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            let number = u32::from(*byte);
+            self.rest = rest;
+            return Ok(number);
+        }
+        let wide = match self.short_varint() {
+            Some(short) => u128::from(short),
+            None => self.wide()?,
+        };
         u32::try_from(wide).map_err(|_| self.damaged(format!("{wide} is over 32 bits")))
     }
 
@@ -179,7 +288,10 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn amount(&mut self) -> Result<Amount, StoreError> {
-        let wide = self.wide()?;
+        let wide = match self.short_varint() {
+            Some(short) => u128::from(short),
+            None => self.wide()?,
+        };
         let satoshi = decompress(wide);
         let satoshi = satoshi.ok_or_else(|| self.damaged(format!("{wide} is no amount")))?;
         Ok(Amount::from_sat(satoshi))

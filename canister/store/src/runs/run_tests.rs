@@ -75,7 +75,10 @@ fn write_coins(memory: &VectorMemory, coins: &BTreeMap<OutpointKey, CoinChange>)
             ScriptForm::Plain(script) => script.len() as u32,
             other => other.script().unwrap().len() as u32,
         });
-        plan = plan.and(CoinWriter::bound(before == Some(entry.outpoint.txid), script));
+        plan = plan.and(CoinWriter::bound(
+            before == Some(entry.outpoint.txid),
+            script,
+        ));
         before = Some(entry.outpoint.txid);
     }
     let extent = room(memory, plan.length(RunKind::Coins));

@@ -200,10 +200,7 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let mut high = match Digest::from(key).prefix.checked_add(1) {
-            Some(prefix) => self.run.fences_below(memory, prefix)?,
-            None => self.run.header().leaves,
-        };
+        let (_, mut high) = self.run.fences_at(memory, Digest::from(key).prefix)?;
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;

@@ -120,6 +120,22 @@ impl ScriptForm {
         }
     }
 
+    /// Passes over a form.
+    pub(super) fn skip(code: u8, input: &mut Input<'_>) -> Result<(), StoreError> {
+        let length = match code {
+            0 => input.varint_u32()? as usize,
+            1..=3 => 20,
+            4 | 5 => 32,
+            6 => 33,
+            7 => {
+                input.bytes(8)?;
+                return input.skip_varint();
+            }
+            other => return Err(input.damaged(format!("unknown script form {other}"))),
+        };
+        input.bytes(length).map(|_| ())
+    }
+
     pub(super) fn decode(code: u8, input: &mut Input<'_>) -> Result<Self, StoreError> {
         Ok(match code {
             0 => {

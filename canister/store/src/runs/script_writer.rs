@@ -35,6 +35,9 @@ pub struct ScriptWriter {
     out: RunWriter,
     group: Option<Group>,
     last: Option<ScriptKey>,
+    /// Room for a part, and for a group's entries: most groups are small, and there are many.
+    part: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 impl ScriptWriter {
@@ -47,6 +50,8 @@ impl ScriptWriter {
             out: RunWriter::new(extent, RunKind::Scripts, plan)?,
             group: None,
             last: None,
+            part: Vec::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -70,6 +75,8 @@ impl ScriptWriter {
             out: RunWriter::restore(extent, RunKind::Scripts, plan, input)?,
             last: Option::restore(input)?,
             group: Option::restore(input)?,
+            part: Vec::new(),
+            spare: Vec::new(),
         })
     }
 
@@ -108,7 +115,7 @@ impl ScriptWriter {
             is_begun: false,
             last: None,
             entries: 0,
-            bytes: Vec::new(),
+            bytes: std::mem::take(&mut self.spare),
         });
         Ok(())
     }
@@ -131,7 +138,7 @@ impl ScriptWriter {
         }
         if !group.try_add(entry, self.out.leaf.room()) {
             if group.entries > 0 {
-                Self::write_part(&mut self.out, memory, group, true)?;
+                write_part(&mut self.out, memory, group, true, &mut self.part)?;
             }
             self.out.end_leaf(memory)?;
             if !group.try_add(entry, self.out.leaf.room()) {
@@ -162,7 +169,9 @@ impl ScriptWriter {
             return Ok(());
         };
         if group.entries > 0 {
-            return Self::write_part(&mut self.out, memory, &mut group, false);
+            write_part(&mut self.out, memory, &mut group, false, &mut self.part)?;
+            self.spare = group.bytes;
+            return Ok(());
         }
         if group.change == BalanceChange::default() {
             return Ok(());
@@ -170,30 +179,32 @@ impl ScriptWriter {
         let detail = format!("{:?} for no entries of {:?}", group.change, group.key);
         Err(StoreError::damaged("script run", detail))
     }
+}
 
-    fn write_part<M: Memory>(
-        out: &mut RunWriter,
-        memory: &M,
-        group: &mut Group,
-        goes_on: bool,
-    ) -> Result<(), StoreError> {
-        let head = PartHead {
-            key: group.key,
-            change: (!group.is_begun).then_some(group.change),
-            goes_on,
-            entries: group.entries,
-            bytes: group.bytes.len() as u32,
-        };
-        let mut part = Vec::with_capacity(FIRST_HEAD_BYTES + group.bytes.len());
-        head.encode(&mut part);
-        part.extend_from_slice(&group.bytes);
-        out.push(memory, &Digest::from(&group.key), &part)?;
-        out.header.entries += u64::from(!group.is_begun);
-        group.is_begun = true;
-        group.entries = 0;
-        group.bytes.clear();
-        Ok(())
-    }
+/// Writes what a group has for the leaf; `part` is overwritten.
+fn write_part<M: Memory>(
+    out: &mut RunWriter,
+    memory: &M,
+    group: &mut Group,
+    goes_on: bool,
+    part: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let head = PartHead {
+        key: group.key,
+        change: (!group.is_begun).then_some(group.change),
+        goes_on,
+        entries: group.entries,
+        bytes: group.bytes.len() as u32,
+    };
+    part.clear();
+    head.encode(part);
+    part.extend_from_slice(&group.bytes);
+    out.push(memory, &Digest::from(&group.key), part)?;
+    out.header.entries += u64::from(!group.is_begun);
+    group.is_begun = true;
+    group.entries = 0;
+    group.bytes.clear();
+    Ok(())
 }
 
 impl Saved for Group {

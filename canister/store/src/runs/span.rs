@@ -36,7 +36,9 @@ impl Keys {
     fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<Digest>, StoreError> {
         Ok(match self {
             Self::Coins(cursor) => cursor.next(memory)?.map(|entry| entry.outpoint.digest()),
-            Self::Scripts(cursor) => cursor.next_group(memory)?.map(|(key, _)| Digest::from(&key)),
+            Self::Scripts(cursor) => cursor
+                .next_group(memory)?
+                .map(|(key, _)| Digest::from(&key)),
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hashes::Hash;
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use millrace_core::Height;
 use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
@@ -21,24 +21,35 @@ pub const OUTPUTS: u64 = 7_297;
 /// Both.
 pub const ITEMS: f64 = 14_011.0;
 
-/// Deterministic numbers: SHA-256 of a counter.
+/// Deterministic numbers: splitmix64.
 #[derive(Default)]
 struct Numbers(u64);
 
 impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
     fn bytes(&mut self) -> [u8; 32] {
-        self.0 += 1;
-        sha256::Hash::hash(&self.0.to_le_bytes()).to_byte_array()
+        let mut bytes = [0; 32];
+        for chunk in bytes.as_chunks_mut::<8>().0 {
+            *chunk = self.next().to_le_bytes();
+        }
+        bytes
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        u64::from_le_bytes(*self.bytes().first_chunk().unwrap()) % limit
+        self.next() % limit
     }
 }
 
 /// A script by its owner's number, in about mainnet's mix of kinds.
 pub fn script(owner: u64) -> ScriptBuf {
-    let hash = sha256::Hash::hash(&owner.to_be_bytes()).to_byte_array();
+    let hash = Numbers(owner.wrapping_mul(0xff51_afd7_ed55_8ccd)).bytes();
     let (head, length, tail): (&[u8], usize, &[u8]) = match owner % 100 {
         0..45 => (&[0x00, 0x14], 20, &[]),
         45..70 => (&[0x51, 0x20], 32, &[]),

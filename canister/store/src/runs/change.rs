@@ -153,12 +153,7 @@ impl From<BlockDelta> for BlockChange {
         items.extend(delta.puts.iter().map(|(at, coin)| Item::put(at, coin)));
         drop(delta);
         items.sort_by_key(|item| item.entry.outpoint);
-        let mut by_script: Vec<u32> = (0..items.len() as u32).collect();
-        let key = |index: &u32| {
-            let item = items.get(*index as usize);
-            item.map(|item| (item.script, item.listed().place))
-        };
-        by_script.sort_by_key(key);
+        let by_script = by_script(&items);
         let mut change = Self {
             items,
             by_script,
@@ -167,6 +162,19 @@ impl From<BlockDelta> for BlockChange {
         change.plan = change.measure();
         change
     }
+}
+
+/// Returns the order of items by script, then place.
+fn by_script(items: &[Item]) -> Vec<u32> {
+    let prefixes = items.iter().map(|item| item.script.digest().prefix);
+    let mut order: Vec<(u64, u32)> = prefixes.zip(0..).collect();
+    let item = |at: u32| items.get(at as usize);
+    // Prefixes nearly always decide; else all of the key does.
+    order.sort_unstable_by(|a, b| {
+        let full = |at: u32| item(at).map(|item| (item.script, item.listed().place));
+        a.0.cmp(&b.0).then_with(|| full(a.1).cmp(&full(b.1)))
+    });
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
 impl BlockChange {

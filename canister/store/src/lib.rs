@@ -40,6 +40,8 @@ mod error;
 pub mod fee_rates;
 pub mod headers;
 pub mod layout;
+#[cfg(test)]
+mod mainnet_like;
 pub mod median_times;
 pub mod nodes;
 pub mod outbox;

@@ -1,6 +1,7 @@
 //! The coin store against a naive model: random forks of small blocks, connected, retired, dropped,
 //! indexed and merged in steps of random size, with the heap thrown away in between.
 
+mod cost;
 mod crash;
 mod paging;
 

@@ -3,7 +3,7 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{self, CoinChange, CoinEntry};
+use super::coin_entry::{self, CoinChange, CoinEntry, RawEntry};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
@@ -19,10 +19,23 @@ pub struct CoinCursor {
     run: Run,
     next_leaf: u32,
     leaf: Box<[u8; LEAF_BYTES]>,
+    /// Bytes of the leaf's entries, and how many of them were not looked at.
+    used: usize,
     entries_left: u16,
     offset: usize,
     last: Option<OutpointKey>,
-    peeked: Option<CoinEntry>,
+    head: Option<Head>,
+}
+
+/// The next entry: its key, and where it is in the leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// First bytes of the key, which nearly always decide which of two is smaller.
+    pub prefix: u64,
+    /// The key.
+    pub outpoint: OutpointKey,
+    start: usize,
+    length: usize,
 }
 
 /// Returns what a run does to an outpoint. Reads a filter block, and where that says maybe, fences
@@ -112,10 +125,11 @@ impl CoinCursor {
             run: *run,
             next_leaf: 0,
             leaf: Box::new([0; LEAF_BYTES]),
+            used: 0,
             entries_left: 0,
             offset: 0,
             last: None,
-            peeked: None,
+            head: None,
         }
     }
 
@@ -130,10 +144,10 @@ impl CoinCursor {
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
         cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
-        while let Some(entry) = cursor.peek(memory)?
-            && entry.outpoint < *outpoint
+        while let Some(head) = cursor.peek(memory)?
+            && head.outpoint < *outpoint
         {
-            cursor.peeked = None;
+            cursor.advance();
         }
         Ok(cursor)
     }
@@ -156,7 +170,7 @@ impl CoinCursor {
             probe.next_leaf = middle;
             if probe
                 .peek(memory)?
-                .is_some_and(|entry| entry.outpoint <= *outpoint)
+                .is_some_and(|head| head.outpoint <= *outpoint)
             {
                 low = middle + 1;
             } else {
@@ -166,55 +180,83 @@ impl CoinCursor {
         Ok(low - 1)
     }
 
-    /// Returns the next entry without going on.
+    /// Returns the next entry's key without going on; `None` after the last one.
     ///
     /// # Errors
-    /// As [`CoinCursor::next`].
-    pub fn peek<M: Memory>(&mut self, memory: &M) -> Result<Option<&CoinEntry>, StoreError> {
-        if self.peeked.is_none() {
-            self.peeked = self.read(memory)?;
+    /// [`StoreError`] when the run is damaged: entries that do not ascend are.
+    pub fn peek<M: Memory>(&mut self, memory: &M) -> Result<Option<&Head>, StoreError> {
+        if self.head.is_none() {
+            self.head = self.read(memory)?;
         }
-        Ok(self.peeked.as_ref())
+        Ok(self.head.as_ref())
+    }
+
+    /// Returns the entry that was peeked at.
+    pub fn raw(&self) -> Option<RawEntry<'_>> {
+        let head = self.head?;
+        let end = head.start + head.length;
+        RawEntry::read(self.leaf.get(head.start..end)?)
+    }
+
+    /// Goes on to the entry after the one that was peeked at.
+    pub const fn advance(&mut self) {
+        self.head = None;
     }
 
     /// Returns the next entry, with its script even where that is in the overflow area; `None`
     /// after the last one.
     ///
     /// # Errors
-    /// [`StoreError`] when the run is damaged: entries that do not ascend are.
+    /// As [`CoinCursor::peek`].
     pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
-        match self.peeked.take() {
-            Some(entry) => Ok(Some(entry)),
-            None => self.read(memory),
-        }
+        let Some(head) = self.peek(memory)?.copied() else {
+            return Ok(None);
+        };
+        let entry = self.leaf.get(head.start..head.start + head.length);
+        let mut input = Input::new(WHAT, entry.unwrap_or_default());
+        let mut entry = CoinEntry::decode(Some(&head.outpoint.txid), &mut input)?;
+        resolve(memory, &self.run, &mut entry)?;
+        self.advance();
+        Ok(Some(entry))
     }
 
-    fn read<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
-        let mut before = self.last.map(|last| last.txid);
+    fn read<M: Memory>(&mut self, memory: &M) -> Result<Option<Head>, StoreError> {
+        let mut before = self.last;
         if self.entries_left == 0 {
             if self.next_leaf >= self.run.header().leaves {
                 return Ok(None);
             }
             self.run.read_leaf(memory, self.next_leaf, &mut self.leaf)?;
             self.next_leaf += 1;
-            self.offset = 0;
-            self.entries_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
+            let (entries, body) = leaf::open(WHAT, self.leaf.as_slice())?;
+            self.entries_left = entries;
+            self.offset = leaf::HEAD_BYTES;
+            self.used = leaf::HEAD_BYTES + body.len();
             before = None;
         }
-        let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
-        let mut input = Input::new(WHAT, body.get(self.offset..).unwrap_or_default());
-        let mut entry = CoinEntry::decode(before.as_ref(), &mut input)?;
-        if self.last.is_some_and(|last| last >= entry.outpoint) {
-            let detail = format!("{:?} does not ascend", entry.outpoint);
-            return Err(input.damaged(detail));
+        let damaged = |detail: &str| StoreError::damaged(WHAT, detail);
+        let rest = self.leaf.get(self.offset..self.used).unwrap_or_default();
+        let raw = RawEntry::read(rest).ok_or_else(|| damaged("an entry that has no end"))?;
+        let txid = raw.txid.copied().or(before.map(|before| before.txid));
+        let outpoint = OutpointKey {
+            txid: txid.ok_or_else(|| damaged("its first entry repeats a transaction id"))?,
+            vout: raw.vout,
+        };
+        let head = Head {
+            prefix: outpoint.digest().prefix,
+            outpoint,
+            start: self.offset,
+            length: raw.length,
+        };
+        if self.last.is_some_and(|last| last >= outpoint) {
+            return Err(damaged(&format!("{outpoint:?} does not ascend")));
         }
-        self.offset = body.len() - input.left();
+        self.offset += head.length;
         self.entries_left -= 1;
-        if self.entries_left == 0 && input.left() > 0 {
-            return Err(input.damaged(format!("{} bytes after its entries", input.left())));
+        if self.entries_left == 0 && self.offset < self.used {
+            return Err(damaged("bytes after its entries"));
         }
-        self.last = Some(entry.outpoint);
-        resolve(memory, &self.run, &mut entry)?;
-        Ok(Some(entry))
+        self.last = Some(outpoint);
+        Ok(Some(head))
     }
 }

@@ -3,7 +3,9 @@
 use ic_stable_structures::Memory;
 
 use super::checkpoint::Saved;
-use super::coin_entry::{CoinChange, CoinEntry, MAX_COIN_ENTRY_BYTES, TXID_BYTES};
+use super::coin_entry::{
+    CoinChange, CoinEntry, EntryKind, MAX_COIN_ENTRY_BYTES, RawEntry, TXID_BYTES,
+};
 use super::extent::Extent;
 use super::header::RunKind;
 use super::key::OutpointKey;
@@ -96,12 +98,48 @@ impl CoinWriter {
             self.out.end_leaf(memory)?;
             self.encode(&entry);
         }
-        self.out
-            .push(memory, &entry.outpoint.digest(), &self.encoded)?;
-        self.last = Some(entry.outpoint);
-        self.out.header.entries += 1;
+        self.put(memory, &entry.outpoint)?;
         self.out.header.puts += u64::from(entry.change.coin().is_some());
         self.out.header.spends += u64::from(entry.change.is_spend());
+        Ok(())
+    }
+
+    /// As [`CoinWriter::push`], for an entry of another run whose script is in its leaf.
+    ///
+    /// # Errors
+    /// As [`CoinWriter::push`].
+    pub fn push_raw<M: Memory>(
+        &mut self,
+        memory: &M,
+        outpoint: &OutpointKey,
+        kind: EntryKind,
+        raw: &RawEntry<'_>,
+    ) -> Result<(), StoreError> {
+        if self.last.is_some_and(|last| last >= *outpoint) {
+            let detail = format!("{outpoint:?} does not ascend");
+            return Err(StoreError::damaged("coin run", detail));
+        }
+        let is_in_leaf = !self.out.leaf.is_empty();
+        let is_same = is_in_leaf && self.last.is_some_and(|last| last.txid == outpoint.txid);
+        let txid = Some(&outpoint.txid);
+        self.encoded.clear();
+        raw.encode(kind, txid.filter(|_| !is_same), &mut self.encoded);
+        if self.encoded.len() > self.out.leaf.room() {
+            self.out.end_leaf(memory)?;
+            self.encoded.clear();
+            raw.encode(kind, txid, &mut self.encoded);
+        }
+        self.put(memory, outpoint)?;
+        self.out.header.puts += u64::from(kind != EntryKind::Spend);
+        self.out.header.spends += u64::from(kind != EntryKind::Put);
+        Ok(())
+    }
+
+    /// Adds the encoded entry.
+    fn put<M: Memory>(&mut self, memory: &M, outpoint: &OutpointKey) -> Result<(), StoreError> {
+        self.out.push(memory, &outpoint.digest(), &self.encoded)?;
+        self.last = Some(*outpoint);
+        self.out.header.entries += 1;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::StoreError;
 pub const LEAF_BYTES: usize = 2048;
 
 /// Bytes before the entries.
-const HEAD_BYTES: usize = 4;
+pub(super) const HEAD_BYTES: usize = 4;
 
 /// Bytes for entries.
 pub const LEAF_ROOM: usize = LEAF_BYTES - HEAD_BYTES;

@@ -9,8 +9,8 @@ use ic_stable_structures::Memory;
 
 use super::change::{ChangePlan, ChangeRuns};
 use super::checkpoint::{self, Saved};
-use super::coin_cursor::CoinCursor;
-use super::coin_entry::{CoinChange, CoinEntry};
+use super::coin_cursor::{CoinCursor, Head};
+use super::coin_entry::{CoinChange, CoinEntry, EntryKind};
 use super::coin_writer::CoinWriter;
 use super::extent::Extent;
 use super::header::RunKind;
@@ -178,7 +178,7 @@ impl CoinMerge {
             };
             let mut cursor = CoinCursor::seek(memory, &input.coins, last)?;
             if cursor.peek(memory)?.is_some_and(|e| e.outpoint == *last) {
-                cursor.next(memory)?;
+                cursor.advance();
             }
             Ok::<_, StoreError>(cursor)
         };
@@ -192,36 +192,90 @@ impl CoinMerge {
 
     /// Merges what the inputs do to the next outpoint; returns whether there was one.
     fn next<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
-        let mut smallest = None;
+        let mut smallest: Option<Head> = None;
         for input in &mut self.inputs {
-            if let Some(entry) = input.peek(memory)?
-                && smallest.is_none_or(|smallest| entry.outpoint < smallest)
+            if let Some(head) = input.peek(memory)?
+                && smallest.is_none_or(|smallest| is_before(head, &smallest))
             {
-                smallest = Some(entry.outpoint);
+                smallest = Some(*head);
             }
         }
-        let Some(outpoint) = smallest else {
+        let Some(smallest) = smallest else {
             return Ok(false);
         };
-        self.last = smallest;
+        let outpoint = smallest.outpoint;
+        self.last = Some(outpoint);
         // Nothing yet; or the changes so far, of which nothing may be left.
-        let mut sum: Option<Option<CoinChange>> = None;
+        let mut sum: Option<Option<EntryKind>> = None;
+        let mut newest = None;
         for input in &mut self.inputs {
-            let is_it = input.peek(memory)?.is_some_and(|e| e.outpoint == outpoint);
-            if let Some(entry) = is_it.then(|| input.next(memory)).transpose()?.flatten() {
-                sum = Some(add(sum, entry.change)?);
+            if !is_at(input.peek(memory)?, &smallest) {
+                continue;
+            }
+            let raw = input.raw();
+            let (kind, _) = raw.ok_or_else(|| missing_entry(&outpoint))?.kind();
+            sum = Some(add(sum, kind)?);
+            // What was there before has no say in what is left.
+            if let Some(older) = newest.replace(input) {
+                older.advance();
             }
         }
-        let Some(change) = sum.flatten() else {
+        let newest = newest.ok_or_else(|| missing_entry(&outpoint))?;
+        let Some(kind) = sum.flatten() else {
+            newest.advance();
             return Ok(true);
         };
-        if self.depth == Depth::Bottom && change.is_spend() {
+        if self.depth == Depth::Bottom && kind != EntryKind::Put {
             let detail = format!("{outpoint:?} is spent and was never put");
             return Err(StoreError::damaged("oldest change", detail));
         }
-        self.out.push(memory, CoinEntry { outpoint, change })?;
+        write(memory, &mut self.out, &outpoint, kind, newest)?;
         Ok(true)
     }
+}
+
+fn is_before(head: &Head, other: &Head) -> bool {
+    let order = head.prefix.cmp(&other.prefix);
+    order
+        .then_with(|| head.outpoint.cmp(&other.outpoint))
+        .is_lt()
+}
+
+fn is_at(head: Option<&Head>, other: &Head) -> bool {
+    head.is_some_and(|head| head.prefix == other.prefix && head.outpoint == other.outpoint)
+}
+
+/// Writes the coin of a cursor's entry, doing what `kind` says, and goes on.
+fn write<M: Memory>(
+    memory: &M,
+    out: &mut CoinWriter,
+    outpoint: &OutpointKey,
+    kind: EntryKind,
+    from: &mut CoinCursor,
+) -> Result<(), StoreError> {
+    let raw = from.raw().ok_or_else(|| missing_entry(outpoint))?;
+    let (_, is_overflow) = raw.kind();
+    if !is_overflow {
+        out.push_raw(memory, outpoint, kind, &raw)?;
+        from.advance();
+        return Ok(());
+    }
+    let entry = from.next(memory)?.ok_or_else(|| missing_entry(outpoint))?;
+    let change = match (kind, entry.change) {
+        (EntryKind::Put, CoinChange::Put(coin) | CoinChange::Replace(coin)) => {
+            CoinChange::Put(coin)
+        }
+        (EntryKind::Replace, CoinChange::Put(coin) | CoinChange::Replace(coin)) => {
+            CoinChange::Replace(coin)
+        }
+        _ => CoinChange::Spend,
+    };
+    let outpoint = *outpoint;
+    out.push(memory, CoinEntry { outpoint, change })
+}
+
+fn missing_entry(outpoint: &OutpointKey) -> StoreError {
+    StoreError::damaged("coin run", format!("no entry of {outpoint:?}"))
 }
 
 fn check_count(inputs: &[ChangeRuns]) -> Result<(), StoreError> {
@@ -236,13 +290,13 @@ fn check_count(inputs: &[ChangeRuns]) -> Result<(), StoreError> {
 }
 
 fn add(
-    older: Option<Option<CoinChange>>,
-    newer: CoinChange,
-) -> Result<Option<CoinChange>, StoreError> {
+    older: Option<Option<EntryKind>>,
+    newer: EntryKind,
+) -> Result<Option<EntryKind>, StoreError> {
     match older {
         None => Ok(Some(newer)),
         Some(Some(older)) => older.then(newer),
-        Some(None) if newer.is_spend() => {
+        Some(None) if newer != EntryKind::Put => {
             Err(StoreError::damaged("changes", "a coin is spent twice"))
         }
         Some(None) => Ok(Some(newer)),

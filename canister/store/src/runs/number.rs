@@ -37,6 +37,9 @@ pub fn put_wide(out: &mut Vec<u8>, mut number: u128) {
 
 /// Appends a signed number: zigzag, so that small ones of either sign are short.
 pub fn put_signed(out: &mut Vec<u8>, number: i128) {
+    if let Ok(narrow) = i64::try_from(number) {
+        return put_varint(out, ((narrow << 1) ^ (narrow >> 63)) as u64);
+    }
     put_wide(out, ((number << 1) ^ (number >> 127)) as u128);
 }
 
@@ -139,6 +142,11 @@ impl<'a> Input<'a> {
         Self { rest: bytes, what }
     }
 
+    /// Returns the bytes not read yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Returns the number of bytes not read yet.
     pub const fn left(&self) -> usize {
         self.rest.len()
@@ -168,19 +176,6 @@ impl<'a> Input<'a> {
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let left = self.rest.len();
         take(&mut self.rest).ok_or_else(|| self.damaged(format!("{N} bytes of {left}")))
-    }
-
-    /// Reads `N` bytes where they are.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`].
-    pub fn array_ref<const N: usize>(&mut self) -> Result<&'a [u8; N], StoreError> {
-        let left = self.rest.len();
-        let Some((head, rest)) = self.rest.split_first_chunk() else {
-            return Err(self.damaged(format!("{N} bytes of {left}")));
-        };
-        self.rest = rest;
-        Ok(head)
     }
 
     /// Reads one byte.
@@ -245,18 +240,6 @@ impl<'a> Input<'a> {
         None
     }
 
-    /// Passes over a varint of any length, well formed or not.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] when it does not end.
-    pub fn skip_varint(&mut self) -> Result<(), StoreError> {
-        loop {
-            if self.byte()? & 0x80 == 0 {
-                return Ok(());
-            }
-        }
-    }
-
     /// Reads a varint of up to 32 bits.
     ///
     /// # Errors
@@ -279,6 +262,9 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn signed(&mut self) -> Result<i128, StoreError> {
+        if let Some(short) = self.short_varint() {
+            return Ok(i128::from((short >> 1) as i64 ^ -((short & 1) as i64)));
+        }
         let wide = self.wide()?;
         Ok((wide >> 1) as i128 ^ -((wide & 1) as i128))
     }

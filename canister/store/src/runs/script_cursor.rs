@@ -15,6 +15,9 @@ const WHAT: &str = "script leaf";
 #[derive(Clone, Copy, Debug)]
 struct Part {
     key: ScriptKey,
+    /// Offset of its head in the leaf's body.
+    start: usize,
+    entries: u32,
     goes_on: bool,
     entries_left: u32,
     /// Offset in the leaf's body after its entries.
@@ -152,6 +155,16 @@ impl ScriptCursor {
         }
     }
 
+    /// Returns the whole group as its leaf holds it, and its number of entries, before the first of
+    /// them was read; `None` when it goes on in the next leaf.
+    pub fn raw_group(&self) -> Option<(&[u8], u32)> {
+        let part = self.part?;
+        let is_whole = !part.goes_on && self.last_place.is_none() && self.peeked.is_none();
+        let (_, body) = leaf::open(WHAT, self.leaf.as_slice()).ok()?;
+        let bytes = body.get(part.start..part.end)?;
+        is_whole.then_some((bytes, part.entries))
+    }
+
     /// Takes the group's next entry if it is at `place`, and returns what happens there.
     ///
     /// # Errors
@@ -273,12 +286,15 @@ impl ScriptCursor {
             self.parts_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
         }
         let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
-        let mut input = Input::new(WHAT, body.get(self.offset..).unwrap_or_default());
+        let start = self.offset;
+        let mut input = Input::new(WHAT, body.get(start..).unwrap_or_default());
         let head = PartHead::decode(&mut input)?;
         self.parts_left -= 1;
         self.offset = body.len() - input.left();
         self.part = Some(Part {
             key: head.key,
+            start,
+            entries: head.entries,
             goes_on: head.goes_on,
             entries_left: head.entries,
             end: self.offset + head.bytes as usize,

@@ -120,20 +120,31 @@ impl ScriptForm {
         }
     }
 
-    /// Passes over a form.
-    pub(super) fn skip(code: u8, input: &mut Input<'_>) -> Result<(), StoreError> {
-        let length = match code {
-            0 => input.varint_u32()? as usize,
-            1..=3 => 20,
-            4 | 5 => 32,
-            6 => 33,
-            7 => {
-                input.bytes(8)?;
-                return input.skip_varint();
+    pub(super) const fn is_overflow(code: u8) -> bool {
+        code == 7
+    }
+
+    /// Returns where the form at `at` ends; `None` when it does not.
+    pub(super) fn end(code: u8, bytes: &[u8], at: usize) -> Option<usize> {
+        match code {
+            1..=3 => Some(at + 20),
+            4 | 5 => Some(at + 32),
+            6 => Some(at + 33),
+            0 => {
+                let mut input = Input::new("script", bytes.get(at..)?);
+                let left = input.left();
+                let length = input.varint_u32().ok()? as usize;
+                Some(at + left - input.left() + length)
             }
-            other => return Err(input.damaged(format!("unknown script form {other}"))),
-        };
-        input.bytes(length).map(|_| ())
+            7 => {
+                let mut at = at + 8;
+                while *bytes.get(at)? & 0x80 != 0 {
+                    at += 1;
+                }
+                Some(at + 1)
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn decode(code: u8, input: &mut Input<'_>) -> Result<Self, StoreError> {

@@ -175,6 +175,21 @@ impl ScriptMerge {
         let Some(key) = groups.map(|(key, _)| key).min() else {
             return Ok(false);
         };
+        let has_key = |input: &&mut Input| input.group.is_some_and(|(other, _)| other == key);
+        let is_bottom = self.depth == Depth::Bottom;
+        let mut sharing = self.inputs.iter_mut();
+        let first = sharing.find(has_key);
+        let is_shared = sharing.any(|input| has_key(&input));
+        // What one input alone has is copied as it is; but at the bottom, all is checked.
+        if let Some(input) = first.filter(|_| !is_shared && !is_bottom)
+            && let Some((_, change)) = input.group
+            && let Some(raw) = input.cursor.raw_group()
+            && self.out.push_group(memory, key, change.coins, raw)?
+        {
+            input.group = input.cursor.next_group(memory)?;
+            self.last_key = Some(key);
+            return Ok(true);
+        }
         let groups = self.inputs.iter().filter_map(|input| input.group);
         let change = groups
             .filter(|(other, _)| *other == key)

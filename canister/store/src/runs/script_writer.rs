@@ -9,7 +9,7 @@ use super::key::{Digest, Place, SCRIPT_KEY_BYTES, ScriptKey};
 use super::number::{Input, MAX_VARINT_BYTES, MAX_WIDE_BYTES};
 use super::run::Run;
 use super::script_entry::{
-    BalanceChange, ListChange, MAX_SCRIPT_ENTRY_BYTES, PartHead, ScriptEntry,
+    BalanceChange, ListChange, MAX_PART_HEAD_BYTES, MAX_SCRIPT_ENTRY_BYTES, PartHead, ScriptEntry,
 };
 use super::writer::{RunPlan, RunWriter};
 use crate::StoreError;
@@ -104,11 +104,7 @@ impl ScriptWriter {
         change: BalanceChange,
     ) -> Result<(), StoreError> {
         self.end_group(memory)?;
-        if self.last.is_some_and(|last| last >= key) {
-            let detail = format!("{key:?} does not ascend");
-            return Err(StoreError::damaged("script run", detail));
-        }
-        self.last = Some(key);
+        self.ascend(key)?;
         self.group = Some(Group {
             key,
             change,
@@ -117,6 +113,47 @@ impl ScriptWriter {
             entries: 0,
             bytes: std::mem::take(&mut self.spare),
         });
+        Ok(())
+    }
+
+    /// Adds a whole group of another run, as its leaf holds it, unless so long a one could leave
+    /// too much of a leaf empty: returns whether it was added. `coins` is the change of the number of
+    /// coins.
+    ///
+    /// # Errors
+    /// As [`ScriptWriter::begin_group`].
+    pub fn push_group<M: Memory>(
+        &mut self,
+        memory: &M,
+        key: ScriptKey,
+        coins: i64,
+        (bytes, entries): (&[u8], u32),
+    ) -> Result<bool, StoreError> {
+        let is_short = bytes.len() <= MAX_PART_HEAD_BYTES + MAX_SCRIPT_ENTRY_BYTES;
+        self.end_group(memory)?;
+        if !is_short && bytes.len() > self.out.leaf.room() {
+            return Ok(false);
+        }
+        self.ascend(key)?;
+        if bytes.len() > self.out.leaf.room() {
+            self.out.end_leaf(memory)?;
+        }
+        self.out.push(memory, &Digest::from(&key), bytes)?;
+        self.out.header.entries += 1;
+        // So many more were put than spent.
+        let puts = i64::from(entries).saturating_add(coins) / 2;
+        let puts = puts.clamp(0, i64::from(entries)) as u64;
+        self.out.header.puts += puts;
+        self.out.header.spends += u64::from(entries) - puts;
+        Ok(true)
+    }
+
+    fn ascend(&mut self, key: ScriptKey) -> Result<(), StoreError> {
+        if self.last.is_some_and(|last| last >= key) {
+            let detail = format!("{key:?} does not ascend");
+            return Err(StoreError::damaged("script run", detail));
+        }
+        self.last = Some(key);
         Ok(())
     }
 

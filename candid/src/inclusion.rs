@@ -44,8 +44,9 @@ pub struct ProvenInclusion {
     pub position: u32,
     /// 1 when the block is the tip; 0 when it is not on the chain read, or not connected yet.
     pub confirmations: u32,
-    /// Number of the block's transactions, when the block is connected and still held: the proof
-    /// then has the one shape it can have. Absent when only the header is known.
+    /// Number of the block's transactions, known once the block was connected: the proof then has the
+    /// one shape it can have. Absent while only the header is known; `confirmations` is 0 then, and a
+    /// proof that ends above or below the transactions may pass.
     pub transactions: Option<u32>,
     /// The tip of the chain read.
     pub tip: BlockId,

@@ -230,7 +230,9 @@ pub struct BlockHeaders {
     pub headers: Vec<ByteBuf>,
     /// Height of the first one.
     pub first_height: u32,
-    /// The tip of the chain they were read from.
+    /// Whether they are on the chain read: false for one found by its hash beside or above it.
+    pub on_chain: bool,
+    /// The tip of the chain read.
     pub tip: BlockId,
 }
 

@@ -181,6 +181,12 @@ impl<M: Memory> App<M> {
         self.config.is_burning_cycles
     }
 
+    /// Counts burnt cycles; durable with the next heartbeat.
+    pub fn note_burnt(&mut self, cycles: u128) {
+        let cycles = u64::try_from(cycles).unwrap_or(u64::MAX);
+        self.store.counters.add(Counter::CyclesBurnt, cycles);
+    }
+
     /// Returns the store, for tests and audits.
     pub const fn store(&self) -> &Store<M> {
         &self.store

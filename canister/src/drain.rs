@@ -34,6 +34,7 @@ impl<M: Memory> App<M> {
         }
         for (hash, reason) in early.into_values().flatten() {
             self.reject(env, hash, RejectionKind::UnknownParent, reason);
+            self.copies.drop_copy(&hash);
             self.store.blobs.remove(&BlobKey::Block(hash));
         }
         self.store.flush_tree();
@@ -65,9 +66,16 @@ impl<M: Memory> App<M> {
                 Refusal::Rule(RejectionKind::Header, reason) => {
                     self.refuse_for_good(env, hash, RejectionKind::Header, reason);
                 }
-                Refusal::Rule(kind, reason) => self.reject(env, hash, kind, reason),
+                Refusal::Rule(kind, reason) => {
+                    self.reject(env, hash, kind, reason);
+                    if matches!(kind, RejectionKind::TooNew | RejectionKind::TreeFull) {
+                        // Delivered again at once, it would be refused again.
+                        self.copies.note_bad(env.now(), hash);
+                    }
+                }
                 Refusal::Fault(error) => self.note_fault(env, "reading a queued block", &error),
             }
+            self.copies.drop_copy(&hash);
             self.store.blobs.remove(&BlobKey::Block(hash));
         }
     }
@@ -130,7 +138,8 @@ enum Refusal {
     Fault(StoreError),
 }
 
-const fn kind_of(error: &TreeError) -> RejectionKind {
+/// Returns what kind of rule was broken.
+pub(crate) const fn kind_of(error: &TreeError) -> RejectionKind {
     match error {
         TreeError::UnknownParent { .. } => RejectionKind::UnknownParent,
         TreeError::Full { .. } => RejectionKind::TreeFull,

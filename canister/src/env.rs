@@ -13,6 +13,9 @@ pub trait Env {
     /// Returns the size of the Wasm heap.
     fn heap_bytes(&self) -> Bytes;
 
+    /// Returns the canister's cycles.
+    fn cycles_balance(&self) -> u128;
+
     /// Writes one line to the canister's log.
     fn log(&self, line: &str);
 }
@@ -36,6 +39,10 @@ impl Env for System {
         #[cfg(not(target_arch = "wasm32"))]
         let pages = 0;
         Bytes::new(pages * 65_536)
+    }
+
+    fn cycles_balance(&self) -> u128 {
+        ic_cdk::api::canister_cycle_balance()
     }
 
     fn log(&self, line: &str) {

@@ -1,4 +1,7 @@
-//! `http_request`: `/metrics` in Prometheus' text format and `/health`.
+//! `http_request`: `/metrics` in Prometheus' text format, `/health`, and a page for people at `/`.
+
+mod official;
+mod page;
 
 use std::fmt::Write;
 
@@ -13,14 +16,25 @@ use crate::{App, Env};
 const PREFIX: &str = "millrace_";
 
 impl<M: Memory> App<M> {
-    /// Answers a request; the query string is ignored.
+    /// Answers a request; query strings are ignored.
     pub fn http_request(&self, env: &impl Env, request: &HttpRequest) -> HttpResponse {
         let path = request.url.split(['?', '#']).next().unwrap_or_default();
         match path {
             "/metrics" => text(200, "text/plain; version=0.0.4", self.metrics(env)),
+            "/" | "" => self.page_response(),
             "/health" => text(200, "application/json", self.health()),
             _ => text(404, "text/plain", "Not found.".to_owned()),
         }
+    }
+
+    fn page_response(&self) -> HttpResponse {
+        let mut response = text(200, "text/html; charset=utf-8", self.page());
+        // The page loads nothing, and nothing delivered can make it.
+        response.headers.push((
+            "Content-Security-Policy".to_owned(),
+            "default-src 'none'; style-src 'unsafe-inline'".to_owned(),
+        ));
+        response
     }
 
     fn health(&self) -> String {
@@ -43,6 +57,7 @@ impl<M: Memory> App<M> {
             let value = self.store.counters.get(*counter);
             metric(&mut out, &name, "counter", "Since installation", value);
         }
+        self.official_metrics(env, &mut out);
         out
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`app`] | owns store, configuration and the block in hand |
 //! | [`config`] | checks and stores the configuration |
+//! | [`burning`] | burns cycles once the heartbeat's call has its own |
 //! | [`argument`] | decodes the arguments of calls |
 //! | [`lifecycle`] | decodes the arguments of `init` and `post_upgrade` |
 //! | [`tick`] | one heartbeat: drain, work within budgets, ask for more |
@@ -20,7 +21,7 @@
 //! | [`official`] | the official Bitcoin canister's endpoints |
 //! | [`relay`] | transactions out |
 //! | [`convert`] | domain types to Candid types |
-//! | [`http`] | `/metrics` and `/health` |
+//! | [`http`] | `/metrics`, `/health` and a page for people |
 #![cfg_attr(
     not(test),
     deny(
@@ -34,6 +35,7 @@
 pub mod api;
 pub mod app;
 pub mod argument;
+pub mod burning;
 pub mod config;
 pub mod connect;
 pub mod convert;

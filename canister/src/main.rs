@@ -18,9 +18,9 @@ use candid::CandidType;
 use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_canister::env::System;
-use millrace_canister::pull::{Ask, GET_SUCCESSORS};
+use millrace_canister::pull::GET_SUCCESSORS;
 use millrace_canister::watchdog::WATCH_SECONDS;
-use millrace_canister::{App, argument, lifecycle};
+use millrace_canister::{App, argument, burning, lifecycle};
 use millrace_store::layout;
 use serde::de::DeserializeOwned;
 
@@ -90,23 +90,26 @@ async fn heartbeat() {
         with(|app| app.note_dead_watchdog(&System));
         return;
     }
-    let (ask, burns_cycles) = with(|app| (app.heartbeat(&System), app.burns_cycles()));
-    if burns_cycles {
-        ic_cdk::api::cycles_burn(ic_cdk::api::canister_liquid_cycle_balance());
-    }
-    if let Some(Ask {
-        id,
-        source,
-        request,
-    }) = ask
-    {
-        let call = Call::unbounded_wait(source, GET_SUCCESSORS).with_arg(request);
-        let outcome = match call.await {
-            Ok(response) => Ok(response.into_bytes()),
-            Err(error) => Err(error.to_string()),
-        };
-        with(|app| app.on_reply(&System, id, outcome));
-    }
+    let Some(ask) = with(|app| app.heartbeat(&System)) else {
+        burn();
+        return;
+    };
+    let call = Call::unbounded_wait(ask.source, GET_SUCCESSORS).with_arg(ask.request);
+    let outcome = match burning::start_then(call.into_future(), burn).await {
+        Ok(response) => Ok(response.into_bytes()),
+        Err(error) => Err(error.to_string()),
+    };
+    with(|app| app.on_reply(&System, ask.id, outcome));
+}
+
+/// Burns all cycles above the freezing threshold, if the configuration says so.
+fn burn() {
+    with(|app| {
+        if app.burns_cycles() {
+            let liquid = ic_cdk::api::canister_liquid_cycle_balance();
+            app.note_burnt(ic_cdk::api::cycles_burn(liquid));
+        }
+    });
 }
 
 /// The system's timer; it has no macro.

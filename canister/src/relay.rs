@@ -15,6 +15,7 @@ use millrace_candid::{
 use millrace_core::outbox::{Event, OutboxError, Report, Status};
 use millrace_core::scan::ScannedBlock;
 use millrace_store::StoreError;
+use millrace_store::cells::Counter;
 use millrace_store::outbox::DeliveryError;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -65,6 +66,38 @@ pub enum Dispatch {
     },
 }
 
+/// Why the blocks source did not take a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {message}", name = self.code_name())]
+pub struct NotTaken {
+    /// The Internet Computer's reject code, 1 to 6.
+    pub code: u32,
+    /// The reject text.
+    pub message: String,
+}
+
+impl NotTaken {
+    /// Returns the failure of a call that was never made.
+    pub fn not_called() -> Self {
+        Self {
+            code: 2,
+            message: "Couldn't send message".to_owned(),
+        }
+    }
+
+    /// Returns the code's name, as the official canister's texts have it.
+    pub const fn code_name(&self) -> &'static str {
+        match self.code {
+            1 => "SysFatal",
+            2 => "SysTransient",
+            3 => "DestinationInvalid",
+            4 => "CanisterReject",
+            5 => "CanisterError",
+            _ => "Unknown",
+        }
+    }
+}
+
 /// Why a transaction is not queued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotQueued {
@@ -104,6 +137,7 @@ impl<M: Memory> App<M> {
                 reason: error.to_string(),
             })?;
         let txid = transaction.compute_txid();
+        self.note_sent();
         if self.config.is_pulling {
             return Ok(self.hand_to_source(txid, args.transaction.into_vec()));
         }
@@ -122,6 +156,12 @@ impl<M: Memory> App<M> {
             },
             NotQueued::Fault(error) => SendError::Internal(error.to_string()),
         })
+    }
+
+    /// Counts a well-formed transaction that a caller sent.
+    pub(crate) fn note_sent(&mut self) {
+        self.store.counters.add(Counter::TransactionsSent, 1);
+        self.store.counters.flush();
     }
 
     /// Says that the blocks source is to take a transaction.

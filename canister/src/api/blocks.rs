@@ -43,6 +43,13 @@ impl<M: Memory> App<M> {
             });
         }
         let wanted = args.max_bytes.unwrap_or(MAX_RESPONSE_BYTES);
+        if wanted == 0 {
+            // An answer without bytes would have its reader ask for ever.
+            return Err(ReadError::LimitOutOfRange {
+                given: wanted,
+                max: MAX_RESPONSE_BYTES,
+            });
+        }
         let length = wanted.min(MAX_RESPONSE_BYTES).min(size - offset);
         let mut bytes = vec![0; length as usize];
         self.store

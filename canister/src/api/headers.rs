@@ -8,6 +8,7 @@ use millrace_candid::{
     BlockHeaders, GetBlockHeadersArgs, GetBlockHeadersResult, HeaderSelector, ReadError,
 };
 use millrace_core::Height;
+use millrace_core::tree::BlockStatus;
 use serde_bytes::ByteBuf;
 
 use super::ReadTip;
@@ -18,7 +19,7 @@ pub const MAX_HEADERS: u32 = 1_000;
 
 impl<M: Memory> App<M> {
     /// Returns headers of the chain that ends at the best or the given block, stable ones
-    /// included.
+    /// included; or one by its hash, wherever it is. Those of condemned blocks are not known.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -41,16 +42,37 @@ impl<M: Memory> App<M> {
             } => header_range(*start_height, *end_height, tip.height.get(), limit)?,
             HeaderSelector::Hash(bytes) => {
                 let hash = convert::block_hash(bytes).map_err(convert::malformed_hash)?;
-                let height = self.height_on_chain(&hash, tip);
-                let height = height.ok_or_else(|| ReadError::UnknownBlock {
-                    hash: convert::hash(hash),
-                })?;
-                (height.get(), height.get())
+                return self.header_named(hash, tip);
             }
         };
         Ok(BlockHeaders {
             headers: self.headers_between(tip, first, last)?,
             first_height: first,
+            on_chain: true,
+            tip: tip.to_wire(),
+        })
+    }
+
+    fn header_named(&self, hash: BlockHash, tip: ReadTip) -> GetBlockHeadersResult {
+        let unknown = || ReadError::UnknownBlock {
+            hash: convert::hash(hash),
+        };
+        let (header, height) = match self.store.tree.get(&hash) {
+            Some(node) if matches!(node.status(), BlockStatus::Invalid(_)) => {
+                return Err(unknown());
+            }
+            Some(node) => (*node.context().header(), node.context().height()),
+            None => {
+                let height = self.store.headers.height(&hash).ok_or_else(unknown)?;
+                let header = self.store.headers.header(height);
+                let missing = || ReadError::Internal(format!("no header at height {height}"));
+                (header.ok_or_else(missing)?, height)
+            }
+        };
+        Ok(BlockHeaders {
+            headers: vec![encode(&header)],
+            first_height: height.get(),
+            on_chain: self.height_on_chain(&hash, tip).is_some(),
             tip: tip.to_wire(),
         })
     }

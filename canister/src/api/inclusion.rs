@@ -21,13 +21,15 @@ use crate::{App, convert};
 struct KnownBlock {
     header: Header,
     height: Height,
-    /// Number of its transactions, where the body was checked and is still held.
+    /// Number of its transactions, if the block was ever connected.
     transactions: Option<u32>,
 }
 
 impl<M: Memory> App<M> {
     /// Judges a proof against any known header that is not condemned: stable, connected, or of a
-    /// block that is still missing. Costs one double SHA-256 per hash of the proof: 0.2 G
+    /// block that is still missing. Of all but the last the number of transactions is known, and a
+    /// proof of another depth fails: a 64-byte transaction, which reads as two hashes, proves nothing
+    /// below it (CVE-2017-12842), and an inner hash is no transaction. Costs one double SHA-256 per hash of the proof: 0.2 G
     /// instructions for the largest merkle block, by estimate.
     ///
     /// # Errors
@@ -111,7 +113,7 @@ impl<M: Memory> App<M> {
                 BlockStatus::Invalid(_) => return Err(unknown()),
                 // What was not connected was not compared with its merkle root.
                 BlockStatus::HeaderOnly | BlockStatus::BodyHeld => None,
-                BlockStatus::Connected => self.store.transaction_indexes.count(&hash),
+                BlockStatus::Connected => self.store.transaction_count(&hash),
             };
             return Ok(KnownBlock {
                 header: *node.context().header(),
@@ -126,7 +128,7 @@ impl<M: Memory> App<M> {
         Ok(KnownBlock {
             header,
             height,
-            transactions: None,
+            transactions: self.store.transaction_count(&hash),
         })
     }
 }

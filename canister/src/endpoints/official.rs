@@ -91,7 +91,7 @@ async fn bitcoin_send_transaction(request: official::SendTransactionRequest) {
     let sent = match dispatch {
         Ok(dispatch) => dispatched(dispatch)
             .await
-            .map_err(|reason| send::not_handed_over(&reason)),
+            .map_err(|failure| send::not_handed_over(&failure)),
         Err(refusal) => Err(refusal),
     };
     match sent {

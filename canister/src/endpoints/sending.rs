@@ -1,19 +1,19 @@
 //! Sends transactions and says what became of them.
 
 use bitcoin::Txid;
-use ic_cdk::call::Call;
+use ic_cdk::call::{Call, CallFailed};
 use millrace_candid::{
     GetTransactionStatusArgs, GetTransactionStatusResult, SendError, SendTransactionArgs,
     SendTransactionResult,
 };
 use millrace_canister::env::System;
 use millrace_canister::guard::Attached;
-use millrace_canister::relay::{self, Dispatch, SEND_INTERNAL};
+use millrace_canister::relay::{self, Dispatch, NotTaken, SEND_INTERNAL};
 
 use crate::{decode, with};
 
 /// Sees to it that an accepted transaction goes where it should; the error is the blocks source's.
-pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, String> {
+pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, NotTaken> {
     let (txid, source, request) = match dispatch {
         Dispatch::Queued { txid } => return Ok(txid),
         Dispatch::Call {
@@ -24,7 +24,15 @@ pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, String> {
     };
     let size = u32::try_from(request.transaction.len()).unwrap_or(u32::MAX);
     let call = Call::unbounded_wait(source, SEND_INTERNAL).with_arg(request);
-    call.await.map_err(|error| error.to_string())?;
+    call.await.map_err(|failure| match failure {
+        CallFailed::CallRejected(rejected) => NotTaken {
+            code: rejected.raw_reject_code(),
+            message: rejected.reject_message().to_owned(),
+        },
+        CallFailed::InsufficientLiquidCycleBalance(_) | CallFailed::CallPerformFailed(_) => {
+            NotTaken::not_called()
+        }
+    })?;
     with(|app| app.on_handed_over(&System, txid, size));
     Ok(txid)
 }
@@ -34,7 +42,9 @@ pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, String> {
 async fn send_transaction(args: SendTransactionArgs) -> SendTransactionResult {
     let dispatch = with(|app| app.send_transaction(&System, &Attached, args))?;
     let sent = dispatched(dispatch).await;
-    let txid = sent.map_err(|reason| SendError::NotHandedOver { reason })?;
+    let txid = sent.map_err(|failure| SendError::NotHandedOver {
+        reason: failure.to_string(),
+    })?;
     Ok(relay::sent(txid))
 }
 

@@ -7,7 +7,7 @@ use millrace_candid::official::{SendTransactionError, SendTransactionRequest};
 
 use super::Refusal;
 use crate::guard::{Payment, charge};
-use crate::relay::{Dispatch, NotQueued};
+use crate::relay::{Dispatch, NotQueued, NotTaken};
 use crate::{App, Env};
 
 impl<M: Memory> App<M> {
@@ -30,6 +30,7 @@ impl<M: Memory> App<M> {
         let transaction = Transaction::consensus_decode(&mut request.transaction.as_slice())
             .map_err(|_| refuse(SendTransactionError::MalformedTransaction))?;
         let txid = transaction.compute_txid();
+        self.note_sent();
         if self.config.is_pulling {
             return Ok(self.hand_to_source(txid, request.transaction));
         }
@@ -54,9 +55,39 @@ impl<M: Memory> App<M> {
     }
 }
 
-/// Returns the reject for a transaction that the blocks source did not take.
-pub fn not_handed_over(reason: &str) -> Refusal {
-    Refusal::Reject(format!(
-        "Sending transaction bitcoin network must succeed: {reason}"
+/// Returns the trap for a transaction that the blocks source did not take: as in the official
+/// canister, what was charged before the call is kept. Where the text goes on, it is as there.
+pub fn not_handed_over(failure: &NotTaken) -> Refusal {
+    Refusal::Trap(format!(
+        "Sending transaction bitcoin network must succeed: ({}, {:?})",
+        failure.code_name(),
+        failure.message
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_hand_over_traps_with_the_official_text() {
+        for (code, name) in [
+            (1, "SysFatal"),
+            (2, "SysTransient"),
+            (3, "DestinationInvalid"),
+            (4, "CanisterReject"),
+            (5, "CanisterError"),
+            (6, "Unknown"),
+            (99, "Unknown"),
+        ] {
+            let failure = NotTaken {
+                code,
+                message: "say \"no\"".to_owned(),
+            };
+            let text = format!(
+                "Sending transaction bitcoin network must succeed: ({name}, \"say \\\"no\\\"\")"
+            );
+            assert_eq!(not_handed_over(&failure), Refusal::Trap(text));
+        }
+    }
 }

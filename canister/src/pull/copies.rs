@@ -40,12 +40,18 @@ impl Copies {
         self.pulled.contains(hash)
     }
 
-    /// Notes that the copy's bytes turned out bad. Only pulled ones count: a pusher's must not keep
+    /// Notes that the copy's bytes turned out bad, or that the block cannot be taken yet. Only pulled
+    /// ones count: a pusher's must not keep
     /// good ones of the source away.
     pub fn note_bad(&mut self, now: UnixSeconds, hash: BlockHash) {
         if self.pulled.remove(&hash) {
             self.bad.note(now, hash);
         }
+    }
+
+    /// Notes that a block came that was refused for good before.
+    pub fn note_refused(&mut self, now: UnixSeconds, hash: BlockHash) {
+        self.bad.note(now, hash);
     }
 
     /// Notes that the copy was given up unjudged.

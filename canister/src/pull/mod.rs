@@ -12,13 +12,17 @@ use candid::{DecoderConfig, Principal};
 use ic_stable_structures::Memory;
 use millrace_core::Bytes;
 use millrace_core::block::{MAX_BLOCK_BYTES, MIN_BLOCK_BYTES, decode_header};
+use millrace_core::header::check_own_work;
 use millrace_core::sync::{CallId, Command, Event, MAX_REPLY_BYTES, Reply, Request};
+use millrace_core::tree::TreeError;
 use millrace_store::StoreError;
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::Counter;
 use millrace_store::queue::{Delivered, Source};
+use millrace_store::rejections::{Rejection, RejectionKind};
 use serde_bytes::ByteBuf;
 
+use crate::drain::kind_of;
 use crate::{App, Env, convert};
 
 pub(crate) use copies::Copies;
@@ -115,15 +119,21 @@ impl<M: Memory> App<M> {
             Request::Initial => GetSuccessorsRequest::Initial(GetSuccessorsInitial {
                 network: convert::network(self.store.network()),
                 anchor: convert::hash(self.store.tree.root_hash()),
-                processed_block_hashes: self
-                    .store
-                    .tree
-                    .processed_blocks(&self.held_off(env))
-                    .into_iter()
-                    .map(convert::hash)
-                    .collect(),
+                processed_block_hashes: self.processed_blocks(env),
             }),
         }
+    }
+
+    /// Returns the blocks that the source is not to send: those of the tree first.
+    fn processed_blocks(&self, env: &impl Env) -> Vec<ByteBuf> {
+        let tree = &self.store.tree;
+        let held_off = self.held_off(env);
+        let unknown = held_off.iter().filter(|hash| tree.get(hash).is_none());
+        tree.processed_blocks(&held_off)
+            .into_iter()
+            .chain(unknown.copied())
+            .map(convert::hash)
+            .collect()
     }
 
     fn carry_out(&mut self, env: &impl Env, command: Command) {
@@ -152,12 +162,20 @@ impl<M: Memory> App<M> {
         }
     }
 
+    /// Takes in headers; those refused are counted by reason.
     fn take_headers(&mut self, env: &impl Env, headers: &[Header]) {
         let mut refused = headers.len().saturating_sub(MAX_REPLY_HEADERS) as u64;
         for header in headers.iter().take(MAX_REPLY_HEADERS) {
-            let is_stable = self.store.headers.height(&header.block_hash()).is_some();
-            if !is_stable && self.store.tree.insert_header(header, env.now()).is_err() {
+            let hash = header.block_hash();
+            let is_stable = self.store.headers.height(&hash).is_some();
+            if is_stable {
+                continue;
+            }
+            if self.store.rejections.refused(&hash).is_some() {
                 refused += 1;
+            } else if let Err(error) = self.store.tree.insert_header(header, env.now()) {
+                refused += 1;
+                self.refuse_header(header, &error);
             }
         }
         self.store
@@ -166,8 +184,26 @@ impl<M: Memory> App<M> {
         self.store.flush_tree();
     }
 
-    /// Returns the blocks not to be asked for now: those of which too many copies were bad, and what
-    /// is known above them, which could not be taken without them. Costs O(those blocks).
+    /// Counts a refused header, and remembers one that is bad for good, so that its block is not
+    /// taken either. One without work of its own costs nothing to make, and is forgotten: those
+    /// remembered must not be pushed out by such.
+    fn refuse_header(&mut self, header: &Header, error: &TreeError) {
+        let kind = kind_of(error);
+        self.store.counters.add(kind.counter(), 1);
+        let has_work = check_own_work(header, self.store.network()).is_ok();
+        if kind == RejectionKind::Header && has_work {
+            self.store.rejections.refuse_for_good(Rejection {
+                hash: header.block_hash(),
+                height: None,
+                kind,
+                reason: error.to_string(),
+            });
+        }
+    }
+
+    /// Returns the blocks not to be asked for now: those of which too many copies were bad or came too
+    /// early, and what is known above them, which could not be taken without them. Costs O(those
+    /// blocks).
     fn held_off(&self, env: &impl Env) -> BTreeSet<BlockHash> {
         let tree = &self.store.tree;
         let mut pending: Vec<BlockHash> = self.copies.held_off(env.now()).collect();
@@ -254,6 +290,10 @@ impl<M: Memory> App<M> {
         let (blocks, bytes) = self.store.free();
         let size = u32::try_from(length).ok()?;
         let is_refused = self.store.rejections.refused(&hash).is_some();
+        if is_refused {
+            // One with a bad header is in no tree: the source does not know that it is settled.
+            self.copies.note_refused(env.now(), hash);
+        }
         if is_refused || blocks == 0 || bytes < Bytes::new(u64::from(size)) {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;

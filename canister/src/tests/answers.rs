@@ -182,10 +182,9 @@ fn beat_and_compare(canister: &mut Canister, blocks: &[Block]) -> (usize, BTreeS
         if work.is_none() && canister.app.store().queue.is_empty() {
             break;
         }
-        let work = work.map(|work| format!("{work:?}"));
-        works.extend(
-            work.and_then(|work| Some(work.split_once('(').unwrap_or((&work, "")).0.to_owned())),
-        );
+        let name = work.map(|work| format!("{work:?}"));
+        let kind = |name: &str| name.split('(').next().map(str::to_owned);
+        works.extend(name.as_deref().and_then(kind));
         canister.heartbeat();
         beats += 1;
         assert!(beats < 1_000);

@@ -141,7 +141,7 @@ fn damaged_bodies_of_good_headers_are_wanted_again() {
             .app
             .store()
             .counters
-            .get(Counter::RejectedStructure);
+            .get(Counter::RejectedDamagedBytes);
         assert_eq!(counter, 1);
         canister.feed(&blocks[..2]);
         assert_eq!(canister.tip().1, 2);

@@ -8,7 +8,7 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{Block, TxMerkleNode};
 use millrace_candid::{InitConfig, PartOutcome, RejectionKind};
-use millrace_core::tree::MAX_TREE_NODES;
+use millrace_core::tree::{BlockStatus, MAX_TREE_NODES};
 use millrace_store::cells::Counter;
 use millrace_store::queue::{MAX_PENDING_BLOCKS, MAX_PENDING_BYTES};
 
@@ -180,6 +180,81 @@ fn forks_with_blocks_at_every_depth_connect_lose_and_leave_nothing() {
     canister.audit();
     assert_eq!(kept(&canister), kept(&quiet));
     assert!(count(&canister, Counter::BlocksDropped) >= forks.len() as u64);
+}
+
+#[test]
+fn connected_forks_of_least_work_make_room_in_a_full_tree_and_their_data_goes() {
+    let mut canister = Canister::new(regtest());
+    let mut quiet = Canister::new(regtest());
+    let mut best = chain(6);
+    canister.feed_blocks(&best);
+    quiet.feed_blocks(&best);
+    let forks: Vec<Block> = (1..=10)
+        .map(|salt| block(&best[0], 2, salt, &[5], &[]))
+        .collect();
+    canister.feed_blocks(&forks);
+    assert_eq!(canister.app.store().coins.unstable_len(), 16);
+    let mut salt = 0;
+    flood(&mut canister, &best[5..], 1, MAX_TREE_NODES, &mut salt);
+    assert_bounded(&canister);
+    let tree = &canister.app.store().tree;
+    assert!(
+        forks
+            .iter()
+            .all(|fork| tree.get(&fork.block_hash()).is_none())
+    );
+    canister.settle();
+    canister.audit();
+    let (_, pages, runs, indexes) = kept(&canister);
+    let (_, quiet_pages, quiet_runs, quiet_indexes) = kept(&quiet);
+    assert_eq!(
+        (pages, runs, indexes),
+        (quiet_pages, quiet_runs, quiet_indexes)
+    );
+    let next = block(&best[5], 7, 0, &[1], &[]);
+    canister.feed_blocks(std::slice::from_ref(&next));
+    best.push(next);
+    assert_eq!(canister.tip(), (best[6].block_hash(), 7));
+    canister.audit();
+}
+
+#[test]
+fn a_block_that_is_shed_and_announced_again_at_once_keeps_nothing_and_can_come_back() {
+    for is_delivered in [false, true] {
+        let mut canister = Canister::new(regtest());
+        let siblings: Vec<Block> = (1..=3)
+            .map(|salt| block(&genesis(), 1, salt, &[5], &[]))
+            .collect();
+        canister.feed_blocks(&siblings);
+        // One branch of headers that fills the tree.
+        let now = canister.world.now();
+        let mut last = genesis().header;
+        while canister.app.store().tree.len() < MAX_TREE_NODES {
+            last = header(&last, 0);
+            let tree = &mut canister.app.store.tree;
+            tree.insert_header(&last, now).unwrap();
+        }
+        canister.app.store.flush_tree();
+        // The first sibling is the best block; the second one goes, and is announced again. Or it is
+        // among the blocks delivered with the one that it makes room for.
+        let newcomer = block(&genesis(), 1, 9, &[5], &[]);
+        let shed = &siblings[1];
+        if is_delivered {
+            canister.announce(std::slice::from_ref(&newcomer));
+            assert!(canister.app.store().tree.get(&shed.block_hash()).is_none());
+            canister.announce(std::slice::from_ref(shed));
+            let other = block(&genesis(), 1, 10, &[5], &[]);
+            canister.push_parts(vec![whole(&serialize(&other)), whole(&serialize(shed))]);
+        } else {
+            canister.announce(&[newcomer, shed.clone()]);
+            canister.audit();
+            assert_eq!(canister.push_bytes(&serialize(shed)), PartOutcome::Queued);
+        }
+        canister.settle();
+        canister.audit();
+        let node = canister.app.store().tree.get(&shed.block_hash());
+        assert!(node.is_some_and(|node| node.status() == BlockStatus::Connected));
+    }
 }
 
 #[test]

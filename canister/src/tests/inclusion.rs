@@ -152,7 +152,7 @@ fn both_forms_hold_for_every_transaction_of_a_block_while_it_is_held_and_after()
         stability_threshold: Some(10u8.into()),
         ..pushed()
     });
-    for (fed, transactions) in [(top, Some(count)), (top + 20, None)] {
+    for fed in [top, top + 20] {
         canister.feed(&blocks[..fed]);
         for (position, transaction) in (0..).zip(&block.txdata) {
             let txid = transaction.compute_txid();
@@ -164,29 +164,85 @@ fn both_forms_hold_for_every_transaction_of_a_block_while_it_is_held_and_after()
                 let found = verify(&canister, txid, proof).unwrap();
                 let got = (found.position, found.confirmations, found.transactions);
                 let confirmations = fed as u32 - height + 1;
-                assert_eq!(got, (position, confirmations, transactions));
+                assert_eq!(got, (position, confirmations, Some(count)));
                 assert_eq!((found.block.height, found.tip.height), (height, fed as u32));
             }
         }
     }
 }
 
-/// An inner node passes as a transaction where only the header is known; the number of
-/// transactions, known while the block is held, shows that it is none.
+fn assert_wrong_depth(found: &VerifyTxInclusionResult) {
+    assert!(
+        matches!(found, Err(ReadError::ProofFails { reason }) if reason.contains("siblings") || reason.contains("position")),
+        "{found:?}"
+    );
+}
+
+/// An inner node passes as a transaction where only the header is known; the number of transactions
+/// shows that it is none.
 #[test]
-fn a_branch_that_ends_above_the_transactions_is_refused_while_the_block_is_held() {
+fn a_branch_that_ends_above_the_transactions_is_refused_while_the_block_is_held_and_after() {
     let blocks = real_blocks();
     let (height, block) = block_of_several(&blocks);
-    let mut canister = Canister::new(pushed());
-    canister.feed(&blocks[..height as usize]);
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(10u8.into()),
+        ..pushed()
+    });
     let siblings = branch_of(&block, 0);
     let ids = [0, 1].map(|index: usize| block.txdata[index].compute_txid().to_byte_array());
     let inner = Txid::from_raw_hash(sha256d::Hash::hash(&ids.concat()));
-    let found = verify(&canister, inner, branch(&block, 0, &siblings[1..]));
-    assert!(
-        matches!(&found, Err(ReadError::ProofFails { reason }) if reason.contains("siblings")),
-        "{found:?}"
+    for fed in [height as usize, height as usize + 20] {
+        canister.feed(&blocks[..fed]);
+        let found = verify(&canister, inner, branch(&block, 0, &siblings[1..]));
+        assert_wrong_depth(&found);
+        canister.upgrade();
+    }
+    assert!(canister.feed_state(vec![]).anchor.height > height);
+}
+
+/// The 64 bytes of such a transaction read as two hashes, so that its hash reads as an inner node:
+/// whoever shaped its second half to be an id could prove what is in no block (CVE-2017-12842).
+#[test]
+fn a_branch_that_goes_on_below_a_64_byte_transaction_is_refused_while_the_block_is_held_and_after()
+{
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(2u8.into()),
+        ..regtest()
+    });
+    let first = block(&genesis(), 1, 0, &[5_000], &[]);
+    let mut pair = payment(&[super::regtest::coinbase_coin(&first)], &[1]);
+    pair.output[0].script_pubkey = bitcoin::ScriptBuf::from_bytes(vec![0x51; 4]);
+    let bytes = serialize(&pair);
+    assert_eq!(bytes.len(), 64);
+    let with = block(&first, 2, 0, &[1], &[pair]);
+    let [left, right]: [[u8; 32]; 2] =
+        [&bytes[..32], &bytes[32..]].map(|half| half.try_into().unwrap());
+    let coinbase = with.txdata[0].compute_txid().to_byte_array();
+    let forged = Txid::from_byte_array(right);
+    let proof = || branch(&with, 3, &[left, coinbase]);
+
+    // Where nothing but the header is known it passes, and says so.
+    canister.announce(&[first.clone(), with.clone()]);
+    let found = verify(&canister, forged, proof()).unwrap();
+    assert_eq!((found.transactions, found.confirmations), (None, 0));
+
+    let mut parent = with.clone();
+    canister.feed_blocks(&[first, with.clone()]);
+    for height in 3..8 {
+        assert_wrong_depth(&verify(&canister, forged, proof()));
+        let next = block(&parent, height, 0, &[1], &[]);
+        canister.feed_blocks(std::slice::from_ref(&next));
+        parent = next;
+    }
+    assert!(canister.feed_state(vec![]).anchor.height > 2);
+    canister.upgrade();
+    assert_wrong_depth(&verify(&canister, forged, proof()));
+    let good = verify(
+        &canister,
+        with.txdata[1].compute_txid(),
+        branch(&with, 1, &[coinbase]),
     );
+    assert_eq!(good.unwrap().transactions, Some(2));
 }
 
 #[test]

@@ -236,18 +236,77 @@ fn a_fork_of_equal_length_does_not_hide_coins_of_the_best_chain() {
     let fork = block(&best[0], 2, 9, &[1], &[]);
     canister.feed_blocks(&best);
     canister.feed_blocks(&[fork]);
-    for min in [None, Some(1)] {
+    for (min, height, expected) in [(None, 2, 3_000), (Some(1), 2, 3_000), (Some(2), 1, 1_000)] {
         let filter = min.map(UtxosFilterInRequest::min_confirmations);
         let page =
             canister
                 .app
                 .bitcoin_get_utxos(&canister.world, &Purse::with(0), utxos_request(filter));
-        assert_eq!(page.unwrap().tip_height, 2);
+        let page = page.unwrap();
+        let sum: u64 = page.utxos.iter().map(|utxo| utxo.value).sum();
+        assert_eq!((page.tip_height, sum), (height, expected), "{min:?}");
         let balance = canister
             .app
             .bitcoin_get_balance(&Purse::with(0), balance_request(min));
-        assert_eq!(balance, Ok(3_000));
+        assert_eq!(balance, Ok(expected), "{min:?}");
     }
+}
+
+/// The official canister lists the anchor's header twice while it pauses at retiring it.
+#[test]
+fn reads_at_any_step_of_connecting_and_retiring_show_each_header_and_coin_once() {
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(3u8.into()),
+        budgets: Some(millrace_candid::Budgets {
+            instructions_per_heartbeat: 1,
+            stable_pages_per_heartbeat: 1,
+        }),
+        disable_api_if_not_fully_synced: Some(Flag::Disabled),
+        ..regtest()
+    });
+    let coins = 200;
+    let mut parent = genesis();
+    let blocks: Vec<_> = (1..=8)
+        .map(|height| {
+            parent = block(&parent, height, 0, &vec![u64::from(height); coins], &[]);
+            parent.clone()
+        })
+        .collect();
+    for block in &blocks {
+        canister.push_bytes(&bitcoin::consensus::serialize(block));
+    }
+    let mut beats = 0;
+    while canister.tip().1 < 8 || canister.app.plan().is_some() {
+        canister.heartbeat();
+        beats += 1;
+        assert!(beats < 2_000, "stuck at {:?}", canister.tip());
+        let (_, tip) = canister.tip();
+        let Canister { app, world, .. } = &canister;
+        let purse = Purse::with(0);
+        let found = app.bitcoin_get_block_headers(world, &purse, &headers_request(0, None));
+        let mut expected = vec![genesis().header];
+        expected.extend(blocks[..tip as usize].iter().map(|block| block.header));
+        let expected: Vec<ByteBuf> = expected
+            .iter()
+            .map(|header| ByteBuf::from(bitcoin::consensus::serialize(header)))
+            .collect();
+        assert_eq!(found.unwrap().block_headers, expected, "at {tip}");
+
+        let owner = millrace_candid::Owner::Address(OWNER.to_owned());
+        let listed = canister.all_utxos(&owner, None);
+        let mut outpoints: Vec<_> = listed.iter().map(|utxo| &utxo.outpoint).collect();
+        outpoints.sort_by_key(|outpoint| (outpoint.txid.clone(), outpoint.vout));
+        outpoints.dedup();
+        assert_eq!(outpoints.len(), listed.len(), "none comes twice");
+        assert_eq!(listed.len(), tip as usize * coins);
+        let sum: u64 = listed.iter().map(|utxo| utxo.value).sum();
+        let balance = canister
+            .app
+            .bitcoin_get_balance(&purse, balance_request(None));
+        assert_eq!(balance, Ok(sum));
+    }
+    assert!(beats > 50, "{beats} steps seen");
+    assert!(canister.app.get_blockchain_info().height - canister.app.store().tree.len() as u32 > 3);
 }
 
 #[test]

@@ -391,6 +391,56 @@ fn a_block_whose_copies_are_all_bad_does_not_keep_its_siblings_away() {
     }
 }
 
+/// Its header is in no tree, so it is named beside those that are.
+#[test]
+fn a_block_that_comes_too_early_does_not_keep_its_siblings_away() {
+    let blocks = core_blocks();
+    let mut canister = pulling_regtest();
+    let now = canister.world.now.get();
+    let early: Block = deserialize(&sibling(&blocks[10])).unwrap();
+    let early = {
+        let mut early = early;
+        early.header.time = u32::try_from(now).unwrap() + 3 * 3_600;
+        remined(early)
+    };
+    let mut list = blocks[..10].to_vec();
+    list.push(early.clone());
+    list.extend_from_slice(&blocks[10..30]);
+    let mut source = Source::new(list, 100);
+    source.serve(&mut canister, &blocks[29]);
+    assert_eq!(source.times_sent(&early), MAX_BAD_COPIES);
+    let counters = &canister.app.store().counters;
+    let refused = counters.get(Counter::RejectedTooNew);
+    assert_eq!(refused, u64::from(MAX_BAD_COPIES));
+    assert!(canister.app.store().tree.get(&hash_of(&early)).is_none());
+    canister.world.now.set(now + 2 * 3_600);
+    for _ in 0..50 {
+        source.beat(&mut canister);
+    }
+    let node = canister.app.store().tree.get(&hash_of(&early));
+    assert_eq!(node.unwrap().status(), BlockStatus::Connected);
+    canister.audit();
+}
+
+#[test]
+fn a_block_whose_header_is_bad_does_not_keep_its_siblings_away() {
+    let blocks = core_blocks();
+    let mut canister = pulling_regtest();
+    let mut bad: Block = deserialize(&sibling(&blocks[10])).unwrap();
+    bad.header.time = 1;
+    let bad = remined(bad);
+    let mut list = blocks[..10].to_vec();
+    list.push(bad.clone());
+    list.extend_from_slice(&blocks[10..30]);
+    let mut source = Source::new(list, 100);
+    source.serve(&mut canister, &blocks[29]);
+    // Once to learn it, then until the source is told.
+    assert_eq!(source.times_sent(&bad), 1 + MAX_BAD_COPIES);
+    let counters = &canister.app.store().counters;
+    assert_eq!(counters.get(Counter::RejectedHeader), 1);
+    canister.audit();
+}
+
 /// What an adapter pushes must not keep the source's good copies away.
 #[test]
 fn bad_copies_that_are_pushed_do_not_hold_a_block_off() {
@@ -473,4 +523,49 @@ fn bytes_after_a_pushed_block_are_an_error() {
     assert_eq!(canister.tip().1, 0);
     let refused = canister.feed_state(vec![]).recent_rejections;
     assert_eq!(refused[0].kind, Some(RejectionKind::DamagedBytes));
+}
+
+#[test]
+fn refused_headers_are_counted_by_reason_and_bad_ones_remembered() {
+    let mut canister = Canister::new(pulling());
+    let blocks = real_blocks();
+    let changed = |change: &dyn Fn(&mut bitcoin::block::Header)| {
+        let mut header = millrace_core::block::decode_header(&blocks[0]).unwrap();
+        change(&mut header);
+        serialize(&header)
+    };
+    let too_late = u32::try_from(NOW).unwrap() + 3 * 3_600;
+    // Work is looked at before time, and only recorded blocks have some: one of these has enough.
+    let next = [
+        blocks[0].clone(),
+        blocks[5].clone(),
+        changed(&|header| header.nonce += 1),
+        changed(&|header| header.time = too_late),
+    ];
+    let ask = canister.heartbeat().unwrap();
+    let reply = Ok(complete(&[], &next));
+    canister.app.on_reply(&canister.world, ask.id, reply);
+    let count = |canister: &Canister, counter| canister.app.store().counters.get(counter);
+    assert_eq!(count(&canister, Counter::PullHeadersRefused), 3);
+    assert_eq!(count(&canister, Counter::RejectedUnknownParent), 1);
+    assert_eq!(count(&canister, Counter::RejectedHeader), 2);
+    let refused = canister.app.store().rejections.refused_len();
+    assert_eq!(refused, 0, "without work they cost nothing to make");
+
+    // A header with work that breaks a rule: the time is not after the median of those before it.
+    let mut canister = pulling_regtest();
+    let mut bad: Block = deserialize(&core_blocks()[0]).unwrap();
+    bad.header.time = 1;
+    let bad = remined(bad);
+    for round in 1..=2 {
+        canister.world.now.set(canister.world.now.get() + 100);
+        let ask = canister.heartbeat().unwrap();
+        let reply = Ok(complete(&[], std::slice::from_ref(&bad)));
+        canister.app.on_reply(&canister.world, ask.id, reply);
+        assert_eq!(count(&canister, Counter::PullHeadersRefused), round);
+        assert_eq!(count(&canister, Counter::RejectedHeader), 1, "judged once");
+        canister.upgrade();
+    }
+    let store = canister.app.store();
+    assert!(store.rejections.refused(&hash_of(&bad)).is_some());
 }

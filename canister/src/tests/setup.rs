@@ -26,6 +26,9 @@ pub const NOW: u64 = 1_700_000_000;
 /// Instructions that each look at the counter pretends were executed since the last one.
 pub const TICK: u64 = 1_000_000;
 
+/// What the canister pretends to own.
+pub const CYCLES: u128 = 1 << 100;
+
 /// The only adapter.
 pub fn adapter() -> Principal {
     Principal::self_authenticating([1; 32])
@@ -49,6 +52,10 @@ impl Env for World {
 
     fn heap_bytes(&self) -> Bytes {
         Bytes::new(65_536)
+    }
+
+    fn cycles_balance(&self) -> u128 {
+        CYCLES
     }
 
     fn log(&self, line: &str) {

@@ -176,6 +176,34 @@ fn a_block_of_as_many_transactions_as_fit_is_indexed_and_searched() {
 }
 
 #[test]
+fn a_block_whose_bytes_were_exchanged_while_it_was_in_hand_is_begun_again() {
+    let mut canister = Canister::new(InitConfig {
+        budgets: Some(Budgets {
+            instructions_per_heartbeat: 1,
+            stable_pages_per_heartbeat: 1,
+        }),
+        ..regtest()
+    });
+    let blocks = chain(1);
+    let bytes = serialize(&blocks[0]);
+    canister.push_bytes(&bytes);
+    canister.heartbeat();
+    // It is decoded now. Other bytes take the place of its own, and then its own again.
+    let key = millrace_store::blobs::BlobKey::Block(blocks[0].block_hash());
+    let blobs = &mut canister.app.store.blobs;
+    blobs.append(&key, &[0]).unwrap();
+    canister.heartbeat();
+    let faults = millrace_store::cells::Counter::StoreErrors;
+    assert_eq!(canister.app.store().counters.get(faults), 1);
+    let blobs = &mut canister.app.store.blobs;
+    blobs.remove(&key);
+    blobs.append(&key, &bytes).unwrap();
+    canister.settle();
+    canister.audit();
+    assert_all_found(&canister, &blocks);
+}
+
+#[test]
 fn indexes_survive_upgrades_at_every_step_of_connecting_and_retiring() {
     let mut canister = Canister::new(InitConfig {
         stability_threshold: Some(3u8.into()),

@@ -186,30 +186,117 @@ fn metrics_are_well_formed_and_tell_the_truth() {
     canister.settle();
     let (status, body) = get(&canister, "/metrics?x=1");
     assert_eq!(status, 200);
+    // Each name is declared once, and its samples follow.
     let mut values = std::collections::BTreeMap::new();
-    let lines: Vec<&str> = body.lines().collect();
-    for block in lines.chunks(3) {
-        let [help, kind, sample] = block else {
-            panic!("incomplete metric {block:?}");
-        };
-        let (name, value) = sample.split_once(' ').unwrap();
-        assert!(help.starts_with(&format!("# HELP {name} ")), "{help}");
-        assert!(
-            [
-                format!("# TYPE {name} gauge"),
-                format!("# TYPE {name} counter")
-            ]
-            .contains(&(*kind).to_owned()),
-            "{kind}"
-        );
-        let previous = values.insert(name.to_owned(), value.parse::<u64>().unwrap());
-        assert_eq!(previous, None, "{name} appears once");
+    let mut declared = std::collections::BTreeSet::new();
+    let mut lines = body.lines().peekable();
+    while let Some(help) = lines.next() {
+        let (name, text) = help
+            .strip_prefix("# HELP ")
+            .unwrap()
+            .split_once(' ')
+            .unwrap();
+        assert!(text.ends_with('.'), "{help}");
+        assert!(declared.insert(name), "{name} is declared once");
+        let kind = lines.next().unwrap();
+        let kinds = [
+            format!("# TYPE {name} gauge"),
+            format!("# TYPE {name} counter"),
+        ];
+        assert!(kinds.contains(&kind.to_owned()), "{kind}");
+        let mut samples = 0;
+        while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+            let words: Vec<&str> = sample.split(' ').collect();
+            assert_eq!(words[0].split('{').next(), Some(name), "{sample}");
+            let is_ours = name.starts_with("millrace_");
+            let timestamp = (NOW * 1_000).to_string();
+            match words[2..] {
+                [] => assert!(is_ours, "{sample}"),
+                [given] => assert!(!is_ours && given == timestamp, "{sample}"),
+                _ => panic!("{sample}"),
+            }
+            let value: u128 = words[1].parse().unwrap();
+            assert_eq!(values.insert(words[0].to_owned(), value), None, "{sample}");
+            samples += 1;
+        }
+        assert!(samples > 0, "{name} has no sample");
     }
     assert_eq!(values["millrace_main_chain_height"], 200);
     assert_eq!(values["millrace_anchor_height"], 57);
     assert_eq!(values["millrace_rejected_unknown_parent_total"], 1);
     assert_eq!(values["millrace_blocks_connected_total"], 200);
     assert_eq!(values["millrace_blocks_retired_total"], 57);
+    // What the official canister publishes.
+    for (name, expected) in [
+        ("main_chain_height", 200),
+        ("stable_height", 57),
+        ("utxos_length", 58),
+        ("anchor_difficulty", 1),
+        ("normalized_stability_threshold", 144),
+        ("unstable_blocks_num_tips", 1),
+        ("unstable_blocks_total", 144),
+        ("unstable_blocks_depth", 144),
+        ("num_get_successors_rejects", 0),
+        ("num_block_deserialize_errors", 0),
+        ("num_insert_block_errors", 1),
+        ("send_transaction_count", 0),
+        ("cycles_burnt", 0),
+        ("cycles_balance", CYCLES),
+        ("is_synced", 1),
+        ("api_access{flag=\"enabled\"}", 1),
+        ("api_access{flag=\"disabled\"}", 0),
+    ] {
+        assert_eq!(values[name], expected, "{name}");
+    }
+}
+
+/// As the regular expression `\n\s*main_chain_height (\d+) \d+\n` finds it.
+fn height_seen_by_the_official_watchdog(metrics: &str) -> Option<u64> {
+    let (_, rest) = metrics.split_once("\nmain_chain_height ")?;
+    let (line, _) = rest.split_once('\n')?;
+    let (height, timestamp) = line.split_once(' ')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (is_number(height) && is_number(timestamp)).then(|| height.parse().unwrap())
+}
+
+#[test]
+fn the_official_watchdog_finds_the_height() {
+    let mut canister = Canister::new(pushed());
+    canister.feed(&real_blocks()[..30]);
+    let (_, metrics) = get(&canister, "/metrics");
+    assert_eq!(height_seen_by_the_official_watchdog(&metrics), Some(30));
+    let ours_alone = metrics.replace("\nmain_chain_height ", "\nother ");
+    assert_eq!(height_seen_by_the_official_watchdog(&ours_alone), None);
+}
+
+#[test]
+fn the_page_for_people_tells_the_state_and_escapes_what_was_delivered() {
+    let mut canister = Canister::new(pushed());
+    canister.feed(&real_blocks()[..3]);
+    let tip = hash_of(&real_blocks()[2]).to_string();
+    for url in ["/", "/?x=1", ""] {
+        let (status, page) = get(&canister, url);
+        assert_eq!(status, 200);
+        assert!(page.contains("<h1>Millrace on mainnet</h1>"), "{page}");
+        assert!(
+            page.contains(&format!("<th>tip</th><td>{tip}</td>")),
+            "{page}"
+        );
+        assert!(!page.contains("refused lately"), "{page}");
+    }
+    for number in 0..40u8 {
+        let hash = bitcoin::hashes::Hash::from_byte_array([number; 32]);
+        let reason = format!("<script>alert({number})</script>").repeat(20);
+        let kind = millrace_store::rejections::RejectionKind::Coins;
+        canister.app.reject(&canister.world, hash, kind, reason);
+    }
+    let (_, page) = get(&canister, "/");
+    assert!(
+        page.contains("<td>&lt;script&gt;alert(39)&lt;/script&gt;"),
+        "{page}"
+    );
+    assert!(!page.contains("<script"), "{page}");
+    assert!(page.len() < 40_000, "{}", page.len());
 }
 
 #[test]

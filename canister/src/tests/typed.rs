@@ -10,8 +10,8 @@ use bitcoin::{Block, OutPoint, Transaction};
 use millrace_candid as wire;
 use millrace_candid::{
     BlockId, BlockSelector, ChainTip, ChainTipStatus, GetBalancesArgs, GetBlockArgs,
-    GetFeePercentilesArgs, GetOutpointsArgs, GetTransactionArgs, InitConfig, Owner, OwnerBalance,
-    ReadError, UnspentOutput,
+    GetBlockHeadersArgs, GetFeePercentilesArgs, GetOutpointsArgs, GetTransactionArgs,
+    HeaderSelector, InitConfig, Owner, OwnerBalance, ReadError, UnspentOutput,
 };
 use serde_bytes::ByteBuf;
 
@@ -188,12 +188,64 @@ fn held_blocks_are_read_whole_and_in_pieces() {
         pieces.extend(piece.bytes.into_vec());
     }
     assert_eq!(pieces, bytes);
+    args.max_bytes = Some(0);
+    assert_eq!(
+        canister.app.get_block(&args),
+        Err(ReadError::LimitOutOfRange {
+            given: 0,
+            max: crate::api::MAX_RESPONSE_BYTES
+        })
+    );
+    args.max_bytes = None;
     args.offset = Some(bytes.len() as u32);
     let size = bytes.len() as u32;
     assert_eq!(
         canister.app.get_block(&args),
         Err(ReadError::OffsetOutOfRange { given: size, size })
     );
+}
+
+#[test]
+fn a_header_is_found_by_its_hash_wherever_it_is() {
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(3u8.into()),
+        ..regtest()
+    });
+    let best = chain(6);
+    canister.feed_blocks(&best);
+    let fork = block(&best[4], 6, 9, &[1], &[]);
+    canister.feed_blocks(std::slice::from_ref(&fork));
+    let missing = block(&best[5], 7, 0, &[1], &[]);
+    canister.announce(std::slice::from_ref(&missing));
+    let nowhere = bitcoin::OutPoint::null();
+    let nowhere = bitcoin::OutPoint { vout: 3, ..nowhere };
+    let condemned = block(&best[5], 7, 5, &[1], &[payment(&[nowhere], &[1])]);
+    canister.feed_blocks(std::slice::from_ref(&condemned));
+    let get = |block: &bitcoin::Block, at_tip| {
+        let hash = convert::hash(block.block_hash());
+        let select = HeaderSelector::Hash(hash);
+        canister
+            .app
+            .get_block_headers(&GetBlockHeadersArgs { select, at_tip })
+    };
+    assert!(canister.status().anchor.height > 1);
+    for (block, height, on_chain) in [
+        (&best[0], 1, true),
+        (&best[5], 6, true),
+        (&fork, 6, false),
+        (&missing, 7, false),
+    ] {
+        let found = get(block, None).unwrap();
+        let header = ByteBuf::from(bitcoin::consensus::serialize(&block.header));
+        assert_eq!(found.headers, [header]);
+        assert_eq!((found.first_height, found.on_chain), (height, on_chain));
+        assert_eq!(found.tip.height, 6);
+    }
+    let at_fork = Some(convert::hash(fork.block_hash()));
+    assert!(get(&fork, at_fork.clone()).unwrap().on_chain);
+    assert!(!get(&best[5], at_fork).unwrap().on_chain);
+    let hash = convert::hash(condemned.block_hash());
+    assert_eq!(get(&condemned, None), Err(ReadError::UnknownBlock { hash }));
 }
 
 #[test]

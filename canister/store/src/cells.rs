@@ -44,17 +44,17 @@ counters! {
     BlocksDropped = "blocks_dropped",
     /// Changes of the best tip to another branch.
     Reorgs = "reorgs",
-    /// Blocks refused because their parent is unknown.
+    /// Blocks and headers refused because their parent is unknown.
     RejectedUnknownParent = "rejected_unknown_parent",
-    /// Blocks refused because of their header.
+    /// Blocks and headers refused because of their header.
     RejectedHeader = "rejected_header",
-    /// Blocks refused because the tree is full of better ones.
+    /// Blocks and headers refused because the tree is full of better ones.
     RejectedTreeFull = "rejected_tree_full",
     /// Blocks refused because of their structure.
     RejectedStructure = "rejected_structure",
     /// Blocks refused because of the coins they spend or replace.
     RejectedCoins = "rejected_coins",
-    /// Blocks refused because they or an ancestor are known to be invalid.
+    /// Blocks and headers refused because they or an ancestor are known to be invalid.
     RejectedInvalid = "rejected_invalid",
     /// Blocks refused because processing them never ended.
     RejectedQuarantined = "rejected_quarantined",
@@ -71,7 +71,7 @@ counters! {
     /// Pulled blocks beyond what the queue takes, too small or large to be blocks, or refused for
     /// good before.
     PullBlocksIgnored = "pull_blocks_ignored",
-    /// Pulled headers that were refused.
+    /// Pulled headers that were refused, whatever the reason, or not looked at.
     PullHeadersRefused = "pull_headers_refused",
     /// Times the watchdog found that work had not ended.
     WatchdogStrikes = "watchdog_strikes",
@@ -79,6 +79,14 @@ counters! {
     StoreErrors = "store_errors",
     /// Blocks refused because they break a consensus rule.
     RejectedConsensus = "rejected_consensus",
+    /// Blocks and headers refused because their time is ahead of the canister's clock.
+    RejectedTooNew = "rejected_too_new",
+    /// Copies of blocks refused because their bytes are not those their header stands for.
+    RejectedDamagedBytes = "rejected_damaged_bytes",
+    /// Cycles burnt.
+    CyclesBurnt = "cycles_burnt",
+    /// Well-formed transactions that callers sent.
+    TransactionsSent = "transactions_sent",
 }
 
 /// Values of all counters, kept on the heap and flushed at the end of each message.

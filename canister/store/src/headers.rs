@@ -1,4 +1,5 @@
-//! Headers of the stable chain, by height and by hash, and the work they add up to.
+//! Headers of the stable chain, by height and by hash, the work they add up to, and how many
+//! transactions their blocks have: with that number, a proof of inclusion has one shape only.
 
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
@@ -11,8 +12,9 @@ use millrace_core::header::{ChainWork, HeaderContext};
 use crate::StoreError;
 use crate::record::{join, take};
 
-/// Header (80 bytes) and cumulative work (32 bytes, big endian).
-const RECORD_BYTES: usize = 112;
+/// Header (80 bytes), cumulative work (32 bytes, big endian), number of transactions (u32 LE; 0 when
+/// it is not known).
+const RECORD_BYTES: usize = 116;
 
 /// Headers from genesis to the root of the unstable tree, both included.
 pub struct Headers<M: Memory> {
@@ -38,19 +40,26 @@ impl<M: Memory> Headers<M> {
         self.by_height.is_empty()
     }
 
-    /// Appends the header of the block that became stable.
+    /// Appends the header of the block that became stable, and the number of its transactions.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] unless its height is the next one.
-    pub(crate) fn push(&mut self, context: &HeaderContext) -> Result<(), StoreError> {
+    pub(crate) fn push(
+        &mut self,
+        context: &HeaderContext,
+        transactions: Option<u32>,
+    ) -> Result<(), StoreError> {
         let height = context.height().get();
         if u64::from(height) != self.by_height.len() {
             let detail = format!("height {height} after {} headers", self.by_height.len());
             return Err(StoreError::damaged("stable headers", detail));
         }
         let header = serialize(context.header());
-        self.by_height
-            .push(&join(&[&header, &context.chain_work().to_be_bytes()]));
+        self.by_height.push(&join(&[
+            &header,
+            &context.chain_work().to_be_bytes(),
+            &transactions.unwrap_or(0).to_le_bytes(),
+        ]));
         self.by_hash.insert(context.hash().to_byte_array(), height);
         Ok(())
     }
@@ -70,8 +79,15 @@ impl<M: Memory> Headers<M> {
     /// Returns the work of the stable chain up to a height.
     pub fn chain_work(&self, height: Height) -> Option<ChainWork> {
         let record = self.by_height.get(u64::from(height.get()))?;
-        let work = record.last_chunk::<32>()?;
-        Some(ChainWork::from_be_bytes(*work))
+        let (_, mut rest) = record.split_first_chunk::<80>()?;
+        Some(ChainWork::from_be_bytes(take(&mut rest)?))
+    }
+
+    /// Returns how many transactions the block at a height has, if that is known.
+    pub fn transactions(&self, height: Height) -> Option<u32> {
+        let record = self.by_height.get(u64::from(height.get()))?;
+        let transactions = u32::from_le_bytes(*record.last_chunk()?);
+        (transactions > 0).then_some(transactions)
     }
 
     pub(crate) fn index_len(&self) -> u64 {

@@ -32,12 +32,12 @@ impl<M: Memory> Nodes<M> {
 
     /// Writes what changed in the tree.
     pub(crate) fn apply(&mut self, changes: &TreeChanges) {
+        for hash in &changes.removes {
+            self.records.remove(hash.as_byte_array());
+        }
         for record in &changes.puts {
             self.records
                 .insert(record.hash().to_byte_array(), record.encode());
-        }
-        for hash in &changes.removes {
-            self.records.remove(hash.as_byte_array());
         }
         if *self.root.get() != changes.root.to_byte_array() {
             self.root.set(changes.root.to_byte_array());

@@ -77,9 +77,11 @@ impl RejectionKind {
     pub const fn counter(self) -> Counter {
         match self {
             Self::UnknownParent => Counter::RejectedUnknownParent,
-            Self::TooNew | Self::Header => Counter::RejectedHeader,
+            Self::TooNew => Counter::RejectedTooNew,
+            Self::Header => Counter::RejectedHeader,
             Self::TreeFull => Counter::RejectedTreeFull,
-            Self::Structure | Self::DamagedBytes => Counter::RejectedStructure,
+            Self::Structure => Counter::RejectedStructure,
+            Self::DamagedBytes => Counter::RejectedDamagedBytes,
             Self::Coins => Counter::RejectedCoins,
             Self::Ancestor => Counter::RejectedInvalid,
             Self::Quarantined => Counter::RejectedQuarantined,

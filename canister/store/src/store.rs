@@ -120,7 +120,7 @@ impl<M: Memory> Store<M> {
         let mut nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
         nodes.apply(&tree.take_changes());
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
-        headers.push(&context)?;
+        headers.push(&context, Some(1))?;
         let mut coins = Coins::open(regions.coins())?;
         seed_genesis(&mut coins, &genesis, network)?;
         drop((nodes, headers, coins));
@@ -226,13 +226,13 @@ impl<M: Memory> Store<M> {
             return;
         }
         self.nodes.apply(&changes);
-        for record in &changes.puts {
-            self.note_held(record.hash());
-        }
         for hash in changes.removes {
             self.note_held(hash);
             // An old root is part of the stable chain: its change stays, and its bytes go here.
             self.discard(hash);
+        }
+        for record in &changes.puts {
+            self.note_held(record.hash());
         }
     }
 
@@ -310,11 +310,19 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Deletes a block's change and bytes. Costs the same for every size.
+    /// Deletes a block's change, and its bytes unless it was delivered again since. Costs the same
+    /// for every size.
     pub fn discard(&mut self, hash: BlockHash) {
+        let is_held = self.tree.get(&hash).is_some_and(|node| {
+            matches!(
+                node.status(),
+                BlockStatus::BodyHeld | BlockStatus::Connected
+            )
+        });
+        let has_new_bytes = is_held || self.queue.contains(&hash);
         self.blobs.remove(&BlobKey::FeeRates(hash));
         self.transaction_indexes.remove(&hash);
-        if !self.queue.contains(&hash) {
+        if !has_new_bytes {
             self.blobs.remove(&BlobKey::Block(hash));
         }
         self.coins.drop_block(&hash);
@@ -335,12 +343,21 @@ impl<M: Memory> Store<M> {
             return Err(StoreError::missing("connected child of the root", child));
         }
         self.coins.retire(child)?;
-        self.headers.push(&context)?;
+        let transactions = self.transaction_indexes.count(child);
+        self.headers.push(&context, transactions)?;
         self.tree
             .reroot(child)
             .map_err(|error| StoreError::damaged("tree", error))?;
         self.flush_tree();
         Ok(())
+    }
+
+    /// Returns how many transactions a stable or connected block has.
+    pub fn transaction_count(&self, hash: &BlockHash) -> Option<u32> {
+        let stable = self.headers.height(hash);
+        stable
+            .and_then(|height| self.headers.transactions(height))
+            .or_else(|| self.transaction_indexes.count(hash))
     }
 
     /// Returns the UTXO set at a connected block of the tree, or `None`.

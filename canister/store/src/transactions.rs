@@ -42,11 +42,11 @@ const MAGIC: [u8; 4] = *b"TXI1";
 /// The first bytes of a transaction id, in order.
 type Prefix = [u8; 8];
 
-/// The indexes of all held blocks that have one.
+/// The indexes of all held blocks that have one: connected blocks of the tree, and the one in hand.
 pub struct TransactionIndexes<M: Memory> {
     memory: M,
     directory: StableMap<[u8; 32], [u8; 12], M>,
-    /// Heap copy of `directory`: bytes and number of entries.
+    /// Heap copy of `directory`, about 100 bytes for each block.
     indexes: BTreeMap<BlockHash, Index>,
     allocator: Allocator,
 }
@@ -241,8 +241,18 @@ impl<M: Memory> Store<M> {
     /// rule of its structure keeps a block from having.
     ///
     /// # Errors
-    /// [`StoreError::OutOfMemory`] or [`StoreError::Damaged`]; the block has no index then.
+    /// [`StoreError::OutOfMemory`], or [`StoreError::Damaged`] when the bytes held are not those the
+    /// block was read from; the block has no index then.
     pub fn index_transactions(&mut self, block: &ScannedBlock) -> Result<(), StoreError> {
+        let hash = block.hash();
+        let last = block.transactions().last();
+        let end = last.map(|last| last.offset.saturating_add(last.bytes));
+        let held = self.blobs.length(&BlobKey::Block(hash));
+        if held != end {
+            return Err(damaged(format!(
+                "block {hash} was read from {end:?} bytes, {held:?} are held"
+            )));
+        }
         let transactions = block.txids().iter().zip(block.transactions());
         let entries = (0..)
             .zip(transactions)
@@ -252,7 +262,7 @@ impl<M: Memory> Store<M> {
                 length: transaction.bytes,
                 position,
             });
-        self.transaction_indexes.set(block.hash(), entries)
+        self.transaction_indexes.set(hash, entries)
     }
 
     /// Returns a transaction of a block that has an index, or `None`. Reads one or two pages of the

@@ -205,7 +205,8 @@ impl TreeError {
     }
 }
 
-/// What the store must write to keep up with the tree.
+/// What the store must write to keep up with the tree: first what left it, then what is new. A block
+/// that left and came back is in both lists: what was kept of it belongs to the one that left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TreeChanges {
     /// The root now.
@@ -300,7 +301,6 @@ impl Tree {
     }
 
     fn note_change(&mut self, hash: BlockHash) {
-        self.removed.remove(&hash);
         self.changed.insert(hash);
     }
 

@@ -292,6 +292,24 @@ fn a_header_of_equal_work_takes_the_place_of_the_first_seen_one_without_a_body()
 }
 
 #[test]
+fn a_block_that_was_shed_and_came_back_is_reported_as_both() {
+    let mut tree = tree_with_capacity(4);
+    let root = tree.root_hash();
+    connect(&mut tree, root, 1);
+    let shed = connect(&mut tree, root, 2);
+    let other = connect(&mut tree, root, 3);
+    tree.take_changes();
+    let newcomer = add(&mut tree, root, 4);
+    assert!(tree.get(&shed).is_none());
+    assert_eq!(add(&mut tree, root, 2), shed);
+    assert!(tree.get(&newcomer).is_none() && tree.get(&other).is_some());
+    let changes = tree.take_changes();
+    let back: Vec<BlockHash> = changes.puts.iter().map(NodeRecord::hash).collect();
+    assert_eq!(back, [shed]);
+    assert!(changes.removes.contains(&shed) && changes.removes.contains(&newcomer));
+}
+
+#[test]
 fn invalid_leaves_are_shed_before_valid_ones() {
     let mut tree = tree_with_capacity(4);
     let root = tree.root_hash();

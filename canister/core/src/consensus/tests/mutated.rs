@@ -1,5 +1,7 @@
 //! One good block, and the same block with one rule broken.
 
+mod boundaries;
+
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash;

@@ -104,7 +104,9 @@ pub(super) fn mainnet_place(block: &CheckedBlock, height: u32) -> BlockPlace {
 
 #[test]
 fn mainnet_blocks_of_all_eras_keep_all_rules_with_their_real_coins() {
-    for height in [170, 24_835, 57_043, 116_928, 150_013, 757_739, 757_753] {
+    for height in [
+        170, 24_835, 57_043, 116_928, 150_013, 210_000, 255_018, 478_558, 757_739, 757_753,
+    ] {
         let (block, coins) = with_coins(height);
         let place = mainnet_place(&block, height);
         let judge = |budget| {
@@ -232,7 +234,7 @@ pub(super) fn spending_block(transaction: Transaction) -> CheckedBlock {
 }
 
 /// Judges a transaction as far as the coins it spends do not matter.
-fn judge_alone(transaction: Transaction) -> Result<(), ConsensusError> {
+pub(super) fn judge_alone(transaction: Transaction) -> Result<(), ConsensusError> {
     let block = spending_block(transaction).scanned();
     let mut outpoints: Vec<_> = block.inputs().iter().map(|i| (i.txid, i.vout)).collect();
     outpoints.sort();

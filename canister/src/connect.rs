@@ -35,7 +35,7 @@ pub const STEP_ENTRIES: usize = 512;
 /// The block being connected.
 pub(crate) struct InHand {
     hash: BlockHash,
-    /// Where its bytes are. They stay there while it can be connected.
+    /// Where its bytes are.
     pages: BlobPages,
     stage: Stage,
 }
@@ -80,9 +80,14 @@ impl<M: Memory> App<M> {
         env: &impl Env,
         hash: BlockHash,
     ) -> Result<(), StoreError> {
-        let in_hand = self.in_hand.take().filter(|in_hand| in_hand.hash == hash);
+        let key = BlobKey::Block(hash);
+        // Its bytes may have gone and come again since the last step.
+        let in_hand = self
+            .in_hand
+            .take()
+            .filter(|in_hand| in_hand.hash == hash && self.store.blobs.is_at(&key, &in_hand.pages));
         let (stage, pages) = match in_hand {
-            None => (None, self.store.blobs.pages(&BlobKey::Block(hash))?),
+            None => (None, self.store.blobs.pages(&key)?),
             Some(in_hand) => (Some(in_hand.stage), in_hand.pages),
         };
         let next = match stage {

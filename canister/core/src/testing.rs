@@ -72,9 +72,7 @@ impl BlockDelta {
             let first = OutPoint::new(*txid, 0);
             let last = OutPoint::new(*txid, u32::MAX);
             let first_coin = coins.len() as u32;
-            let mut is_coinbase = false;
             for (outpoint, keyed) in self.puts.range(first..=last) {
-                is_coinbase = keyed.coin.coinbase;
                 let script = keyed.coin.script.as_bytes();
                 coins.push(ScannedCoin {
                     transaction,
@@ -84,6 +82,7 @@ impl BlockDelta {
                     script_bytes: script.len() as u32,
                     script: ScriptKey::from(&keyed.script_hash),
                     lock: Lock::of(script),
+                    coinbase: keyed.coin.coinbase,
                 });
                 bytes.extend_from_slice(script);
             }
@@ -94,7 +93,7 @@ impl BlockDelta {
                 lock_time: 0,
                 first_coin,
                 output_satoshi: 0,
-                is_coinbase,
+                is_coinbase: false,
                 ignores_lock_time: true,
             });
         }

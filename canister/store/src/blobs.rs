@@ -223,6 +223,16 @@ impl<M: Memory> Blobs<M> {
         })
     }
 
+    /// Returns whether a blob is where it was when its pages were found. Costs one look-up.
+    pub fn is_at(&self, key: &BlobKey, pages: &BlobPages) -> bool {
+        let stored = self.index.get(&key.encode());
+        stored.is_some_and(|chain| {
+            let chain = decode_chain(&chain);
+            let first = pages.pages.first().copied().unwrap_or(NO_PAGE);
+            (chain.first, chain.length) == (first, pages.length)
+        })
+    }
+
     /// Reads through pages found before. The blob must not have been changed since.
     pub const fn reader<'a>(&'a self, pages: &'a BlobPages) -> BlobReader<'a, M> {
         BlobReader { blobs: self, pages }

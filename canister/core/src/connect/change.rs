@@ -215,12 +215,6 @@ impl BlockChange {
         }
     }
 
-    /// Returns whether a coinbase makes a coin of this block.
-    pub fn is_of_coinbase(&self, coin: &ScannedCoin) -> bool {
-        let transaction = self.block.transactions().get(coin.transaction as usize);
-        transaction.is_some_and(|transaction| transaction.is_coinbase)
-    }
-
     /// Returns the number of events by script.
     pub const fn script_events(&self) -> usize {
         self.by_script.len()
@@ -254,7 +248,7 @@ impl BlockChange {
                 vout: coin.vout,
             },
             satoshi: coin.satoshi,
-            coinbase: self.is_of_coinbase(coin),
+            coinbase: coin.coinbase,
             is_spend: false,
         })
     }

@@ -231,7 +231,7 @@ impl BlockConnector {
         let transaction = self.block.transactions().get(maker as usize)?;
         let spent = Spent {
             height: self.place.height,
-            coinbase: transaction.is_coinbase,
+            coinbase: coin.coinbase,
             lock: coin.lock,
         };
         *self.passed.get_mut(transaction.first_coin as usize + at)? = true;
@@ -280,9 +280,7 @@ impl BlockConnector {
         let Some(replaced) = coins.coin(&outpoint).map_err(DeltaError::View)? else {
             return Ok(());
         };
-        let maker = self.block.transactions().get(coin.transaction as usize);
-        let is_coinbase = maker.is_some_and(|transaction| transaction.is_coinbase);
-        if !(is_coinbase && may_overwrite_unspent(self.place.network, self.place.height)) {
+        if !(coin.coinbase && may_overwrite_unspent(self.place.network, self.place.height)) {
             return Err(DeltaError::OverwritesUnspent { outpoint }.into());
         }
         self.spends.push(spend_of(&outpoint, &replaced));

@@ -93,6 +93,8 @@ pub struct ScannedCoin {
     pub script: ScriptKey,
     /// What kind of script that is.
     pub lock: Lock,
+    /// Whether a coinbase makes it.
+    pub coinbase: bool,
 }
 
 /// What locks a coin, as far as signature operations go.

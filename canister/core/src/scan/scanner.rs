@@ -405,6 +405,7 @@ impl BlockScanner {
                 script_bytes: length as u32,
                 script: ScriptKey::from(&ScriptHash::of(bitcoin::Script::from_bytes(script))),
                 lock: Lock::of(script),
+                coinbase: self.open.is_coinbase,
             });
         }
         self.stage = self.after_output();

@@ -179,7 +179,7 @@ impl ChangeWriter {
             bytes.read(coin.script_offset, &mut self.script)?;
             Ok::<_, StoreError>(PutCoin {
                 height: self.change.height(),
-                coinbase: self.change.is_of_coinbase(coin),
+                coinbase: coin.coinbase,
                 value: Amount::from_sat(coin.satoshi),
                 script: ScriptForm::of(Script::from_bytes(&self.script)),
             })

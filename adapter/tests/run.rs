@@ -17,7 +17,7 @@ use millrace_adapter::sink::{Sink, SinkError};
 use millrace_adapter::source::file::FileSource;
 use millrace_adapter::source::{BlockSource, Discovery, SourceError};
 use millrace_adapter::status;
-use millrace_core::block::CheckedBlock;
+use millrace_core::scan::ScannedBlock;
 use millrace_core::{Height, Network, UnixSeconds};
 
 /// A canister that takes every block at once.
@@ -54,7 +54,7 @@ impl List {
     }
 
     fn take(&self, part: &Part) -> PartOutcome {
-        let block = CheckedBlock::decode(&part.bytes).expect("whole blocks of the fixture");
+        let block = ScannedBlock::of(&part.bytes).expect("whole blocks of the fixture");
         assert_eq!(block.hash(), part.hash);
         let mut blocks = self.blocks.lock().expect("no test panics with the lock");
         let parent = blocks.get(&block.header().prev_blockhash);

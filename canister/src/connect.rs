@@ -1,40 +1,54 @@
-//! Connects one block: decodes it, judges it and computes its change, stores the change. Each is a step of
-//! bounded work; what is on the heap between steps can be lost and is computed again, what was
-//! stored stays.
+//! Connects one block: scans it, judges it and looks up what it spends, writes its change. All in
+//! steps of bounded work; what is on the heap between steps can be lost and is computed again.
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::block::{BlockError, CheckedBlock};
-use millrace_core::consensus::{BlockConnector, BlockPlace, ConnectError, ConnectStep};
+use millrace_core::block::BlockError;
+use millrace_core::connect::{BlockConnector, ConnectStep, ConnectedBlock};
+use millrace_core::consensus::{BlockPlace, BlockValidation, ConnectError};
 use millrace_core::delta::DeltaError;
+use millrace_core::scan::{BlockScanner, ScanError, ScanStep, ScannedBlock};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::StoreError;
-use millrace_store::blobs::BlobKey;
+use millrace_store::blobs::{BlobKey, BlobPages};
 use millrace_store::cells::Counter;
-use millrace_store::coins::{PreparedDelta, Progress};
+use millrace_store::coins::{Progress, Resolver};
 use millrace_store::rejections::RejectionKind;
 
 use crate::{App, Env, convert};
 
-/// Coins looked at or moved in one step: about 10 M instructions.
-pub const STEP_COINS: usize = 64;
+/// Inputs and outputs read in one step: a few million instructions, and 50 M where each is as long
+/// as one item may be.
+pub const STEP_ITEMS: usize = 256;
 
-/// Why a block that came again is not connected.
-const UNDELETABLE: &str =
-    "an earlier copy of its change cannot be deleted; a newer version of the canister may";
+/// Filters asked for spent coins in one step: a few million instructions.
+pub const STEP_PROBES: usize = 16_384;
+
+/// Inputs and new coins judged in one step: about 2 M instructions.
+pub const STEP_COINS: usize = 256;
+
+/// Entries of runs written or merged in one step: a few million instructions, and at most two dozen
+/// pages.
+pub const STEP_ENTRIES: usize = 512;
 
 /// The block being connected.
 pub(crate) struct InHand {
     hash: BlockHash,
+    /// Where its bytes are.
+    pages: BlobPages,
     stage: Stage,
 }
 
 enum Stage {
-    /// It is being judged, and its change computed.
-    Computing(CheckedBlock, Box<BlockConnector>),
-    /// Its change is being stored.
-    Storing(PreparedDelta),
+    /// It is being read.
+    Scanning(Box<BlockScanner>),
+    /// The coins it spends are being looked up.
+    Resolving(Box<BlockConnector>, Resolver),
+    /// It is being judged, and its change ordered.
+    Computing(Box<BlockConnector>, Resolver),
+    /// Its change is being written.
+    Storing,
 }
 
 impl<M: Memory> App<M> {
@@ -66,49 +80,94 @@ impl<M: Memory> App<M> {
         env: &impl Env,
         hash: BlockHash,
     ) -> Result<(), StoreError> {
-        let in_hand = self.in_hand.take().filter(|in_hand| in_hand.hash == hash);
-        match in_hand.map(|in_hand| in_hand.stage) {
-            None => self.begin(env, hash),
-            Some(Stage::Computing(block, connector)) => self.compute(env, block, *connector),
-            Some(Stage::Storing(delta)) => self.store_change(env, delta),
+        let key = BlobKey::Block(hash);
+        // Its bytes may have gone and come again since the last step.
+        let in_hand = self
+            .in_hand
+            .take()
+            .filter(|in_hand| in_hand.hash == hash && self.store.blobs.is_at(&key, &in_hand.pages));
+        let (stage, pages) = match in_hand {
+            None => (None, self.store.blobs.pages(&key)?),
+            Some(in_hand) => (Some(in_hand.stage), in_hand.pages),
+        };
+        let next = match stage {
+            None => self.begin(env, hash, &pages)?,
+            Some(Stage::Scanning(scanner)) => self.scan(env, hash, &pages, *scanner)?,
+            Some(Stage::Resolving(connector, coins)) => Some(self.resolve(connector, coins)?),
+            Some(Stage::Computing(connector, coins)) => {
+                self.compute(env, hash, *connector, coins)?
+            }
+            Some(Stage::Storing) => self.store_change(env, hash, &pages)?,
+        };
+        self.in_hand = next.map(|stage| InHand { hash, pages, stage });
+        Ok(())
+    }
+
+    /// Begins to read the block; returns what comes next, nothing when it is refused.
+    fn begin(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+    ) -> Result<Option<Stage>, StoreError> {
+        let judges = self.config.block_validation == BlockValidation::Consensus;
+        match BlockScanner::start(&self.store.blobs.reader(pages), judges) {
+            Ok(scanner) => Ok(Some(Stage::Scanning(Box::new(scanner)))),
+            Err(error) => self.refuse_bytes(env, hash, error).map(|()| None),
         }
     }
 
-    /// Decodes the block. One step, whatever its size: it costs at most
-    /// [`crate::config::DECODING_INSTRUCTIONS`].
-    fn begin(&mut self, env: &impl Env, hash: BlockHash) -> Result<(), StoreError> {
-        if self.store.coins.is_dropping(&hash) {
-            // Deleting goes before connecting, so it is halted: nothing would ever follow.
-            self.condemn(env, hash, InvalidReason::Quarantined, UNDELETABLE);
-            return Ok(());
-        }
-        let bytes = self.store.blobs.read_all(&BlobKey::Block(hash))?;
-        match CheckedBlock::decode(&bytes) {
-            Ok(block) => {
-                let place = self.place(&block)?;
-                match BlockConnector::start(&block, place, self.config.block_validation) {
-                    Ok(connector) => {
-                        let stage = Stage::Computing(block, Box::new(connector));
-                        self.in_hand = Some(InHand { hash, stage });
-                    }
-                    Err(error) => self.refuse(env, hash, ConnectError::Rule(error))?,
-                }
+    fn scan(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+        scanner: BlockScanner,
+    ) -> Result<Option<Stage>, StoreError> {
+        let block = match scanner.step(&self.store.blobs.reader(pages), STEP_ITEMS) {
+            Ok(ScanStep::More(scanner)) => return Ok(Some(Stage::Scanning(scanner))),
+            Ok(ScanStep::Done(block)) => *block,
+            Err(error) => return self.refuse_bytes(env, hash, error).map(|()| None),
+        };
+        let place = self.place(&block)?;
+        match BlockConnector::start(block, place, self.config.block_validation) {
+            Ok(connector) => {
+                let parent = connector.block().header().prev_blockhash;
+                let coins = Resolver::new(parent, connector.spent_outside());
+                Ok(Some(Stage::Resolving(Box::new(connector), coins)))
             }
-            Err(BlockError::TrailingBytes { used, .. }) if self.copies.is_pulled(&hash) => {
-                // Sources may send bytes after a block. The next step decodes what is left, so
-                // that none decodes twice.
+            Err(error) => {
+                self.refuse(env, hash, ConnectError::Rule(error))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Deals with bytes that are no acceptable block.
+    fn refuse_bytes(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        error: ScanError<StoreError>,
+    ) -> Result<(), StoreError> {
+        match error {
+            ScanError::Bytes(error) => return Err(error),
+            ScanError::Block(BlockError::TrailingBytes { used, .. })
+                if self.copies.is_pulled(&hash) =>
+            {
+                // Sources may send bytes after a block. What is left is read again.
                 self.store.cut_block(hash, convert::length(used))?;
             }
-            Err(error) if error.condemns_header() => {
+            ScanError::Block(error) if error.condemns_header() => {
                 self.condemn(env, hash, InvalidReason::Structure, error);
             }
-            Err(error) => self.want_again(env, hash, error),
+            ScanError::Block(error) => self.want_again(env, hash, error),
         }
         Ok(())
     }
 
     /// Returns what a block's rules need to know of the chain below it.
-    fn place(&self, block: &CheckedBlock) -> Result<BlockPlace, StoreError> {
+    fn place(&self, block: &ScannedBlock) -> Result<BlockPlace, StoreError> {
         let parent = block.header().prev_blockhash;
         let parent = self.store.tree.get(&parent);
         let parent = parent.ok_or_else(|| missing_parent(block))?.context();
@@ -119,43 +178,63 @@ impl<M: Memory> App<M> {
         })
     }
 
+    fn resolve(
+        &self,
+        connector: Box<BlockConnector>,
+        mut coins: Resolver,
+    ) -> Result<Stage, StoreError> {
+        Ok(match coins.step(&self.store.coins, STEP_PROBES)? {
+            Progress::More => Stage::Resolving(connector, coins),
+            Progress::Done => Stage::Computing(connector, coins),
+        })
+    }
+
     fn compute(
         &mut self,
         env: &impl Env,
-        block: CheckedBlock,
+        hash: BlockHash,
         connector: BlockConnector,
-    ) -> Result<(), StoreError> {
-        let hash = block.hash();
-        let parent = block.header().prev_blockhash;
-        let view = self.store.view(&parent);
-        let view = view.ok_or_else(|| missing_parent(&block))?;
+        coins: Resolver,
+    ) -> Result<Option<Stage>, StoreError> {
+        let parent = connector.block().header().prev_blockhash;
+        let view = coins.coins(&self.store.coins)?;
         let times = self.store.chain_times(parent);
-        let stage = match connector.step(&block, &view, &times, STEP_COINS) {
-            Ok(ConnectStep::More(connector)) => Stage::Computing(block, connector),
+        match connector.step(&view, &times, STEP_COINS) {
+            Ok(ConnectStep::More(connector)) => Ok(Some(Stage::Computing(connector, coins))),
             Ok(ConnectStep::Done(connected)) => {
-                self.store.set_fee_rates(hash, &connected.fees)?;
-                self.store.index_transactions(&block)?;
-                self.note_inclusions(env, &block);
-                Stage::Storing(PreparedDelta::from(connected.delta))
+                self.begin_to_store(env, parent, *connected)?;
+                Ok(Some(Stage::Storing))
             }
-            Err(error) => return self.refuse(env, hash, error),
-        };
-        self.in_hand = Some(InHand { hash, stage });
-        Ok(())
+            Err(error) => {
+                self.refuse(env, hash, error)?;
+                Ok(None)
+            }
+        }
     }
 
-    fn store_change(&mut self, env: &impl Env, delta: PreparedDelta) -> Result<(), StoreError> {
-        let hash = delta.block();
+    fn begin_to_store(
+        &mut self,
+        env: &impl Env,
+        parent: BlockHash,
+        connected: ConnectedBlock,
+    ) -> Result<(), StoreError> {
+        let block = connected.change.block();
+        self.store.set_fee_rates(block.hash(), &connected.fees)?;
+        self.store.index_transactions(block)?;
+        self.note_inclusions(env, block);
+        self.store.coins.begin_connect(parent, connected.change)
+    }
+
+    fn store_change(
+        &mut self,
+        env: &impl Env,
+        hash: BlockHash,
+        pages: &BlobPages,
+    ) -> Result<Option<Stage>, StoreError> {
         let store = &mut self.store;
-        let progress = store
-            .coins
-            .connect_step(&mut store.blobs, &delta, STEP_COINS)?;
-        if progress == Progress::More {
-            self.in_hand = Some(InHand {
-                hash,
-                stage: Stage::Storing(delta),
-            });
-            return Ok(());
+        let bytes = store.blobs.reader(pages);
+        if store.coins.connect_step(&hash, &bytes, STEP_ENTRIES)? == Progress::More {
+            return Ok(Some(Stage::Storing));
         }
         let (old_tip, _) = self.tip();
         let marked = self.store.tree.mark_connected(&hash);
@@ -172,7 +251,7 @@ impl<M: Memory> App<M> {
             self.store.counters.add(Counter::Reorgs, 1);
             log_reorg(env, old_tip, tip, height);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Deals with a block that cannot be connected: condemns it, or has it delivered again.
@@ -246,7 +325,7 @@ impl<M: Memory> App<M> {
     }
 }
 
-fn missing_parent(block: &CheckedBlock) -> StoreError {
+fn missing_parent(block: &ScannedBlock) -> StoreError {
     StoreError::Missing {
         what: "connected parent",
         name: block.header().prev_blockhash.to_string(),

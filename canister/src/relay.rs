@@ -12,9 +12,9 @@ use millrace_candid::{
     SendTransactionArgs, SentTransaction, TransactionReport, TransactionStanding,
     TransactionStatus,
 };
-use millrace_core::block::CheckedBlock;
 use millrace_core::causes::with_causes;
 use millrace_core::outbox::{Event, OutboxError, Report, Status};
+use millrace_core::scan::ScannedBlock;
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
 use millrace_store::outbox::DeliveryError;
@@ -311,13 +311,14 @@ impl<M: Memory> App<M> {
     }
 
     /// Notes which transactions of the outbox a block holds.
-    pub(crate) fn note_inclusions(&mut self, env: &impl Env, block: &CheckedBlock) {
+    pub(crate) fn note_inclusions(&mut self, env: &impl Env, block: &ScannedBlock) {
         if self.store.outbox.is_empty() {
             return;
         }
         let held: Vec<Txid> = block
-            .transactions()
-            .map(|(txid, _)| *txid)
+            .txids()
+            .iter()
+            .copied()
             .filter(|txid| self.store.outbox.contains(txid))
             .collect();
         let height = self.height(&block.hash());

@@ -2,10 +2,11 @@
 //!
 //! The queue is drained completely before any budget is read: how much that can cost is bounded by
 //! what is admitted, not by a budget. Work that follows is one step at a time of, in this order:
-//! going on with a block on its way into the stable set, deleting what left the tree, beginning
-//! with the next stable block, connecting the next block. Retiring goes before connecting, so
-//! that the unstable tree stays small however many blocks wait. One step is done in any case, so
-//! that the smallest budget makes progress.
+//! merging changes where no more of them would keep reads cheap, retiring the next stable block,
+//! building filters over the newest blocks, connecting the next block, merging changes. Retiring
+//! goes before connecting, so that the unstable tree stays small however many blocks wait; what
+//! can wait of merging goes last, so that a surge of blocks is connected first. One step is done in
+//! any case, so that the smallest budget makes progress.
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
@@ -13,26 +14,25 @@ use millrace_core::Instructions;
 use millrace_core::stability::stable_child;
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
-use millrace_store::coins::Progress;
 use millrace_store::queue::MAX_PENDING_BLOCKS;
 
 use crate::app::Spent;
-use crate::connect::STEP_COINS;
+use crate::connect::STEP_ENTRIES;
 use crate::pull::Ask;
 use crate::watchdog::Mode;
 use crate::{App, Env};
 
-/// One kind of work on one block.
+/// One kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Go on moving a block's coins into the stable set.
+    /// Make a block part of the stable set.
     Retire(BlockHash),
-    /// Delete what left the tree.
-    Collect,
-    /// Begin to retire a block.
-    BeginRetire(BlockHash),
+    /// Build filters over the newest blocks.
+    Index,
     /// Connect a block.
     Connect(BlockHash),
+    /// Merge stable changes.
+    Compact,
 }
 
 impl<M: Memory> App<M> {
@@ -95,40 +95,41 @@ impl<M: Memory> App<M> {
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
         let watch = self.store.cells.watch();
-        if !watch.is_retiring_halted
-            && let Some(hash) = self.store.coins.retiring()
-        {
-            return Some(Work::Retire(hash));
-        }
-        if !watch.is_collecting_halted && self.store.has_garbage() {
-            return Some(Work::Collect);
+        let may_compact = !watch.is_compacting_halted;
+        if may_compact && self.store.coins.must_compact() {
+            return Some(Work::Compact);
         }
         if !watch.is_retiring_halted
             && let Some(hash) = self.stable_child()
         {
-            return Some(Work::BeginRetire(hash));
+            return Some(Work::Retire(hash));
         }
-        self.next_to_connect().map(Work::Connect)
+        if may_compact && self.store.coins.wants_index() {
+            return Some(Work::Index);
+        }
+        if let Some(hash) = self.next_to_connect() {
+            return Some(Work::Connect(hash));
+        }
+        (may_compact && self.store.coins.wants_compaction()).then_some(Work::Compact)
     }
 
-    fn step(&mut self, env: &impl Env, work: Work) -> Result<(), StoreError> {
+    pub(crate) fn step(&mut self, env: &impl Env, work: Work) -> Result<(), StoreError> {
         match work {
             Work::Retire(hash) => {
-                if self.store.retire_step(&hash, STEP_COINS)? == Progress::Done {
-                    self.store.counters.add(Counter::BlocksRetired, 1);
-                }
-            }
-            Work::Collect => {
-                self.store.collect_step(STEP_COINS)?;
-            }
-            Work::BeginRetire(hash) => {
                 let before = self.store.tree.len();
-                self.store.begin_retire(&hash)?;
+                self.store.retire(&hash)?;
                 let dropped = before.saturating_sub(self.store.tree.len() + 1) as u64;
                 self.store.counters.add(Counter::BlocksDropped, dropped);
+                self.store.counters.add(Counter::BlocksRetired, 1);
                 self.stable_child = None;
             }
+            Work::Index => {
+                self.store.coins.index_step(STEP_ENTRIES)?;
+            }
             Work::Connect(hash) => self.connect_step(env, hash)?,
+            Work::Compact => {
+                self.store.coins.compact_step(STEP_ENTRIES)?;
+            }
         }
         Ok(())
     }

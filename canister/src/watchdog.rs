@@ -8,7 +8,7 @@
 //! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
 //!    step of work, chosen from durable state alone;
 //! 2. at [`BLAME_STRIKES`] that item is given up: a queued block is refused, a block being
-//!    connected is quarantined with its descendants, retiring or deleting stops until the next
+//!    connected is quarantined with its descendants, retiring or merging stops until the next
 //!    upgrade. What was given up is not taken in again before that.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
@@ -104,12 +104,12 @@ impl<M: Memory> App<M> {
             Some(Work::Connect(hash)) => {
                 self.condemn(env, hash, InvalidReason::Quarantined, REASON);
             }
-            Some(Work::Retire(_) | Work::BeginRetire(_)) => self.halt_retiring(env),
-            Some(Work::Collect) => {
-                env.log("deleting blocks never ends; it is halted until the next upgrade");
+            Some(Work::Retire(_)) => self.halt_retiring(env),
+            Some(Work::Index | Work::Compact) => {
+                env.log("merging changes never ends; it is halted until the next upgrade");
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {
-                    is_collecting_halted: true,
+                    is_compacting_halted: true,
                     ..watch
                 });
             }

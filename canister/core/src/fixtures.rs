@@ -5,14 +5,17 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use bitcoin::block::{Header, Version};
-use bitcoin::consensus::deserialize;
+use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, OutPoint, TxMerkleNode};
+use bitcoin::{Block, BlockHash, OutPoint, Transaction, TxMerkleNode, Txid};
 
-use crate::block::HEADER_BYTES;
-use crate::delta::{BlockDelta, Coin, CoinView};
+use crate::block::{BlockError, HEADER_BYTES};
+use crate::connect::{BlockChange, CoinEvent, CoinPosition};
+use crate::delta::{Coin, CoinView};
 use crate::header::HeaderContext;
 use crate::network::Network;
+use crate::scan::{BlockScanner, ScanError, ScanStep, ScannedBlock};
+use crate::testing::{BlockDelta, KeyedCoin};
 use crate::units::UnixSeconds;
 
 /// Later than every recorded header.
@@ -107,5 +110,106 @@ impl Coins {
         for (outpoint, put) in &delta.puts {
             assert_eq!(self.0.insert(*outpoint, put.coin.clone()), None);
         }
+    }
+}
+
+impl Coins {
+    /// Reads a change back from the block's bytes, the spent coins being in this set.
+    pub(crate) fn delta_of(&self, change: &BlockChange, block: &CheckedBlock) -> BlockDelta {
+        let mut delta = BlockDelta {
+            block: change.hash(),
+            height: change.height(),
+            spends: BTreeMap::new(),
+            puts: BTreeMap::new(),
+        };
+        let mut position = CoinPosition::default();
+        while let Some((outpoint, event)) = change.next_coin(&mut position) {
+            let (spend, put) = match event {
+                CoinEvent::Spend(spend) => (Some(spend), None),
+                CoinEvent::Put(put) => (None, Some(put)),
+                CoinEvent::Replace(spend, put) => (Some(spend), Some(put)),
+            };
+            if spend.is_some() {
+                let coin = KeyedCoin::from(self.0[&outpoint].clone());
+                delta.spends.insert(outpoint, coin);
+            }
+            if let Some(put) = put {
+                let (_, transaction) = block.transaction(put.transaction as usize).unwrap();
+                let at = put.script_offset as usize;
+                let script = &block.bytes[at..at + put.script_bytes as usize];
+                let coin = Coin {
+                    value: bitcoin::Amount::from_sat(put.satoshi),
+                    script: bitcoin::ScriptBuf::from_bytes(script.to_vec()),
+                    height: change.height(),
+                    coinbase: transaction.is_coinbase(),
+                };
+                delta.puts.insert(outpoint, KeyedCoin::from(coin));
+            }
+        }
+        delta
+    }
+}
+
+/// A block whose structure holds, as bytes, decoded and scanned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CheckedBlock {
+    bytes: Vec<u8>,
+    block: Block,
+    scanned: ScannedBlock,
+}
+
+impl CheckedBlock {
+    /// Scans a block, judging its transactions, with a pause after every few items.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
+        let scan = || {
+            let mut scanner = BlockScanner::start(bytes, true)?;
+            loop {
+                match scanner.step(bytes, 1 + bytes.len() % 7)? {
+                    ScanStep::More(more) => scanner = *more,
+                    ScanStep::Done(block) => return Ok(*block),
+                }
+            }
+        };
+        let scanned = scan().map_err(|error| match error {
+            ScanError::Block(error) => error,
+            ScanError::Bytes(never) => match never {},
+        })?;
+        Ok(Self {
+            bytes: bytes.to_vec(),
+            block: deserialize(bytes).unwrap(),
+            scanned,
+        })
+    }
+
+    pub(crate) fn check(block: Block) -> Result<Self, BlockError> {
+        Self::decode(&serialize(&block))
+    }
+
+    pub(crate) fn hash(&self) -> BlockHash {
+        self.scanned.hash()
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.scanned.weight()
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        self.scanned.header()
+    }
+
+    pub(crate) fn scanned(&self) -> ScannedBlock {
+        self.scanned.clone()
+    }
+
+    pub(crate) fn transactions(&self) -> impl ExactSizeIterator<Item = (&Txid, &Transaction)> {
+        self.scanned.txids().iter().zip(&self.block.txdata)
+    }
+
+    pub(crate) fn transaction(&self, index: usize) -> Option<(&Txid, &Transaction)> {
+        self.transactions().nth(index)
+    }
+
+    pub(crate) fn into_block(self) -> Block {
+        self.block
     }
 }

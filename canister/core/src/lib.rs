@@ -9,8 +9,10 @@
 //! | [`header`] | whether a header may follow its parent |
 //! | [`tree`] | which unstable header or block is where, and which tip is best |
 //! | [`stability`] | when the oldest unstable block is final enough to retire |
-//! | [`block`] | whether bytes are a well-formed block |
-//! | [`delta`] | what a block changes in the UTXO set |
+//! | [`block`] | what is wrong with bytes that are no block |
+//! | [`scan`] | whether bytes are a well-formed block, and what is in it |
+//! | [`connect`] | what a block changes in the UTXO set |
+//! | [`delta`] | which outputs are coins, and why one cannot be spent |
 //! | [`consensus`] | whether a block may change it so, without running scripts |
 //! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
@@ -35,6 +37,7 @@ pub mod assembly;
 pub mod block;
 mod bytes;
 pub mod causes;
+pub mod connect;
 pub mod consensus;
 pub mod delta;
 pub mod deployments;
@@ -44,6 +47,7 @@ pub mod network;
 pub mod outbox;
 pub mod page;
 pub mod proof;
+pub mod scan;
 pub mod script;
 pub mod stability;
 pub mod sync;
@@ -52,6 +56,9 @@ pub mod units;
 
 #[cfg(test)]
 mod fixtures;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use bitcoin::{Amount, BlockHash, OutPoint, Script, ScriptBuf, Txid};
 pub use network::Network;

@@ -46,6 +46,21 @@ impl fmt::Debug for ScriptHash {
     }
 }
 
+/// Bytes of a script key.
+pub const SCRIPT_KEY_BYTES: usize = 20;
+
+/// The first 20 bytes of the SHA-256 of an output script: long enough that nobody finds two
+/// scripts with one key, and short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScriptKey(pub [u8; SCRIPT_KEY_BYTES]);
+
+impl From<&ScriptHash> for ScriptKey {
+    fn from(hash: &ScriptHash) -> Self {
+        let head = hash.as_bytes().first_chunk();
+        Self(head.copied().unwrap_or_default())
+    }
+}
+
 /// Why an address names no script here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {

@@ -87,7 +87,7 @@ fn kept(canister: &Canister) -> (usize, u32, usize, usize) {
     (
         store.tree.len(),
         store.blobs.usage().0,
-        store.coins.run_count(),
+        store.coins.unstable_len(),
         indexed.count(),
     )
 }
@@ -193,7 +193,7 @@ fn connected_forks_of_least_work_make_room_in_a_full_tree_and_their_data_goes() 
         .map(|salt| block(&best[0], 2, salt, &[5], &[]))
         .collect();
     canister.feed_blocks(&forks);
-    assert_eq!(canister.app.store().coins.run_count(), 16);
+    assert_eq!(canister.app.store().coins.unstable_len(), 16);
     let mut salt = 0;
     flood(&mut canister, &best[5..], 1, MAX_TREE_NODES, &mut salt);
     assert_bounded(&canister);
@@ -301,7 +301,7 @@ fn a_flood_of_bad_blocks_is_refused_by_reason_and_its_siblings_connect() {
     assert_eq!(canister.tip(), (blocks[1].block_hash(), 2));
     canister.audit();
     // The root, two blocks; bad ones have no bytes and no change.
-    assert_eq!(canister.app.store().coins.run_count(), 2);
+    assert_eq!(canister.app.store().coins.unstable_len(), 2);
     assert_eq!(canister.app.store().held().0, 0);
 }
 

@@ -3,15 +3,12 @@
 
 use super::setup::*;
 use crate::app::MAX_LOG_LINES;
+use crate::tick::Work;
 use crate::watchdog::BLAME_STRIKES;
 use bitcoin::Block;
 use millrace_candid::{InitConfig, InitNetwork, PartError, PartOutcome, RejectionKind};
-use millrace_core::Height;
-use millrace_core::block::CheckedBlock;
-use millrace_core::delta::{DeltaBuilder, DeltaStep};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::cells::{Counter, Watch};
-use millrace_store::coins::{PreparedDelta, Progress};
 use proptest::prelude::*;
 
 fn regtest() -> Canister {
@@ -149,71 +146,53 @@ fn thousands_of_refusals_write_a_few_lines_and_are_all_counted() {
     assert_eq!(canister.world.log.borrow().len(), lines.len());
 }
 
-/// A canister of five blocks that stored half of the sixth one's change.
-fn half_stored() -> Canister {
-    let (mut canister, real) = (Canister::new(pushed()), real_blocks());
-    canister.feed(&real[..5]);
-    canister.push_bytes(&real[5]);
-    canister.app.drain(&canister.world, 1);
-    let store = &mut canister.app.store;
-    let block = CheckedBlock::decode(&real[5]).unwrap();
-    let builder = DeltaBuilder::new(&block, Height::new(6), store.network());
-    let view = store.view(&hash_of(&real[4])).unwrap();
-    let Ok(DeltaStep::Done(delta)) = builder.step(&block, &view, 100) else {
-        panic!("the change is small");
-    };
-    let delta = PreparedDelta::from(delta);
-    let progress = store.coins.connect_step(&mut store.blobs, &delta, 1);
-    assert_eq!(progress, Ok(Progress::More));
-    canister
-}
-
 #[test]
-fn what_left_the_tree_is_deleted_although_retiring_is_halted() {
-    let mut canister = half_stored();
-    let real = real_blocks();
+fn what_left_the_tree_is_deleted_although_retiring_and_merging_are_halted() {
+    let (mut canister, real) = (Canister::new(pushed()), real_blocks());
+    canister.feed(&real[..6]);
     canister.app.store.cells.set_watch(Watch {
         is_retiring_halted: true,
+        is_compacting_halted: true,
         ..Watch::default()
     });
     let reason = InvalidReason::Quarantined;
-    let hash = hash_of(&real[5]);
+    let hash = hash_of(&real[4]);
     canister
         .app
         .condemn(&canister.world, hash, reason, "an example");
-    assert!(canister.app.store().has_garbage());
-    canister.settle();
-    assert!(!canister.app.store().has_garbage());
+    assert_eq!(canister.app.store().coins.unstable_len(), 4);
     canister.audit();
 }
 
 #[test]
-fn a_block_whose_earlier_copy_cannot_be_deleted_is_quarantined_and_others_go_on() {
-    let mut canister = half_stored();
-    let (real, other) = (real_blocks(), other_blocks());
-    // Its body goes, its half stored change is to be deleted, and that never ends.
-    let hash = hash_of(&real[5]);
-    canister.app.store.tree.drop_body(&hash).unwrap();
-    canister.app.store.discard(hash);
+fn merging_that_never_ends_is_halted_and_everything_else_goes_on() {
+    let mut canister = Canister::new(InitConfig {
+        stability_threshold: Some(2u8.into()),
+        ..pushed()
+    });
+    let real = real_blocks();
+    canister.feed(&real[..7]);
+    // The eighth stable change: the next thing to do is to merge them.
+    canister.push_bytes(&real[7]);
+    canister.app.drain(&canister.world, 1);
+    while canister.app.plan() != Some(Work::Compact) {
+        let work = canister.app.plan().unwrap();
+        canister.app.step(&canister.world, work).unwrap();
+    }
     for _ in 0..BLAME_STRIKES {
         canister.app.watchdog(&canister.world);
     }
-    assert!(canister.app.store().cells.watch().is_collecting_halted);
-    canister.push_parts(vec![whole(&real[5]), whole(&other[0])]);
-    canister.settle();
-    let status = |canister: &Canister, hash| {
-        let node = canister.app.store().tree.get(&hash);
-        node.map(|node| node.status())
-    };
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
-    assert_eq!(status(&canister, hash), Some(quarantined));
-    let sibling = status(&canister, hash_of(&other[0]));
-    assert_eq!(sibling, Some(BlockStatus::Connected));
-    assert_eq!(count(&canister, Counter::StoreErrors), 0);
-    // The next version deletes it and takes the block.
+    assert!(canister.app.store().cells.watch().is_compacting_halted);
+    canister.feed(&real[8..40]);
+    let state = canister.feed_state(vec![]);
+    assert_eq!((state.tip.height, state.anchor.height), (40, 39));
+    assert_eq!(canister.app.store().coins.stable_len(), 40);
+    canister.assert_equals(&Model::mainnet(&real[..40]), None);
+    // The next version merges them.
     canister.upgrade();
-    canister.feed(&real[5..7]);
-    assert_eq!(canister.tip().1, 7);
+    canister.settle();
+    assert_eq!(canister.app.store().coins.stable_len(), 5);
+    canister.assert_equals(&Model::mainnet(&real[..40]), None);
     canister.audit();
 }
 

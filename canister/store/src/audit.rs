@@ -79,7 +79,7 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Held blocks have bytes and a parent with a body; connected ones a complete run.
+    /// Held blocks have bytes and a parent with a body; connected ones a complete change.
     fn audit_bodies(&self) -> Result<(), StoreError> {
         let root = self.tree.root_hash();
         for hash in self.tree.hashes().copied() {
@@ -107,7 +107,10 @@ impl<M: Memory> Store<M> {
                 ));
             }
             if self.coins.is_complete(&hash) != (status == BlockStatus::Connected) {
-                return Err(StoreError::damaged("runs", format!("{hash} is {status}")));
+                return Err(StoreError::damaged(
+                    "changes",
+                    format!("{hash} is {status}"),
+                ));
             }
         }
         Ok(())
@@ -204,7 +207,6 @@ impl<M: Memory> Store<M> {
                 }
                 Some(BlobKey::Half(half)) => self.assembly.record(half).is_some(),
                 Some(BlobKey::Staged) => true,
-                Some(BlobKey::RunLog(run)) => self.coins.owns_log(*run),
                 Some(BlobKey::FeeRates(hash)) => self.tree.get(hash).is_some(),
                 Some(BlobKey::Transaction(txid)) => self.outbox.contains(txid),
                 None => false,

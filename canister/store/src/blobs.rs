@@ -1,4 +1,4 @@
-//! Byte strings of blocks and of change logs, in chains of 4 KiB pages.
+//! Byte strings of blocks and transactions, in chains of 4 KiB pages.
 //!
 //! Bytes are written once, sequentially; naming them anew (a half-received block that is whole
 //! now) and deleting them move no bytes. A page is `next page u32 LE` and [`PAYLOAD_BYTES`] bytes;
@@ -13,6 +13,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Txid};
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{AssemblyKey, MAX_PUSHER_BYTES};
+use millrace_core::scan::BlockBytes;
 
 use crate::StoreError;
 use crate::counting::PAGE_BYTES;
@@ -35,8 +36,6 @@ pub enum BlobKey {
     Half(AssemblyKey),
     /// The block whose pages are being pulled.
     Staged,
-    /// The change log of an unstable block, by run number.
-    RunLog(u64),
     /// What an unstable block's transactions paid.
     FeeRates(BlockHash),
     /// A transaction of the outbox.
@@ -49,6 +48,52 @@ struct Chain {
     first: u32,
     last: u32,
     length: u32,
+}
+
+/// The pages of a blob: 4 bytes on the heap for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPages {
+    pages: Vec<u32>,
+    length: u32,
+}
+
+/// A blob being read at any place.
+pub struct BlobReader<'a, M: Memory> {
+    blobs: &'a Blobs<M>,
+    pages: &'a BlobPages,
+}
+
+impl<M: Memory> BlockBytes for BlobReader<'_, M> {
+    type Error = StoreError;
+
+    fn length(&self) -> u32 {
+        self.pages.length
+    }
+
+    fn read(&self, offset: u32, buffer: &mut [u8]) -> Result<(), StoreError> {
+        let mut at = offset % PAYLOAD_BYTES;
+        let mut pages = self
+            .pages
+            .pages
+            .iter()
+            .skip((offset / PAYLOAD_BYTES) as usize);
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let page = pages.next().ok_or(StoreError::BeyondEnd {
+                offset: offset.into(),
+                end: u64::from(offset) + rest.len() as u64,
+                length: self.pages.length.into(),
+            })?;
+            let room = (PAYLOAD_BYTES - at) as usize;
+            let (now, later) = rest.split_at_mut(room.min(rest.len()));
+            self.blobs
+                .memory
+                .read(address(*page) + 4 + u64::from(at), now);
+            rest = later;
+            at = 0;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -154,6 +199,43 @@ impl<M: Memory> Blobs<M> {
             }
         }
         Ok(())
+    }
+
+    /// Finds the pages of a blob, so that any of its bytes can be read at once. Costs one small
+    /// read for each page.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] or [`StoreError::Damaged`].
+    pub fn pages(&self, key: &BlobKey) -> Result<BlobPages, StoreError> {
+        let chain = self.chain(key)?;
+        let mut pages = Vec::with_capacity(pages_of(chain.length) as usize);
+        let mut page = chain.first;
+        while pages.len() < pages_of(chain.length) as usize {
+            pages.push(page);
+            page = match pages.len() < pages_of(chain.length) as usize {
+                true => self.next(page)?,
+                false => page,
+            };
+        }
+        Ok(BlobPages {
+            pages,
+            length: chain.length,
+        })
+    }
+
+    /// Returns whether a blob is where it was when its pages were found. Costs one look-up.
+    pub fn is_at(&self, key: &BlobKey, pages: &BlobPages) -> bool {
+        let stored = self.index.get(&key.encode());
+        stored.is_some_and(|chain| {
+            let chain = decode_chain(&chain);
+            let first = pages.pages.first().copied().unwrap_or(NO_PAGE);
+            (chain.first, chain.length) == (first, pages.length)
+        })
+    }
+
+    /// Reads through pages found before. The blob must not have been changed since.
+    pub const fn reader<'a>(&'a self, pages: &'a BlobPages) -> BlobReader<'a, M> {
+        BlobReader { blobs: self, pages }
     }
 
     /// Reads a whole blob. Its length is bounded by whoever wrote it.
@@ -389,7 +471,6 @@ impl BlobKey {
                 join(&[&[1, pusher.len() as u8], &name, key.hash.as_byte_array()])
             }
             Self::Staged => join(&[&[2]]),
-            Self::RunLog(run) => join(&[&[3], &run.to_be_bytes()]),
             Self::FeeRates(hash) => join(&[&[4], hash.as_byte_array()]),
             Self::Transaction(txid) => join(&[&[5], txid.as_byte_array()]),
         }
@@ -410,7 +491,6 @@ impl BlobKey {
                 }))
             }
             2 => Some(Self::Staged),
-            3 => Some(Self::RunLog(u64::from_be_bytes(take(&mut rest)?))),
             4 => Some(Self::FeeRates(BlockHash::from_byte_array(take(&mut rest)?))),
             5 => Some(Self::Transaction(Txid::from_byte_array(take(&mut rest)?))),
             _ => None,

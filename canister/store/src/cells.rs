@@ -142,8 +142,8 @@ pub struct Watch {
     pub cautious: u32,
     /// Whether retiring is given up until the next upgrade.
     pub is_retiring_halted: bool,
-    /// Whether deleting what left the tree is given up until the next upgrade.
-    pub is_collecting_halted: bool,
+    /// Whether merging changes and building filters over them is given up until the next upgrade.
+    pub is_compacting_halted: bool,
 }
 
 /// Configuration, pull state and watchdog state.
@@ -196,7 +196,7 @@ impl<M: Memory> Cells<M> {
             strikes: next(),
             cautious: next(),
             is_retiring_halted: next() != 0,
-            is_collecting_halted: next() != 0,
+            is_compacting_halted: next() != 0,
         }
     }
 
@@ -207,7 +207,7 @@ impl<M: Memory> Cells<M> {
                 &watch.strikes.to_le_bytes(),
                 &watch.cautious.to_le_bytes(),
                 &u32::from(watch.is_retiring_halted).to_le_bytes(),
-                &u32::from(watch.is_collecting_halted).to_le_bytes(),
+                &u32::from(watch.is_compacting_halted).to_le_bytes(),
             ]));
         }
     }

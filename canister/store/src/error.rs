@@ -54,3 +54,10 @@ impl StoreError {
         }
     }
 }
+
+/// For bytes on the heap, which can always be read.
+impl From<std::convert::Infallible> for StoreError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -42,7 +42,8 @@ const MANAGER_MAGIC: [u8; 4] = *b"MGR\x01";
 /// 256 GiB.
 pub const BUCKET_PAGES: u16 = 128;
 
-/// Regions of stable memory. Numbers are never reused: a region that goes keeps its number.
+/// Regions of stable memory. Numbers are never reused once a version was released: a region that
+/// goes keeps its number. 15 to 20 were never released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Region {
@@ -72,22 +73,10 @@ pub enum Region {
     Nodes = 11,
     /// Root of the unstable tree.
     Root = 12,
-    /// Stable coins by outpoint.
-    Coins = 13,
-    /// Stable coins by script.
-    CoinsByScript = 14,
-    /// Stable balances by script.
-    Balances = 15,
-    /// Number of stable coins, next run number.
-    CoinTotals = 16,
-    /// Changes of unstable blocks.
-    Runs = 17,
-    /// Changes of unstable blocks by outpoint.
-    RunCoins = 18,
-    /// Changes of unstable blocks by script.
-    RunScripts = 19,
-    /// Blocks that left the tree and whose data is still to be deleted.
-    Garbage = 20,
+    /// Sorted runs of coins.
+    Runs = 13,
+    /// What runs there are.
+    Manifest = 14,
     /// Blocks refused for good.
     Refused = 21,
     /// The last fee percentiles.

@@ -9,11 +9,11 @@
 //! | [`layout`] | the table of regions, the header page |
 //! | [`counting`] | how many distinct pages a message touched |
 //! | [`queue`] | delivered blocks nobody has looked at, and what may be admitted |
-//! | [`blobs`] | bytes of blocks and of change logs, in chains of pages |
+//! | [`blobs`] | bytes of blocks and transactions, in chains of pages |
 //! | [`headers`] | headers of the stable chain |
 //! | [`nodes`] | records of the unstable tree |
-//! | [`coins`] | the UTXO set: the boundary that sorted runs will replace |
-//! | [`runs`] | sorted runs, which will take the place of the trees behind [`coins`] |
+//! | [`coins`] | the UTXO set: which changes make it up at a tip |
+//! | [`runs`] | the changes: sorted runs, written once and merged |
 //! | [`cells`] | small durable values: counters, pull and watchdog state |
 //! | [`rejections`] | refused blocks: the last ones, and those refused for good |
 //! | [`fee_rates`] | what transactions of unstable blocks paid |
@@ -40,6 +40,8 @@ mod error;
 pub mod fee_rates;
 pub mod headers;
 pub mod layout;
+#[cfg(test)]
+mod mainnet_like;
 pub mod median_times;
 pub mod nodes;
 pub mod outbox;

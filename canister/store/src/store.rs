@@ -1,23 +1,26 @@
 //! Puts the parts together and keeps them consistent with each other.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bitcoin::BlockHash;
+use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
-use ic_stable_structures::{BTreeMap as StableMap, BTreeSet as StableSet, Memory};
+use ic_stable_structures::{BTreeMap as StableMap, Memory};
 use millrace_core::assembly::{ASSEMBLY_RECORD_BYTES, Assembly, AssemblyKey, AssemblyRecord};
-use millrace_core::block::CheckedBlock;
-use millrace_core::delta::{BlockDelta, Coin, CoinView, DeltaBuilder, DeltaStep};
+use millrace_core::connect::{BlockConnector, ConnectStep};
+use millrace_core::consensus::{BlockPlace, BlockValidation, MedianTimes};
+use millrace_core::delta::{Coin, CoinView};
 use millrace_core::header::HeaderContext;
 use millrace_core::outbox::Outbox;
+use millrace_core::scan::ScannedBlock;
 use millrace_core::tree::{BlockStatus, Tree};
 use millrace_core::{Bytes, Height, Network, OutPoint};
 
 use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters};
-use crate::coins::{CoinRegions, Coins, Progress, View};
+use crate::coins::{CoinRegions, Coins, View};
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
@@ -38,7 +41,7 @@ pub struct Store<M: Memory> {
     network: Network,
     /// Delivered blocks.
     pub queue: Queue<RegionMemory<M>>,
-    /// Bytes of blocks and change logs.
+    /// Bytes of blocks.
     pub blobs: Blobs<RegionMemory<M>>,
     /// Where transactions of held blocks are.
     pub transaction_indexes: TransactionIndexes<RegionMemory<M>>,
@@ -64,16 +67,21 @@ pub struct Store<M: Memory> {
     /// Transactions to relay; a heap form of `outbox_records`.
     pub outbox: Outbox,
     pub(crate) outbox_records: StableMap<[u8; 32], Vec<u8>, RegionMemory<M>>,
-    pub(crate) garbage_set: StableSet<[u8; 32], RegionMemory<M>>,
-    /// Heap copy of `garbage_set`.
-    garbage: VecDeque<BlockHash>,
     /// Sizes of blocks that are held but not connected.
     held: BTreeMap<BlockHash, u32>,
     held_bytes: Bytes,
 }
 
-/// The UTXO set before the first block.
+/// The UTXO set and the chain before the first block.
 struct NoCoins;
+
+impl MedianTimes for NoCoins {
+    type Error = StoreError;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, StoreError> {
+        Ok(None)
+    }
+}
 
 impl CoinView for NoCoins {
     type Error = StoreError;
@@ -114,7 +122,7 @@ impl<M: Memory> Store<M> {
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
         headers.push(&context, Some(1))?;
         let mut coins = Coins::open(regions.coins())?;
-        coins.seed(&genesis_delta(genesis, network)?);
+        seed_genesis(&mut coins, &genesis, network)?;
         drop((nodes, headers, coins));
         Ok(Self::load(raw, network, &regions)?)
     }
@@ -143,8 +151,6 @@ impl<M: Memory> Store<M> {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| StoreError::damaged("half-received block", error))?;
         let outbox_records = StableMap::init(regions.get(Region::Outbox));
-        let garbage_set: StableSet<[u8; 32], _> = StableSet::init(regions.get(Region::Garbage));
-        let garbage = garbage_set.iter().map(BlockHash::from_byte_array).collect();
         let mut store = Self {
             network,
             queue: Queue::open(regions.get(Region::Queue)),
@@ -175,8 +181,6 @@ impl<M: Memory> Store<M> {
             assembly_records,
             outbox: crate::outbox::load(&outbox_records)?,
             outbox_records,
-            garbage_set,
-            garbage,
             held: BTreeMap::new(),
             held_bytes: Bytes::ZERO,
             raw,
@@ -215,8 +219,7 @@ impl<M: Memory> Store<M> {
         self.rejections.flush();
     }
 
-    /// Makes changes of the tree durable and schedules the data of blocks that left it for
-    /// deletion.
+    /// Makes changes of the tree durable and deletes the data of blocks that left it.
     pub fn flush_tree(&mut self) {
         let changes = self.tree.take_changes();
         if changes.puts.is_empty() && changes.removes.is_empty() {
@@ -225,7 +228,7 @@ impl<M: Memory> Store<M> {
         self.nodes.apply(&changes);
         for hash in changes.removes {
             self.note_held(hash);
-            // An old root is part of the stable chain: it has no run, and its bytes go here.
+            // An old root is part of the stable chain: its change stays, and its bytes go here.
             self.discard(hash);
         }
         for record in &changes.puts {
@@ -307,8 +310,8 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Schedules a block's run for deletion, and deletes its bytes, unless it was delivered again
-    /// since. Costs the same for every size.
+    /// Deletes a block's change, and its bytes unless it was delivered again since. Costs the same
+    /// for every size.
     pub fn discard(&mut self, hash: BlockHash) {
         let is_held = self.tree.get(&hash).is_some_and(|node| {
             matches!(
@@ -319,54 +322,18 @@ impl<M: Memory> Store<M> {
         let has_new_bytes = is_held || self.queue.contains(&hash);
         self.blobs.remove(&BlobKey::FeeRates(hash));
         self.transaction_indexes.remove(&hash);
-        if self.coins.has_run(&hash) {
-            self.coins.begin_drop(&hash);
-            if self.garbage_set.insert(hash.to_byte_array()) {
-                self.garbage.push_back(hash);
-            }
-        }
         if !has_new_bytes {
             self.blobs.remove(&BlobKey::Block(hash));
         }
+        self.coins.drop_block(&hash);
     }
 
-    /// Returns whether something is scheduled for deletion.
-    pub fn has_garbage(&self) -> bool {
-        !self.garbage.is_empty()
-    }
-
-    /// Deletes up to `budget` items of what is scheduled for deletion.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the entry goes to the end of the schedule.
-    pub fn collect_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
-        let Some(hash) = self.garbage.front().copied() else {
-            return Ok(Progress::Done);
-        };
-        match self.coins.drop_step(&mut self.blobs, &hash, budget) {
-            Ok(Progress::More) => {}
-            Ok(Progress::Done) => {
-                self.garbage_set.remove(hash.as_byte_array());
-                self.garbage.pop_front();
-            }
-            Err(error) => {
-                self.garbage.rotate_left(1);
-                return Err(error);
-            }
-        }
-        Ok(if self.garbage.is_empty() {
-            Progress::Done
-        } else {
-            Progress::More
-        })
-    }
-
-    /// Makes a connected child of the root the new root and begins to move its coins into the
-    /// stable set. Other branches leave the tree; their data is scheduled for deletion.
+    /// Makes a connected child of the root the new root, and its change part of the stable set.
+    /// Other branches leave the tree, and their data goes. Costs O(blocks that leave the tree).
     ///
     /// # Errors
     /// [`StoreError`] when the tree or the coins refuse; nothing changed then.
-    pub fn begin_retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
+    pub fn retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
         let node = self.tree.get(child);
         let context = *node
             .ok_or_else(|| StoreError::missing("block", child))?
@@ -375,7 +342,7 @@ impl<M: Memory> Store<M> {
         if !is_child || !self.coins.is_complete(child) {
             return Err(StoreError::missing("connected child of the root", child));
         }
-        self.coins.begin_retire(child)?;
+        self.coins.retire(child)?;
         let transactions = self.transaction_indexes.count(child);
         self.headers.push(&context, transactions)?;
         self.tree
@@ -383,18 +350,6 @@ impl<M: Memory> Store<M> {
             .map_err(|error| StoreError::damaged("tree", error))?;
         self.flush_tree();
         Ok(())
-    }
-
-    /// Moves up to `budget` coins of the retiring block; its bytes go with the last one.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn retire_step(
-        &mut self,
-        block: &BlockHash,
-        budget: usize,
-    ) -> Result<Progress, StoreError> {
-        self.coins.retire_step(&mut self.blobs, block, budget)
     }
 
     /// Returns how many transactions a stable or connected block has.
@@ -411,7 +366,7 @@ impl<M: Memory> Store<M> {
             .tree
             .get(tip)
             .is_some_and(|node| node.status() == BlockStatus::Connected);
-        is_connected.then(|| self.coins.view(self.tree.path(tip).map(|node| node.hash())))
+        is_connected.then(|| self.coins.view(tip)).flatten()
     }
 
     /// Returns the height of the newest stable block.
@@ -455,25 +410,35 @@ impl<M: Memory> Regions<M> {
 
     fn coins(&self) -> CoinRegions<RegionMemory<M>> {
         CoinRegions {
-            stable: self.get(Region::Coins),
-            by_script: self.get(Region::CoinsByScript),
-            balances: self.get(Region::Balances),
-            totals: self.get(Region::CoinTotals),
             runs: self.get(Region::Runs),
-            run_coins: self.get(Region::RunCoins),
-            run_scripts: self.get(Region::RunScripts),
+            manifest: self.get(Region::Manifest),
         }
     }
 }
 
-fn genesis_delta(genesis: bitcoin::Block, network: Network) -> Result<BlockDelta, StoreError> {
-    let block =
-        CheckedBlock::check(genesis).map_err(|e| StoreError::damaged("genesis block", e))?;
-    let builder = DeltaBuilder::new(&block, Height::ZERO, network);
-    match builder.step(&block, &NoCoins, usize::MAX) {
-        Ok(DeltaStep::Done(delta)) => Ok(delta),
-        Ok(DeltaStep::More(_)) => Err(StoreError::damaged("genesis block", "not done")),
-        Err(error) => Err(StoreError::damaged("genesis block", error)),
+/// Puts the genesis block's coins into the set, as the official canister does: Bitcoin Core leaves
+/// them out.
+fn seed_genesis<M: Memory>(
+    coins: &mut Coins<M>,
+    genesis: &bitcoin::Block,
+    network: Network,
+) -> Result<(), StoreError> {
+    let damaged = |detail: String| StoreError::damaged("genesis block", detail);
+    let bytes = serialize(genesis);
+    let block = ScannedBlock::of(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let place = BlockPlace {
+        network,
+        height: Height::ZERO,
+        median_time_past: 0,
+    };
+    let connector = BlockConnector::start(block, place, BlockValidation::ProofOfWork)
+        .map_err(|error| damaged(error.to_string()))?;
+    match connector.step(&NoCoins, &NoCoins, usize::MAX) {
+        Ok(ConnectStep::Done(connected)) => {
+            coins.seed(genesis.header.prev_blockhash, connected.change, &bytes)
+        }
+        Ok(ConnectStep::More(_)) => Err(damaged("not done".to_owned())),
+        Err(error) => Err(damaged(error.to_string())),
     }
 }
 

@@ -20,7 +20,7 @@ use bitcoin::consensus::deserialize;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, Transaction, Txid};
 use ic_stable_structures::{BTreeMap as StableMap, Memory};
-use millrace_core::block::{CheckedBlock, TransactionPlace};
+use millrace_core::scan::ScannedBlock;
 
 use crate::blobs::BlobKey;
 use crate::record::{join, take};
@@ -111,10 +111,10 @@ impl<M: Memory> TransactionIndexes<M> {
     pub(crate) fn set(
         &mut self,
         block: BlockHash,
-        places: impl ExactSizeIterator<Item = TransactionPlace>,
+        entries: impl Iterator<Item = Entry>,
     ) -> Result<(), StoreError> {
         self.remove(&block);
-        let mut entries: Vec<Entry> = places.map(Entry::of).collect();
+        let mut entries: Vec<Entry> = entries.collect();
         entries.sort_unstable_by_key(|entry| (entry.prefix, entry.position));
         let bytes: Vec<u8> = entries.iter().flat_map(Entry::encode).collect();
         let is_new = self.memory.size() == 0;
@@ -237,25 +237,32 @@ impl<M: Memory> TransactionIndexes<M> {
 
 impl<M: Memory> Store<M> {
     /// Writes the index of a block whose bytes are held. Sorts its ids and writes 20 bytes for
-    /// each, sequentially: 15 pages for an ordinary block, 470 for the 95,000 transactions that no
+    /// each, sequentially: 15 pages for an ordinary block, 96 for the 19,600 transactions that no
     /// rule of its structure keeps a block from having.
     ///
     /// # Errors
     /// [`StoreError::OutOfMemory`], or [`StoreError::Damaged`] when the bytes held are not those the
-    /// block was decoded from; the block has no index then.
-    pub fn index_transactions(&mut self, block: &CheckedBlock) -> Result<(), StoreError> {
+    /// block was read from; the block has no index then.
+    pub fn index_transactions(&mut self, block: &ScannedBlock) -> Result<(), StoreError> {
         let hash = block.hash();
-        let places: Vec<TransactionPlace> = block.places().collect();
-        let end = places
-            .last()
-            .map(|place| place.offset.saturating_add(place.length));
+        let last = block.transactions().last();
+        let end = last.map(|last| last.offset.saturating_add(last.bytes));
         let held = self.blobs.length(&BlobKey::Block(hash));
         if held != end {
             return Err(damaged(format!(
-                "block {hash} was decoded from {end:?} bytes, {held:?} are held"
+                "block {hash} was read from {end:?} bytes, {held:?} are held"
             )));
         }
-        self.transaction_indexes.set(hash, places.into_iter())
+        let transactions = block.txids().iter().zip(block.transactions());
+        let entries = (0..)
+            .zip(transactions)
+            .map(|(position, (txid, transaction))| Entry {
+                prefix: prefix_of(txid),
+                offset: transaction.offset,
+                length: transaction.bytes,
+                position,
+            });
+        self.transaction_indexes.set(hash, entries)
     }
 
     /// Returns a transaction of a block that has an index, or `None`. Reads one or two pages of the
@@ -322,15 +329,6 @@ impl<M: Memory> Store<M> {
 }
 
 impl Entry {
-    fn of(place: TransactionPlace) -> Self {
-        Self {
-            prefix: prefix_of(&place.txid),
-            offset: place.offset,
-            length: place.length,
-            position: place.position,
-        }
-    }
-
     fn encode(&self) -> [u8; ENTRY_BYTES] {
         join(&[
             &self.prefix,

@@ -394,7 +394,7 @@ fn sending(sample: &Sample) -> Result<Vec<Call>> {
             "get_transaction_status",
             "get_transaction_status",
             As::Both,
-            GetTransactionStatusArgs { txid },
+            GetTransactionStatusArgs { txid, at_tip: None },
         )?,
         call(
             "get_transactions_to_relay",

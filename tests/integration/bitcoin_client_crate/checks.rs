@@ -257,9 +257,13 @@ pub fn sent_transactions_reach_the_outbox(world: &World, prices: Option<Prices>)
         .query(
             Principal::anonymous(),
             "get_transaction_status_query",
-            (GetTransactionStatusArgs { txid: txid.clone() },),
+            (GetTransactionStatusArgs {
+                txid: txid.clone(),
+                at_tip: None,
+            },),
         )
         .expect("anybody may ask");
+    let status = status.map(|standing| standing.status);
     assert_eq!(status, Ok(TransactionStatus::Queued));
     let waiting: GetTransactionsToRelayResult = world
         .setup

@@ -5,12 +5,11 @@ use std::convert::Infallible;
 
 use bitcoin::consensus::serialize;
 use bitcoin::{Amount, Block, Network, OutPoint, ScriptBuf, constants};
-use millrace_core::block::CheckedBlock;
-use millrace_core::consensus::{
-    BlockConnector, BlockPlace, BlockValidation, ConnectStep, MedianTimes, WitnessData,
-};
-use millrace_core::delta::{BlockDelta, Coin, CoinView};
+use millrace_core::connect::{BlockChange, BlockConnector, CoinEvent, CoinPosition, ConnectStep};
+use millrace_core::consensus::{BlockPlace, BlockValidation, MedianTimes, WitnessData};
+use millrace_core::delta::{Coin, CoinView};
 use millrace_core::header::HeaderContext;
+use millrace_core::scan::{BlockScanner, ScanStep};
 use millrace_core::{Height, UnixSeconds};
 
 use super::{Body, Made, MainnetLike, Named, Owner, Plan};
@@ -58,12 +57,25 @@ impl MedianTimes for Chain {
 }
 
 impl Chain {
-    fn apply(&mut self, delta: &BlockDelta) {
-        for outpoint in delta.spends.keys() {
-            self.coins.remove(outpoint).expect("it was looked up");
-        }
-        for (outpoint, put) in &delta.puts {
-            self.coins.insert(*outpoint, put.coin.clone());
+    fn apply(&mut self, change: &BlockChange, bytes: &[u8]) {
+        let mut position = CoinPosition::default();
+        while let Some((outpoint, event)) = change.next_coin(&mut position) {
+            match event {
+                CoinEvent::Spend(_) => {
+                    self.coins.remove(&outpoint).expect("it was looked up");
+                }
+                CoinEvent::Put(put) => {
+                    let script = &bytes[put.script_offset as usize..][..put.script_bytes as usize];
+                    let coin = Coin {
+                        value: Amount::from_sat(put.satoshi),
+                        script: ScriptBuf::from_bytes(script.to_vec()),
+                        height: change.height(),
+                        coinbase: put.coinbase,
+                    };
+                    self.coins.insert(outpoint, coin);
+                }
+                CoinEvent::Replace(..) => panic!("no id comes twice"),
+            }
         }
     }
 }
@@ -75,8 +87,13 @@ fn judged(made: &[Made]) -> Chain {
     let mut chain = Chain::default();
     let mut tip = HeaderContext::genesis(network);
     for Made { block, facts } in made {
-        let checked = CheckedBlock::decode(&serialize(block))
-            .unwrap_or_else(|error| panic!("{}: {error}", facts.height));
+        let bytes = serialize(block);
+        let scanner = BlockScanner::start(bytes.as_slice(), true);
+        let scanned = match scanner.and_then(|scanner| scanner.step(bytes.as_slice(), usize::MAX)) {
+            Ok(ScanStep::Done(scanned)) => *scanned,
+            Ok(ScanStep::More(_)) => panic!("the budget has no end"),
+            Err(error) => panic!("{}: {error}", facts.height),
+        };
         chain
             .times
             .insert(tip.height().get(), tip.median_time_past());
@@ -86,17 +103,17 @@ fn judged(made: &[Made]) -> Chain {
             median_time_past: tip.median_time_past(),
         };
         tip = tip
-            .accept(checked.header(), network, now)
+            .accept(scanned.header(), network, now)
             .expect("a good header");
-        let connector = BlockConnector::start(&checked, place, BlockValidation::Consensus)
+        let connector = BlockConnector::start(scanned, place, BlockValidation::Consensus)
             .unwrap_or_else(|error| panic!("{}: {error}", facts.height));
-        let connected = match connector.step(&checked, &chain, &chain, usize::MAX) {
+        let connected = match connector.step(&chain, &chain, usize::MAX) {
             Ok(ConnectStep::Done(connected)) => connected,
             Ok(ConnectStep::More(_)) => panic!("the budget has no end"),
             Err(error) => panic!("{}: {error}", facts.height),
         };
         assert_eq!(connected.witness, WitnessData::Complete, "{}", facts.height);
-        chain.apply(&connected.delta);
+        chain.apply(&connected.change, &bytes);
         // Genesis' coin is no block's.
         assert_eq!(
             chain.coins.len() as u64 + 1,

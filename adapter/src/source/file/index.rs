@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use bitcoin::BlockHash;
 use millrace_core::Network;
-use millrace_core::block::CheckedBlock;
+use millrace_core::scan::ScannedBlock;
 
 use super::super::{Discovery, MAX_HEADERS, SourceError};
 use super::files::{key_for, list, unreadable};
@@ -240,7 +240,7 @@ impl Index {
             offset: place.offset,
             reason,
         };
-        let block = CheckedBlock::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let block = ScannedBlock::of(&bytes).map_err(|error| damaged(error.to_string()))?;
         if block.hash() != hash {
             return Err(damaged(format!(
                 "another block, {}, is there now",

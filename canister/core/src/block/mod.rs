@@ -6,22 +6,12 @@
 //! does to the UTXO set is [`crate::delta`]'s question.
 
 pub(crate) mod merkle;
-mod place;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use bitcoin::block::Header;
-use bitcoin::consensus::deserialize_partial;
-use bitcoin::hashes::Hash;
-use bitcoin::{Block, BlockHash, Transaction, TxMerkleNode, Txid, VarInt};
-
-use crate::causes::with_causes;
-use merkle::merkle_root;
-
-pub use place::TransactionPlace;
+use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
 /// Heaviest block allowed, in weight units (BIP141).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
@@ -37,17 +27,6 @@ pub const MIN_BLOCK_BYTES: usize = HEADER_BYTES + 1;
 
 /// Size of a header on the wire.
 pub const HEADER_BYTES: usize = 80;
-
-/// Size of a transaction that reads as two concatenated merkle nodes.
-const MERKLE_PAIR_BYTES: usize = 64;
-
-/// A block that passed all structure rules, with its ids computed once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedBlock {
-    hash: BlockHash,
-    block: Block,
-    txids: Vec<Txid>,
-}
 
 /// Why bytes are no acceptable block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,131 +129,8 @@ impl BlockError {
     }
 }
 
-impl CheckedBlock {
-    /// Decodes and checks a block.
-    ///
-    /// Costs one double SHA-256 per transaction and per merkle node; memory is bounded by a
-    /// small multiple of [`MAX_BLOCK_BYTES`].
-    ///
-    /// # Errors
-    /// [`BlockError`] names the broken rule; see [`BlockError::condemns_header`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        let length = bytes.len();
-        if length > MAX_BLOCK_BYTES {
-            return Err(BlockError::TooLong { length });
-        }
-        let hash = decode_header(bytes)
-            .ok_or(BlockError::NoHeader { length })?
-            .block_hash();
-        let (block, used) =
-            deserialize_partial::<Block>(bytes).map_err(|error| BlockError::Malformed {
-                hash,
-                reason: with_causes(&error),
-            })?;
-        if used != length {
-            return Err(BlockError::TrailingBytes {
-                hash,
-                used,
-                trailing: length.saturating_sub(used),
-            });
-        }
-        Self::check(block)
-    }
-
-    /// Checks a block decoded elsewhere.
-    ///
-    /// # Errors
-    /// [`BlockError`] names the broken rule.
-    pub fn check(block: Block) -> Result<Self, BlockError> {
-        let hash = block.block_hash();
-        let Some(first) = block.txdata.first() else {
-            return Err(BlockError::Empty { hash });
-        };
-        let txids: Vec<Txid> = block.txdata.iter().map(Transaction::compute_txid).collect();
-        let root = merkle_root(txids.iter().map(|txid| txid.to_byte_array()).collect());
-        let got = TxMerkleNode::from_byte_array(root.root);
-        if got != block.header.merkle_root {
-            return Err(BlockError::MerkleRoot {
-                hash,
-                expected: block.header.merkle_root,
-                got,
-            });
-        }
-        if root.mutated {
-            return Err(BlockError::Mutated { hash });
-        }
-        check_size(&block, hash)?;
-        if !first.is_coinbase() {
-            return Err(no_coinbase(&block, hash, first.compute_txid()));
-        }
-        let mut seen = BTreeSet::new();
-        if let Some(txid) = txids.iter().find(|txid| !seen.insert(**txid)) {
-            return Err(BlockError::DuplicateTransaction { hash, txid: *txid });
-        }
-        Ok(Self { hash, block, txids })
-    }
-
-    /// Returns the hash that names the block.
-    pub const fn hash(&self) -> BlockHash {
-        self.hash
-    }
-
-    /// Returns the header.
-    pub const fn header(&self) -> &Header {
-        &self.block.header
-    }
-
-    /// Returns the transactions in block order with their ids; never empty.
-    pub fn transactions(&self) -> impl ExactSizeIterator<Item = (&Txid, &Transaction)> {
-        self.txids.iter().zip(&self.block.txdata)
-    }
-
-    /// Returns the transaction at `index` with its id.
-    pub fn transaction(&self, index: usize) -> Option<(&Txid, &Transaction)> {
-        Some((self.txids.get(index)?, self.block.txdata.get(index)?))
-    }
-
-    /// Returns the weight with the witness data given, in weight units (BIP141). Whether it is
-    /// allowed is [`crate::consensus`]'s question: witness data is not under the merkle root. Costs
-    /// one look at each input and output.
-    pub fn weight(&self) -> u64 {
-        self.block.weight().to_wu()
-    }
-
-    /// Gives the decoded block away.
-    #[cfg(test)]
-    pub(crate) fn into_block(self) -> Block {
-        self.block
-    }
-}
-
-/// Asked once the merkle root holds, so that a size without witness data is the header's own.
-fn check_size(block: &Block, hash: BlockHash) -> Result<(), BlockError> {
-    let counts = VarInt::from(block.txdata.len()).size();
-    let transactions: usize = block.txdata.iter().map(Transaction::base_size).sum();
-    let bytes = HEADER_BYTES + counts + transactions;
-    if bytes > MAX_BASE_BYTES {
-        return Err(BlockError::BaseTooLarge { hash, bytes });
-    }
-    Ok(())
-}
-
 /// Reads the header at the front of a block or a header message, or `None` when `bytes` is
 /// shorter than [`HEADER_BYTES`]. Any 80 bytes read as a header; nothing is judged.
 pub fn decode_header(bytes: &[u8]) -> Option<Header> {
     bitcoin::consensus::deserialize(bytes.get(..HEADER_BYTES)?).ok()
-}
-
-/// A list of inner merkle nodes passes as transactions of 64 bytes, and practically never starts
-/// with something that reads as a coinbase; such a list says nothing about the header.
-fn no_coinbase(block: &Block, hash: BlockHash, txid: Txid) -> BlockError {
-    let is_disguise = block
-        .txdata
-        .iter()
-        .any(|transaction| transaction.base_size() == MERKLE_PAIR_BYTES);
-    if is_disguise {
-        BlockError::Mutated { hash }
-    } else {
-        BlockError::FirstNotCoinbase { hash, txid }
-    }
 }

@@ -1,11 +1,13 @@
 //! Structure rules against real blocks, and one broken case per rule.
 
 use bitcoin::consensus::serialize;
-use bitcoin::{ScriptBuf, Sequence, TxIn, Witness};
+use bitcoin::hashes::Hash;
+use bitcoin::{Block, ScriptBuf, Sequence, TxIn, Witness};
 use proptest::prelude::*;
 
+use super::merkle::merkle_root;
 use super::*;
-use crate::fixtures::{framed_blocks, hex_blocks};
+use crate::fixtures::{CheckedBlock, framed_blocks, hex_blocks};
 
 /// A real mainnet block with `count` transactions, decoded.
 fn real_block(count: usize) -> Block {

@@ -46,12 +46,6 @@ pub enum ConsensusError {
         /// Its height.
         height: Height,
     },
-    /// A transaction has no inputs.
-    #[error("transaction {txid} has no inputs")]
-    NoInputs {
-        /// The transaction.
-        txid: Txid,
-    },
     /// A transaction has no outputs.
     #[error("transaction {txid} has no outputs")]
     NoOutputs {

@@ -3,15 +3,14 @@
 //!
 //! | rule | where |
 //! |---|---|
-//! | one coinbase, and first; its script's length; BIP34's height | `rules`, `transaction` |
-//! | inputs and outputs exist, none twice, none null; amounts within 21 million bitcoin | `transaction` |
-//! | lock-times (BIP113) and relative lock-times (BIP68) | `transaction`, `sequence` |
+//! | outputs exist, no input is null; amounts within 21 million bitcoin; script lengths | [`crate::scan`] counts and sums, `rules` judges |
+//! | one coinbase, and first; BIP34's height | `rules` |
+//! | lock-times (BIP113) and relative lock-times (BIP68) | `rules`, `sequence` |
 //! | maturity of coinbases, inputs cover outputs, subsidy and fees cover the coinbase | `rules` |
-//! | witness commitment (BIP141) | `witness` |
-//! | signature operations, 80,000 (BIP141) | `sigops` |
-//! | weight (BIP141) | `rules`, for every block; final once the commitment holds |
-//! | size without witness data, merkle root, unique transactions | [`crate::block`], for every block |
-//! | coins exist, are spent once and replaced never (BIP30) | [`crate::delta`], for every block |
+//! | witness commitment (BIP141) | `rules` |
+//! | signature operations, 80,000 (BIP141) | [`crate::scan`] counts, `rules` judges |
+//! | weight, merkle root, unique transactions | [`crate::scan`], for every block |
+//! | coins exist, are spent once and replaced never (BIP30) | [`crate::connect`], for every block |
 //!
 //! What is left out is what scripts decide: signatures, `OP_CHECKLOCKTIMEVERIFY`,
 //! `OP_CHECKSEQUENCEVERIFY`, and signet's block signature.
@@ -19,13 +18,9 @@
 //! Old blocks may come without witness data to save half the bytes. Their ids and so their
 //! merkle root are the same, but nobody can compare the witness commitment: see [`WitnessData`].
 
-mod connector;
 mod error;
-mod rules;
+pub(crate) mod rules;
 mod sequence;
-mod sigops;
-mod transaction;
-mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -34,12 +29,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::network::Network;
+use crate::units::Height;
 
-pub use connector::{BlockConnector, BlockPlace, ConnectStep, ConnectedBlock, MedianTimes};
 pub use error::{ConnectError, ConsensusError};
-pub use rules::{COINBASE_MATURITY, MAX_BLOCK_SIGOP_COST};
-pub use transaction::{MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES, check_transaction};
-pub use witness::WitnessData;
+pub use rules::{
+    COINBASE_MATURITY, MAX_BLOCK_SIGOP_COST, MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES,
+};
 
 /// How much of a block is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +56,40 @@ impl BlockValidation {
             _ => Self::Consensus,
         }
     }
+}
+
+/// Where a block goes, as far as its rules depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// The chain's network.
+    pub network: Network,
+    /// The block's height.
+    pub height: Height,
+    /// Median time past of the block's parent, in seconds since 1970 (BIP113).
+    pub median_time_past: u32,
+}
+
+/// The chain that ends with a block's parent, for locks that count from a coin's time (BIP68).
+pub trait MedianTimes {
+    /// Why a look-up can fail, such as damaged storage.
+    type Error;
+
+    /// Returns the median time past of the block at `height` of this chain, or `None` when it is
+    /// not known. Asked only for coins that an input spends under a lock in time.
+    ///
+    /// # Errors
+    /// `Self::Error` when headers cannot be read; an unknown height is no error.
+    fn median_time_past(&self, height: Height) -> Result<Option<u32>, Self::Error>;
+}
+
+/// Whether a block came with its witness data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WitnessData {
+    /// All of it, as far as the block has any.
+    Complete,
+    /// None, though the block commits to some. The commitment cannot be compared, P2WSH scripts
+    /// cannot be counted, and virtual sizes are those of the stripped transactions.
+    Stripped,
 }
 
 /// A text that names no [`BlockValidation`].

@@ -1,15 +1,15 @@
-//! The rules of one block in the order its transactions pass.
+//! The consensus rules of a block whose structure holds, but for those of its coins' order.
 
-use bitcoin::{Transaction, TxIn, Txid};
+use bitcoin::hashes::Hash;
+use bitcoin::script::Builder;
+use bitcoin::{Txid, WitnessCommitment};
 
-use super::connector::{BlockPlace, MedianTimes};
 use super::sequence::{RelativeLock, time_base};
-use super::transaction::{check_transaction, is_final, is_money};
-use super::witness::Commitment;
-use super::{ConnectError, ConsensusError, sigops};
-use crate::block::{CheckedBlock, MAX_BLOCK_WEIGHT};
-use crate::delta::{Coin, commits_to};
+use super::{BlockPlace, ConnectError, ConsensusError, MedianTimes};
+use crate::block::MAX_BLOCK_WEIGHT;
+use crate::block::merkle::{merkle_root, parent};
 use crate::deployments::Deployments;
+use crate::scan::{CoinbaseStart, Lock, ScannedBlock, ScannedInput, ScannedTransaction};
 use crate::units::Height;
 
 /// Blocks that must pass before a coinbase can be spent.
@@ -18,28 +18,40 @@ pub const COINBASE_MATURITY: u32 = 100;
 /// Highest cost of signature operations in a block (BIP141).
 pub const MAX_BLOCK_SIGOP_COST: u64 = 80_000;
 
+/// Shortest input script of a coinbase, in bytes.
+pub const MIN_COINBASE_SCRIPT_BYTES: usize = 2;
+
+/// Longest input script of a coinbase, in bytes.
+pub const MAX_COINBASE_SCRIPT_BYTES: usize = 100;
+
+/// Lock-times below this are heights, others seconds since 1970.
+const LOCK_TIME_THRESHOLD: u32 = 500_000_000;
+
 /// What is known of a block's rules part-way.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     place: BlockPlace,
     deployments: Deployments,
-    /// The time lock-times are compared with, in seconds since 1970.
-    cutoff: u32,
-    /// With the witness data given, in weight units.
-    weight: u64,
-    commitment: Commitment,
     sigop_cost: u64,
     taken_satoshi: u128,
     fees_satoshi: u128,
 }
 
 impl Rules {
-    /// Checks what the block's header and coinbase tell at once.
-    pub(super) fn start(block: &CheckedBlock, place: BlockPlace) -> Result<Self, ConsensusError> {
+    /// Judges all that needs no coins. Costs a look at each transaction, and a double SHA-256 for
+    /// each where the block commits to witnesses.
+    ///
+    /// The commitment comes first: before it holds, the witness data with its weight and what was
+    /// counted in it may be the carrier's and not the block's.
+    pub(crate) fn start(
+        block: &mut ScannedBlock,
+        place: BlockPlace,
+    ) -> Result<Self, ConsensusError> {
         let deployments = Deployments::of(place.network);
         let height = place.height;
-        let header = block.header();
-        let version = header.version.to_consensus();
+        check_commitment(block, height >= deployments.segwit)?;
+        check_weight(block.weight(), true)?;
+        let version = block.header().version.to_consensus();
         let required = deployments.min_version(height);
         if version < required {
             return Err(ConsensusError::OldVersion {
@@ -48,71 +60,49 @@ impl Rules {
                 required,
             });
         }
-        let cutoff = if height >= deployments.csv {
-            place.median_time_past
-        } else {
-            header.time
+        if let Some(fault) = block.fault() {
+            return Err(fault.clone());
+        }
+        check_coinbases(block, height, height >= deployments.bip34)?;
+        let is_csv = height >= deployments.csv;
+        // The time lock-times are compared with: the median since BIP113.
+        let cutoff = match is_csv {
+            true => place.median_time_past,
+            false => block.header().time,
         };
+        for (transaction, txid) in block.transactions().iter().zip(block.txids()) {
+            if !is_final(transaction, height, cutoff) {
+                return Err(ConsensusError::NotFinal {
+                    txid: *txid,
+                    lock_time: transaction.lock_time,
+                    height,
+                    cutoff,
+                });
+            }
+        }
         Ok(Self {
             place,
             deployments,
-            cutoff,
-            weight: block.weight(),
-            commitment: Commitment::start(block, height >= deployments.segwit)?,
-            sigop_cost: 0,
+            sigop_cost: block.own_sigop_cost(),
             taken_satoshi: 0,
             fees_satoshi: 0,
         })
     }
 
-    /// Judges a transaction by itself.
-    pub(super) fn begin(
-        &mut self,
-        index: usize,
-        txid: Txid,
-        transaction: &Transaction,
-    ) -> Result<(), ConsensusError> {
-        let height = self.place.height;
-        check_transaction(txid, transaction)?;
-        if transaction.is_coinbase() {
-            if index != 0 {
-                return Err(ConsensusError::ExtraCoinbase { txid });
-            }
-            if height >= self.deployments.bip34 && !commits_to(transaction, height) {
-                return Err(ConsensusError::CoinbaseHeight { txid, height });
-            }
-        }
-        if !is_final(transaction, height, self.cutoff) {
-            return Err(ConsensusError::NotFinal {
-                txid,
-                lock_time: transaction.lock_time.to_consensus_u32(),
-                height,
-                cutoff: self.cutoff,
-            });
-        }
-        self.sigop_cost += sigops::own_cost(transaction);
-        self.commitment.push(index, transaction);
-        Ok(())
-    }
-
-    /// Judges one input with its coin; `inputs_satoshi` is what the transaction spent up to it.
-    pub(super) fn spend<T: MedianTimes>(
+    /// Judges an input of transaction `txid` with the coin it spends.
+    pub(crate) fn spend<T: MedianTimes>(
         &mut self,
         txid: Txid,
-        transaction: &Transaction,
-        input: &TxIn,
-        coin: &Coin,
-        inputs_satoshi: u128,
+        input: &ScannedInput,
+        spent: Spent,
         times: &T,
     ) -> Result<(), ConnectError<T::Error>> {
-        let outpoint = input.previous_output;
-        let height = self.place.height;
-        if coin.height == Height::ZERO {
+        let outpoint = input.outpoint();
+        let (height, made) = (self.place.height, spent.height);
+        if made == Height::ZERO {
             return Err(ConsensusError::SpendsGenesis { txid, outpoint }.into());
         }
-        let age = height.saturating_sub(coin.height);
-        if coin.coinbase && age.get() < COINBASE_MATURITY {
-            let made = coin.height;
+        if spent.coinbase && height.saturating_sub(made).get() < COINBASE_MATURITY {
             return Err(ConsensusError::Immature {
                 txid,
                 outpoint,
@@ -121,29 +111,24 @@ impl Rules {
             }
             .into());
         }
-        if !is_money(inputs_satoshi) {
-            let satoshi = inputs_satoshi;
-            return Err(ConsensusError::InputTotal { txid, satoshi }.into());
-        }
-        self.check_relative_lock(txid, transaction, input, coin.height, times)?;
-        self.sigop_cost += sigops::spend_cost(input, &coin.script);
+        self.check_relative_lock(txid, input, made, times)?;
+        self.sigop_cost += u64::from(input.sigop_cost(spent.lock));
         Ok(())
     }
 
     fn check_relative_lock<T: MedianTimes>(
         &self,
         txid: Txid,
-        transaction: &Transaction,
-        input: &TxIn,
+        input: &ScannedInput,
         made: Height,
         times: &T,
     ) -> Result<(), ConnectError<T::Error>> {
-        let outpoint = input.previous_output;
         let height = self.place.height;
         if height < self.deployments.csv {
             return Ok(());
         }
-        match RelativeLock::of(transaction, input.sequence) {
+        let outpoint = input.outpoint();
+        match RelativeLock::from_sequence(input.sequence) {
             RelativeLock::None => {}
             RelativeLock::Blocks(blocks) => {
                 let until = made.saturating_add(Height::new(blocks));
@@ -189,17 +174,21 @@ impl Rules {
             .ok_or(ConnectError::UnknownMedianTime { height })
     }
 
-    /// Judges the sums of a transaction.
-    pub(super) fn end(
+    /// Judges the sums of a transaction; `inputs` is the value of the coins it spends.
+    pub(crate) fn sums(
         &mut self,
         txid: Txid,
-        is_coinbase: bool,
+        transaction: &ScannedTransaction,
         inputs: u128,
-        outputs: u128,
     ) -> Result<(), ConsensusError> {
-        if is_coinbase {
+        let outputs = transaction.output_satoshi;
+        if transaction.is_coinbase {
             self.taken_satoshi = outputs;
             return Ok(());
+        }
+        if !is_money(inputs) {
+            let satoshi = inputs;
+            return Err(ConsensusError::InputTotal { txid, satoshi });
         }
         let fee = inputs
             .checked_sub(outputs)
@@ -216,13 +205,8 @@ impl Rules {
         Ok(())
     }
 
-    /// Judges the block as a whole.
-    ///
-    /// The commitment comes first: before it holds, the witness data and with it the weight and the
-    /// cost of signature operations may be the carrier's and not the block's.
-    pub(super) fn finish(self) -> Result<(), ConsensusError> {
-        self.commitment.finish()?;
-        check_weight(self.weight, true)?;
+    /// Judges the block as a whole, once all inputs and sums were.
+    pub(crate) fn finish(self) -> Result<(), ConsensusError> {
         if self.sigop_cost > MAX_BLOCK_SIGOP_COST {
             return Err(ConsensusError::SigopCost {
                 cost: self.sigop_cost,
@@ -240,10 +224,87 @@ impl Rules {
     }
 }
 
+/// A coin being spent, as far as rules need it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spent {
+    pub(crate) height: Height,
+    pub(crate) coinbase: bool,
+    pub(crate) lock: Lock,
+}
+
 /// Compares a block's weight with what BIP141 allows.
-pub(super) const fn check_weight(weight: u64, committed: bool) -> Result<(), ConsensusError> {
+pub(crate) const fn check_weight(weight: u64, committed: bool) -> Result<(), ConsensusError> {
     if weight > MAX_BLOCK_WEIGHT {
         return Err(ConsensusError::TooHeavy { weight, committed });
     }
     Ok(())
+}
+
+/// Returns whether an amount in satoshi is at most all money.
+fn is_money(satoshi: u128) -> bool {
+    satoshi <= u128::from(bitcoin::Amount::MAX_MONEY.to_sat())
+}
+
+/// Returns whether the transaction may be in a block of `height` when time stands at `cutoff`.
+fn is_final(transaction: &ScannedTransaction, height: Height, cutoff: u32) -> bool {
+    let lock_time = transaction.lock_time;
+    let reached = if lock_time < LOCK_TIME_THRESHOLD {
+        height.get()
+    } else {
+        cutoff
+    };
+    lock_time < reached || lock_time == 0 || transaction.ignores_lock_time
+}
+
+fn check_coinbases(
+    block: &ScannedBlock,
+    height: Height,
+    has_height: bool,
+) -> Result<(), ConsensusError> {
+    for start in block.coinbases() {
+        let txid = block.txids().get(start.transaction as usize).copied();
+        let txid = txid.unwrap_or_else(Txid::all_zeros);
+        if start.transaction != 0 {
+            return Err(ConsensusError::ExtraCoinbase { txid });
+        }
+        if has_height && !commits_to(start, height) {
+            return Err(ConsensusError::CoinbaseHeight { txid, height });
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a coinbase starts with its height, in the form BIP34 demands.
+pub(crate) fn commits_to(start: &CoinbaseStart, height: Height) -> bool {
+    let prefix = Builder::new()
+        .push_int(i64::from(height.get()))
+        .into_script();
+    start.script_bytes as usize >= prefix.len() && start.start.starts_with(prefix.as_bytes())
+}
+
+/// Compares the witness commitment (BIP141); `active` is whether it holds at the block's height.
+fn check_commitment(block: &mut ScannedBlock, active: bool) -> Result<(), ConsensusError> {
+    let witness = *block.witness();
+    let Some(first) = witness.first else {
+        return Ok(());
+    };
+    let Some(expected) = witness.commitment.filter(|_| active) else {
+        let txid = block.txids().get(first as usize).copied();
+        let txid = txid.unwrap_or_else(Txid::all_zeros);
+        return Err(ConsensusError::UnexpectedWitness { txid });
+    };
+    if witness.nonce_items != 1 || witness.nonce_bytes != 32 {
+        return Err(ConsensusError::WitnessNonce {
+            items: witness.nonce_items as usize,
+            length: witness.nonce_bytes as usize,
+        });
+    }
+    let root = merkle_root(block.take_wtxids()).root;
+    let got = WitnessCommitment::from_byte_array(parent(&root, &witness.nonce));
+    let expected = WitnessCommitment::from_byte_array(expected);
+    if got == expected {
+        Ok(())
+    } else {
+        Err(ConsensusError::WitnessCommitment { expected, got })
+    }
 }

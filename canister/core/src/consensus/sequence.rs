@@ -1,12 +1,7 @@
 //! Relative lock-times of inputs (BIP68).
 
-use bitcoin::{Sequence, Transaction};
-
 use crate::units::Height;
 
-/// The lowest transaction version whose sequence numbers are relative lock-times. Versions are
-/// compared without sign.
-const FIRST_VERSION: u32 = 2;
 /// Switches the lock off.
 const DISABLE: u32 = 1 << 31;
 /// Tells a lock in time from one in blocks.
@@ -28,11 +23,9 @@ pub(super) enum RelativeLock {
 }
 
 impl RelativeLock {
-    /// Reads the lock of one input.
-    pub(super) fn of(transaction: &Transaction, sequence: Sequence) -> Self {
-        let version = transaction.version.0.cast_unsigned();
-        let sequence = sequence.to_consensus_u32();
-        if version < FIRST_VERSION || sequence & DISABLE != 0 {
+    /// Reads the lock of an input whose transaction's version gives it a meaning.
+    pub(super) const fn from_sequence(sequence: u32) -> Self {
+        if sequence & DISABLE != 0 {
             return Self::None;
         }
         let length = sequence & LENGTH;

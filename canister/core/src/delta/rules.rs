@@ -1,9 +1,7 @@
 //! The rules that decide which outputs become coins and which may replace coins.
 
-use bitcoin::script::Builder;
-use bitcoin::{Script, Transaction};
+use bitcoin::Script;
 
-use crate::block::CheckedBlock;
 use crate::network::Network;
 use crate::units::Height;
 
@@ -29,29 +27,4 @@ pub fn is_unspendable(script: &Script) -> bool {
 /// The later coin replaced the earlier one, which can never be spent.
 pub const fn may_overwrite_unspent(network: Network, height: Height) -> bool {
     matches!(network, Network::Mainnet) && matches!(height.get(), 91_842 | 91_880)
-}
-
-/// Returns whether each new output must be looked up to be sure it replaces no unspent coin
-/// (BIP30).
-///
-/// Not where every coinbase of the block starts with its height (BIP34): ids cannot repeat then,
-/// which saves one look-up per output. Regtest blocks are always looked up, since anyone can
-/// have made a coinbase with a later height there.
-pub fn needs_overwrite_check(network: Network, height: Height, block: &CheckedBlock) -> bool {
-    matches!(network, Network::Regtest)
-        || !network.unique_coinbase_heights().contains(&height.get())
-        || block
-            .transactions()
-            .any(|(_, transaction)| transaction.is_coinbase() && !commits_to(transaction, height))
-}
-
-/// Returns whether a coinbase starts with its height, in the form BIP34 demands.
-pub(crate) fn commits_to(coinbase: &Transaction, height: Height) -> bool {
-    let prefix = Builder::new()
-        .push_int(i64::from(height.get()))
-        .into_script();
-    coinbase
-        .input
-        .first()
-        .is_some_and(|input| input.script_sig.as_bytes().starts_with(prefix.as_bytes()))
 }

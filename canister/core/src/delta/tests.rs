@@ -1,5 +1,6 @@
 //! Deltas against real chains with known sums, broken spends, and a naive model.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
@@ -8,14 +9,49 @@ use bitcoin::block::{Header, Version};
 use bitcoin::hashes::Hash;
 use bitcoin::script::Builder;
 use bitcoin::transaction;
-use bitcoin::{Block, CompactTarget, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Witness};
+use bitcoin::{
+    Block, BlockHash, CompactTarget, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Witness,
+};
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::CheckedBlock;
-use crate::fixtures::{Coins, framed_blocks};
+use crate::connect::{BlockChange, BlockConnector, CoinEvent, CoinPosition, ConnectStep};
+use crate::consensus::{BlockPlace, BlockValidation, ConnectError, MedianTimes};
+use crate::fixtures::{CheckedBlock, Coins, framed_blocks};
 use crate::network::Network;
-use crate::script::script_of_address;
+use crate::script::{ScriptHash, script_of_address};
+use crate::testing::BlockDelta;
+
+struct NoTimes<E>(std::marker::PhantomData<E>);
+
+impl<E> MedianTimes for NoTimes<E> {
+    type Error = E;
+
+    fn median_time_past(&self, _: Height) -> Result<Option<u32>, E> {
+        Ok(None)
+    }
+}
+
+fn connector(block: &CheckedBlock, height: u32, network: Network) -> BlockConnector {
+    let place = BlockPlace {
+        network,
+        height: Height::new(height),
+        median_time_past: 0,
+    };
+    BlockConnector::start(block.scanned(), place, BlockValidation::ProofOfWork).unwrap()
+}
+
+fn step<V: CoinView>(
+    connector: BlockConnector,
+    coins: &V,
+    budget: usize,
+) -> Result<ConnectStep, DeltaError<V::Error>> {
+    let step = connector.step(coins, &NoTimes(std::marker::PhantomData), budget);
+    step.map_err(|error| match error {
+        ConnectError::Coins(error) => error,
+        _ => panic!("proof-of-work validation looks at coins alone"),
+    })
+}
 
 fn delta_in_steps(
     block: &CheckedBlock,
@@ -24,13 +60,44 @@ fn delta_in_steps(
     network: Network,
     budget: usize,
 ) -> Result<BlockDelta, DeltaError<Infallible>> {
-    let mut builder = DeltaBuilder::new(block, Height::new(height), network);
+    let mut connector = connector(block, height, network);
     loop {
-        builder = match builder.step(block, coins, budget)? {
-            DeltaStep::More(builder) => builder,
-            DeltaStep::Done(delta) => return Ok(delta),
+        connector = match step(connector, coins, budget)? {
+            ConnectStep::More(more) => *more,
+            ConnectStep::Done(done) => {
+                assert_sorted(&done.change);
+                return Ok(coins.delta_of(&done.change, block));
+            }
         };
     }
+}
+
+/// Checks that both orders of a change are strict, and that they have the same events.
+fn assert_sorted(change: &BlockChange) {
+    let mut position = CoinPosition::default();
+    let mut events = Vec::new();
+    let mut last = None;
+    while let Some((outpoint, event)) = change.next_coin(&mut position) {
+        let key = (outpoint.txid, outpoint.vout);
+        assert!(last < Some(key), "{outpoint} does not ascend");
+        last = Some(key);
+        let (spend, put) = match event {
+            CoinEvent::Spend(spend) => (Some(spend), None),
+            CoinEvent::Put(put) => (None, Some(put)),
+            CoinEvent::Replace(spend, put) => (Some(spend), Some(put)),
+        };
+        events.extend(spend.map(|it| (it.script, Reverse(it.height), key, false, it.satoshi)));
+        let height = Reverse(change.height());
+        events.extend(put.map(|it| (it.script, height, key, true, it.satoshi)));
+    }
+    events.sort();
+    let by_script = (0..change.script_events()).map(|at| {
+        let it = change.script_event(at).unwrap();
+        let key = (it.outpoint.txid, it.outpoint.vout);
+        (it.script, Reverse(it.height), key, !it.is_spend, it.satoshi)
+    });
+    assert!(by_script.eq(events));
+    assert_eq!(change.script_event(change.script_events()), None);
 }
 
 fn delta_of(
@@ -118,8 +185,7 @@ fn mainnet_blocks_0_to_4521_leave_the_published_sums() {
         coins.apply(&delta);
         for (script, change) in delta.scripts() {
             *balances.entry(script).or_default() += change.balance_satoshi;
-            *entries.entry(script).or_default() += i64::try_from(change.puts.len()).unwrap()
-                - i64::try_from(change.spends.len()).unwrap();
+            *entries.entry(script).or_default() += change.coins;
         }
     }
     // 4,348 coins and 226,050 BTC are published without the genesis coinbase.
@@ -287,13 +353,31 @@ fn only_the_coinbase_of_an_exempt_block_may_repeat() {
     );
 }
 
+/// A set that counts look-ups.
+#[derive(Default)]
+struct Counting(std::cell::Cell<usize>);
+
+impl CoinView for Counting {
+    type Error = Infallible;
+
+    fn coin(&self, _: &OutPoint) -> Result<Option<Coin>, Infallible> {
+        self.0.set(self.0.get() + 1);
+        Ok(None)
+    }
+}
+
 #[test]
 fn overwrites_are_looked_for_unless_the_coinbase_holds_its_height() {
-    let with = |script_sig: ScriptBuf| {
+    let with = |script_sig: &[u8]| {
         block(vec![transaction(
-            vec![(OutPoint::null(), script_sig)],
+            vec![(OutPoint::null(), ScriptBuf::from_bytes(script_sig.to_vec()))],
             vec![pay(b"a", 1)],
         )])
+    };
+    let is_looked_up = |network, height, block: &CheckedBlock| {
+        let coins = Counting::default();
+        step(connector(block, height, network), &coins, usize::MAX).unwrap();
+        coins.0.get() == 1
     };
     // Heights as Bitcoin Core serialises them (BIP34).
     let cases: [(u32, &[u8], bool); 5] = [
@@ -304,42 +388,17 @@ fn overwrites_are_looked_for_unless_the_coinbase_holds_its_height() {
         (1_983_701, &[3, 0xd5, 0x44, 0x1e], false),
     ];
     for (height, script_sig, expected) in cases {
-        let block = with(ScriptBuf::from_bytes(script_sig.to_vec()));
-        let height = Height::new(height);
+        let block = with(script_sig);
         assert_eq!(
-            needs_overwrite_check(Network::Mainnet, height, &block),
+            is_looked_up(Network::Mainnet, height, &block),
             expected,
             "{height}"
         );
-        assert!(needs_overwrite_check(Network::Regtest, height, &block));
+        assert!(is_looked_up(Network::Regtest, height, &block));
     }
-    let small = with(ScriptBuf::from_bytes(vec![0x55, 0x00]));
-    assert!(!needs_overwrite_check(
-        Network::Testnet4,
-        Height::new(5),
-        &small
-    ));
-    assert!(needs_overwrite_check(
-        Network::Testnet4,
-        Height::new(6),
-        &small
-    ));
-}
-
-#[test]
-fn resuming_with_another_block_is_refused() {
-    let first = block(vec![coinbase(1, vec![pay(b"a", 1)])]);
-    let second = block(vec![coinbase(2, vec![pay(b"a", 1)])]);
-    let builder = DeltaBuilder::new(&first, Height::new(1), Network::Regtest);
-    let error = builder.step(&second, &Coins::default(), 1).unwrap_err();
-    assert_eq!(
-        error,
-        DeltaError::OtherBlock {
-            expected: first.hash(),
-            got: second.hash()
-        }
-    );
-    assert!(!error.condemns_block());
+    let small = with(&[0x55, 0x00]);
+    assert!(!is_looked_up(Network::Testnet4, 5, &small));
+    assert!(is_looked_up(Network::Testnet4, 6, &small));
 }
 
 #[test]
@@ -352,8 +411,8 @@ fn a_failing_look_up_condemns_nothing() {
         }
     }
     let block = block(vec![coinbase(1, vec![pay(b"a", 1)])]);
-    let builder = DeltaBuilder::new(&block, Height::new(1), Network::Regtest);
-    let error = builder.step(&block, &Broken, 9).unwrap_err();
+    let connector = connector(&block, 1, Network::Regtest);
+    let error = step(connector, &Broken, 9).unwrap_err();
     assert_eq!(error, DeltaError::View("page 7 is unreadable"));
     assert!(!error.condemns_block());
 }
@@ -443,29 +502,5 @@ proptest! {
             prop_assert!(coins.0.len() == model.len());
             prop_assert!(coins.0.iter().all(|(o, coin)| model.get(o) == Some(coin)));
         }
-    }
-}
-
-/// Connecting hashes every transaction, so a long one takes as much of a budget as many coins.
-#[test]
-fn a_step_pays_for_the_bytes_of_its_transactions() {
-    let block_with = |script_bytes: usize| {
-        let first = coinbase(1, vec![pay(&[1], 50), pay(&[1], 7)]);
-        let long = pay(&vec![0x6a; script_bytes], 0);
-        let long = spending(&[outpoint(&first, 0)], vec![long]);
-        let last = spending(&[outpoint(&first, 1)], vec![pay(&[2], 1)]);
-        block(vec![first, long, last])
-    };
-    // Items and transactions up to the last item: 3 + 1, 2 + 1, 2.
-    let budget = 9;
-    for (script_bytes, is_done) in [(10, true), (3 * BYTES_PER_ITEM, false)] {
-        let block = block_with(script_bytes);
-        let builder = DeltaBuilder::new(&block, Height::new(1), Network::Regtest);
-        let step = builder.step(&block, &Coins::default(), budget).unwrap();
-        assert_eq!(
-            matches!(step, DeltaStep::Done(_)),
-            is_done,
-            "{script_bytes}"
-        );
     }
 }

@@ -5,8 +5,7 @@ use bitcoin::merkle_tree::PartialMerkleTree;
 use proptest::prelude::*;
 
 use super::*;
-use crate::block::CheckedBlock;
-use crate::fixtures::file;
+use crate::fixtures::{CheckedBlock, file};
 
 fn real(name: &str) -> (Vec<u8>, MerkleBlockProof) {
     let bytes = file(&format!("proofs/txoutproof_{name}.bin"));

@@ -86,7 +86,7 @@ proptest! {
 #[test]
 fn reads_beyond_the_end_and_of_nothing_are_typed_errors() {
     let mut blobs = open(&VectorMemory::default(), &VectorMemory::default());
-    let key = BlobKey::RunLog(3);
+    let key = BlobKey::Staged;
     assert!(matches!(
         blobs.read_all(&key),
         Err(StoreError::Missing { .. })
@@ -108,7 +108,7 @@ fn names_survive_their_stable_form() {
         BlobKey::Block(hash(1)),
         BlobKey::Half(half),
         BlobKey::Staged,
-        BlobKey::RunLog(8),
+        BlobKey::FeeRates(hash(8)),
     ] {
         assert_eq!(BlobKey::decode(&key.encode()), Some(key));
     }

@@ -1,125 +1,134 @@
-//! Checks the coin maps against each other; reads all of them.
+//! Checks every invariant of the UTXO set; reads all of it.
 
 use std::collections::BTreeMap;
 
+use bitcoin::BlockHash;
 use bitcoin::hashes::{HashEngine, sha256};
 use ic_stable_structures::Memory;
-use millrace_core::script::ScriptHash;
 
-use super::{Coins, RunState, codec, decode_total};
+use super::index::{Index, Node};
+use super::{Coins, MAX_LEVEL_CHANGES};
 use crate::StoreError;
+use crate::runs::allocator::Allocator;
+use crate::runs::audit::{ChainAudit, audit_manifest, audit_span};
+use crate::runs::change::ChangeRuns;
+use crate::runs::extent::Extent;
+use crate::runs::manifest::State;
+
+/// Bytes read at once for a digest.
+const DIGEST_CHUNK: usize = 65_536;
 
 impl<M: Memory> Coins<M> {
-    /// Returns whether a run has this number.
-    pub(crate) fn owns_log(&self, number: u64) -> bool {
-        self.run_cache.values().any(|run| run.number == number)
-    }
-
-    /// Checks that outpoints, scripts and balances of the stable set agree, and that every
-    /// unstable change belongs to a run.
+    /// Checks the invariants of `DESIGN.md` for every chain, and that the heap says what stable
+    /// memory does.
     pub(crate) fn audit(&self) -> Result<(), StoreError> {
-        let broken = |detail: String| Err(StoreError::damaged("coins", detail));
-        let mut balances: BTreeMap<ScriptHash, (i128, i64)> = BTreeMap::new();
-        for entry in self.stable.iter() {
-            let coin = codec::decode_coin(&entry.value())?;
-            let script = ScriptHash::of(&coin.script);
-            let sum = balances.entry(script).or_default();
-            sum.0 += i128::from(coin.value.to_sat());
-            sum.1 += 1;
-        }
-        let retiring = self
-            .run_cache
-            .values()
-            .find(|run| run.state == RunState::Retiring);
-        if self.by_script.len() != self.stable.len() {
-            return broken(format!(
-                "{} of {} are listed",
-                self.by_script.len(),
-                self.stable.len()
-            ));
-        }
-        for entry in self.by_script.iter() {
-            let (script, place) = codec::split_script_key(entry.key());
-            let listed = codec::listed(&place, &entry.value())?;
-            let coin = self.stable_coin(&listed.outpoint)?;
-            let equal = coin.is_some_and(|coin| {
-                (coin.value, coin.height, coin.coinbase)
-                    == (listed.value, listed.height, listed.coinbase)
-                    && ScriptHash::of(&coin.script) == script
-            });
-            if !equal {
-                return broken(format!(
-                    "{} is listed otherwise than it is",
-                    listed.outpoint
-                ));
+        audit_manifest(&self.region, &self.manifest)?;
+        self.audit_heap()?;
+        self.audit_chains()?;
+        for node in self.index.stable().iter().chain(self.index.unstable()) {
+            for span in &node.spans {
+                let down = self.index.down_from(node.id);
+                let covered = down.take_while(|covered| covered.first >= span.first);
+                let covered: Vec<ChangeRuns> = covered.map(|node| node.runs).collect();
+                audit_span(&self.region, &span.coins, &span.scripts, &covered)?;
             }
         }
-        // Balances of scripts move at once, coins one by one.
-        if retiring.is_none() {
-            let stored = self.balances.iter().map(|entry| {
-                (
-                    ScriptHash::from_bytes(*entry.key()),
-                    decode_total(&entry.value()),
-                )
-            });
-            if !stored.eq(balances) {
-                return broken("balances differ from the coins' sums".to_owned());
-            }
-            if self.stable_count() != self.stable.len() {
-                return broken(format!("{} counted", self.stable_count()));
-            }
-        }
-        self.audit_runs()
+        Ok(())
     }
 
-    fn audit_runs(&self) -> Result<(), StoreError> {
-        let broken = |detail: String| Err(StoreError::damaged("runs", detail));
-        if self.runs.len() != self.run_cache.len() as u64 {
-            return broken(format!(
-                "{} of {} cached",
-                self.run_cache.len(),
-                self.runs.len()
-            ));
+    /// Checks the stable changes, and every chain of unstable ones on top.
+    fn audit_chains(&self) -> Result<(), StoreError> {
+        let mut chain = ChainAudit::default();
+        for node in self.index.stable() {
+            self.audit_node(node, &mut chain)?;
         }
-        for entry in self.run_coins.iter() {
-            let run = codec::split_run_coin_key(entry.key());
-            if !self.owns_log(run) {
-                return broken(format!("coin of run {run}, which does not exist"));
+        let mut children: BTreeMap<BlockHash, Vec<&Node>> = BTreeMap::new();
+        for node in self.index.unstable() {
+            let parent = self.manifest.get(node.id)?.parent;
+            children.entry(parent).or_default().push(node);
+        }
+        let mut found = 0;
+        let mut tips: Vec<(BlockHash, ChainAudit)> = Vec::new();
+        tips.extend(self.index.stable_tip().map(|tip| (tip, chain)));
+        while let Some((tip, chain)) = tips.pop() {
+            let Some((last, others)) = children.get(&tip).and_then(|nodes| nodes.split_last())
+            else {
+                continue;
+            };
+            // Forks are rare, and the whole set is large: the last child takes its parent's.
+            let copies = others.iter().map(|node| (*node, chain.clone()));
+            let copies: Vec<_> = copies.collect();
+            for (node, mut chain) in copies.into_iter().chain([(*last, chain)]) {
+                self.audit_node(node, &mut chain)?;
+                tips.push((node.block, chain));
+                found += 1;
             }
         }
-        for entry in self.run_scripts.iter() {
-            let (_, run, _, _) = codec::split_run_script_key(entry.key())?;
-            if !self.owns_log(run) {
-                return broken(format!("script of run {run}, which does not exist"));
+        if found != self.index.unstable_len() {
+            return broken("an unstable change is on no chain".to_owned());
+        }
+        Ok(())
+    }
+
+    fn audit_node(&self, node: &Node, chain: &mut ChainAudit) -> Result<(), StoreError> {
+        chain.apply(&self.region, &node.runs)?;
+        if chain.coins() != node.utxo_count {
+            return broken(format!(
+                "{} coins after {}, {} counted",
+                chain.coins(),
+                node.block,
+                node.utxo_count
+            ));
+        }
+        Ok(())
+    }
+
+    fn audit_heap(&self) -> Result<(), StoreError> {
+        let opened = Index::open(&self.region, &self.manifest)?;
+        if !opened.is_like(&self.index) {
+            return broken("the heap's list of changes is not the manifest's".to_owned());
+        }
+        let named = self.manifest.extents();
+        let pairs = [
+            self.writing.as_ref().map(|writing| writing.ranges()),
+            self.span.as_ref().map(|span| span.ranges()),
+        ];
+        let private = pairs.into_iter().flatten();
+        let private = private.flat_map(|(coins, scripts)| [coins, scripts]);
+        let taken: Vec<Extent> = named.chain(private).collect();
+        if Allocator::of(taken)? != self.allocator {
+            return broken("what is free is not what is between the ranges taken".to_owned());
+        }
+        let levels = self.index.stable();
+        for level in levels.chunk_by(|a, b| a.level == b.level) {
+            if level.len() > MAX_LEVEL_CHANGES {
+                return broken(format!("{} changes of one level", level.len()));
             }
         }
         Ok(())
     }
 
     pub(crate) fn digest(&self, engine: &mut sha256::HashEngine) {
-        for entry in self.stable.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
-        }
-        for entry in self.by_script.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
-        }
-        for entry in self.balances.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
-        }
-        for entry in self.run_coins.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
-        }
-        for entry in self.run_scripts.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
-        }
-        for entry in self.runs.iter() {
-            engine.input(entry.key());
-            engine.input(&entry.value());
+        let mut bytes = vec![0; DIGEST_CHUNK];
+        for (id, record) in self.manifest.records() {
+            engine.input(&id.0.to_le_bytes());
+            engine.input(&record.encode());
+            let is_read = record.state != State::Building;
+            for extent in [record.coins, record.scripts].iter().filter(|_| is_read) {
+                let mut at = 0;
+                while at < extent.length {
+                    let length = (extent.length - at).min(DIGEST_CHUNK as u64) as usize;
+                    let part = bytes.get_mut(..length).unwrap_or_default();
+                    if extent.read(&self.region, at, part).is_ok() {
+                        engine.input(part);
+                    }
+                    at += length as u64;
+                }
+            }
         }
     }
+}
+
+fn broken(detail: String) -> Result<(), StoreError> {
+    Err(StoreError::damaged("coins", detail))
 }

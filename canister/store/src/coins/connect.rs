@@ -1,165 +1,185 @@
-//! Stores a block's change as a run.
+//! Writes a block's change.
 
-use std::collections::BTreeMap;
-
-use bitcoin::{BlockHash, OutPoint};
+use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, KeyedCoin};
-use millrace_core::script::ScriptHash;
+use millrace_core::connect::BlockChange;
+use millrace_core::scan::BlockBytes;
 
-use super::codec::{self, Kind, LogRecord, PLACE_BYTES};
-use super::{Coins, Progress, Run, RunState, encode_total};
+use super::{Coins, Progress};
 use crate::StoreError;
-use crate::blobs::{BlobKey, Blobs};
+use crate::runs::change::{ChangePlan, ChangeRuns, ChangeWriter};
+use crate::runs::extent::Extent;
+use crate::runs::manifest::{ChangeRecord, Kind, State};
 
-pub(super) const PUT: u8 = 1;
-pub(super) const SPENT: u8 = 2;
-
-/// A block's change in the order in which it is stored: a pure function of the change, so that
-/// storing can go on after an upgrade from the number of items stored.
-#[derive(Debug)]
-pub struct PreparedDelta {
+/// A block's change being written. No record names its ranges yet.
+#[derive(Clone, Debug)]
+pub(super) struct BlockWriting {
     block: BlockHash,
+    parent: BlockHash,
     height: Height,
-    items: Vec<(Kind, OutPoint, KeyedCoin)>,
-    heads: Vec<(ScriptHash, i128, i64)>,
-    coins: i64,
+    ranges: (Extent, Extent),
+    writer: ChangeWriter,
 }
 
-impl From<BlockDelta> for PreparedDelta {
-    fn from(delta: BlockDelta) -> Self {
-        let coins = delta.puts.len() as i64 - delta.spends.len() as i64;
-        let mut heads: BTreeMap<ScriptHash, (i128, i64)> = BTreeMap::new();
-        let spends = delta.spends.into_iter().map(|spend| (Kind::Spend, spend));
-        let puts = delta.puts.into_iter().map(|put| (Kind::Put, put));
-        let mut items = Vec::with_capacity(spends.len() + puts.len());
-        for (kind, (outpoint, keyed)) in spends.chain(puts) {
-            let sign = if kind == Kind::Put { 1 } else { -1 };
-            let head = heads.entry(keyed.script_hash).or_default();
-            head.0 += i128::from(sign) * i128::from(keyed.coin.value.to_sat());
-            head.1 += sign;
-            items.push((kind, outpoint, keyed));
-        }
-        let heads = heads.into_iter();
-        Self {
-            block: delta.block,
-            height: delta.height,
-            items,
-            heads: heads.map(|(script, (sat, n))| (script, sat, n)).collect(),
-            coins,
-        }
-    }
-}
-
-impl PreparedDelta {
-    /// Returns the block.
-    pub const fn block(&self) -> BlockHash {
+impl BlockWriting {
+    pub(super) const fn block(&self) -> BlockHash {
         self.block
     }
 
-    /// Returns the number of items to store: coins and scripts.
-    pub fn len(&self) -> usize {
-        self.items.len() + self.heads.len()
+    pub(super) const fn ranges(&self) -> (Extent, Extent) {
+        self.ranges
     }
 
-    /// Returns whether the block changes nothing.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+    fn record(&self, runs: &ChangeRuns, state: State) -> ChangeRecord {
+        let header = runs.coins.header();
+        ChangeRecord {
+            kind: Kind::Change,
+            state,
+            level: 0,
+            first: self.height,
+            last: self.height,
+            block: self.block,
+            parent: self.parent,
+            coins: runs.coins.extent(),
+            scripts: runs.scripts.extent(),
+            puts: header.puts,
+            spends: header.spends,
+        }
     }
 }
 
 impl<M: Memory> Coins<M> {
-    /// Stores up to `budget` further items (at least one) of a block's change. After
-    /// [`Progress::Done`] chains through the block can be read.
-    ///
-    /// Each item costs two or three tree insertions. A block that is stored already is done.
+    /// Begins to write the change of a block whose parent's set can be read. Costs a look at each of
+    /// its coins. What was being written of another block is given up.
     ///
     /// # Errors
-    /// [`StoreError`]; the items stored so far stay, and the call may be repeated.
-    pub fn connect_step(
+    /// [`StoreError::Missing`] when the parent's set cannot be read, [`StoreError::OutOfMemory`];
+    /// nothing is changed but that.
+    pub fn begin_connect(
         &mut self,
-        blobs: &mut Blobs<M>,
-        delta: &PreparedDelta,
-        budget: usize,
-    ) -> Result<Progress, StoreError> {
-        let mut run = match self.run_cache.get(&delta.block) {
-            Some(run) => *run,
-            None => self.begin_run(delta),
-        };
-        match run.state {
-            RunState::Building => {}
-            RunState::Complete | RunState::Retiring => return Ok(Progress::Done),
-            RunState::Dropping => {
-                return Err(StoreError::damaged("run", "stored while it is dropped"));
+        parent: BlockHash,
+        change: BlockChange,
+    ) -> Result<(), StoreError> {
+        self.abandon_block();
+        if self.is_complete(&change.hash()) {
+            return Ok(());
+        }
+        if self.index.walk(&parent).is_none() {
+            return Err(StoreError::missing("change of parent", parent));
+        }
+        self.begin(parent, change)
+    }
+
+    fn begin(&mut self, parent: BlockHash, change: BlockChange) -> Result<(), StoreError> {
+        let (block, height) = (change.hash(), change.height());
+        let plan = ChangePlan::of_block(&change);
+        let ranges = self.take(plan.lengths())?;
+        match ChangeWriter::new(change, &plan, ranges.0, ranges.1) {
+            Ok(writer) => {
+                self.writing = Some(BlockWriting {
+                    block,
+                    parent,
+                    height,
+                    ranges,
+                    writer,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.give_back(ranges);
+                Err(error)
             }
         }
-        let start = run.done as usize;
-        let end = delta.len().min(start.saturating_add(budget.max(1)));
-        let items = delta.items.get(start..end.min(delta.items.len()));
-        let items = items.unwrap_or_default();
-        let mut log = Vec::with_capacity(items.len() * codec::LOG_RECORD_BYTES);
-        for (kind, outpoint, keyed) in items {
-            log.extend_from_slice(&LogRecord::new(*kind, outpoint, keyed).encode());
-        }
-        // The log first: it alone can fail, and what is not in it could never be deleted.
-        blobs.append(&BlobKey::RunLog(run.number), &log)?;
-        for (kind, outpoint, keyed) in items {
-            self.store_item(run.number, *kind, outpoint, keyed);
-        }
-        let items_end = delta.items.len();
-        let heads = start.max(items_end) - items_end..end.max(items_end) - items_end;
-        for (script, satoshi, coins) in delta.heads.get(heads).unwrap_or_default() {
-            let key = codec::run_script_key(script, run.number, Kind::Head, &[0; PLACE_BYTES]);
-            self.run_scripts.insert(key, encode_total(*satoshi, *coins));
-        }
-        run.records = end.min(items_end) as u32;
-        run.done = end as u32;
-        let is_done = end == delta.len();
-        if is_done {
-            run.state = RunState::Complete;
-            run.done = 0;
-        }
-        self.set_run(&delta.block, run);
-        Ok(if is_done {
-            Progress::Done
-        } else {
-            Progress::More
-        })
     }
 
-    fn begin_run(&mut self, delta: &PreparedDelta) -> Run {
-        let (count, number) = self.totals();
-        self.set_totals(count, number.saturating_add(1));
-        Run {
-            number,
-            height: delta.height,
-            state: RunState::Building,
-            done: 0,
-            records: 0,
-            coins: delta.coins,
+    /// Writes up to `budget` further entries (at least one) of a block's change; `bytes` are the
+    /// block's. After
+    /// [`Progress::Done`] chains through the block can be read. A block whose change is complete is
+    /// done.
+    ///
+    /// Each entry is 40 to 70 bytes, written in whole pages.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when the block was not begun, or another one since; other errors
+    /// give it up.
+    pub fn connect_step<B: BlockBytes + ?Sized>(
+        &mut self,
+        block: &BlockHash,
+        bytes: &B,
+        budget: usize,
+    ) -> Result<Progress, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
+        if self.is_complete(block) {
+            return Ok(Progress::Done);
         }
-    }
-
-    fn store_item(&mut self, run: u64, kind: Kind, outpoint: &OutPoint, keyed: &KeyedCoin) {
-        let key = codec::run_coin_key(outpoint, run);
-        let value = if kind == Kind::Put {
-            // Spends come first: only the coin that replaces an unspent one finds something.
-            let flags = self.run_coins.get(&key).map_or(0, |old| flags_of(&old));
-            let mut value = vec![flags | PUT];
-            value.extend(codec::encode_coin(&keyed.coin));
-            value
-        } else {
-            vec![SPENT]
+        let Some(runs) = self.write_step(block, bytes, budget)? else {
+            return Ok(Progress::More);
         };
-        self.run_coins.insert(key, value);
-        let record = LogRecord::new(kind, outpoint, keyed);
-        let script_key = codec::run_script_key(&keyed.script_hash, run, kind, &record.place());
-        self.run_scripts
-            .insert(script_key, codec::entry(&record.coin));
+        if let Some(writing) = self.writing.take() {
+            let record = self.trim(&writing, &runs, State::Unstable);
+            let id = self.manifest.new_id();
+            self.manifest.set(id, record);
+            self.index.push_unstable(id, &record, runs);
+            self.want_spans(id);
+        }
+        Ok(Progress::Done)
     }
-}
 
-pub(super) fn flags_of(value: &[u8]) -> u8 {
-    value.first().copied().unwrap_or(0)
+    /// Puts the coins of the first block into the empty stable set.
+    pub(crate) fn seed(
+        &mut self,
+        parent: BlockHash,
+        change: BlockChange,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        let block = change.hash();
+        self.begin(parent, change)?;
+        if let Some(runs) = self.write_step(&block, bytes, usize::MAX)?
+            && let Some(writing) = self.writing.take()
+        {
+            let record = self.trim(&writing, &runs, State::Stable);
+            let id = self.manifest.new_id();
+            self.manifest.set(id, record);
+            self.index.push_stable(id, &record, runs);
+        }
+        Ok(())
+    }
+
+    fn write_step<B: BlockBytes + ?Sized>(
+        &mut self,
+        block: &BlockHash,
+        bytes: &B,
+        budget: usize,
+    ) -> Result<Option<ChangeRuns>, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
+        let writing = self.writing.as_mut().filter(|it| it.block == *block);
+        let writing = writing.ok_or_else(|| StoreError::missing("begun change of", block))?;
+        match writing.writer.step(&self.region, bytes, budget) {
+            Ok(Progress::More) => Ok(None),
+            Ok(Progress::Done) => Ok(writing.writer.runs()),
+            Err(error) => {
+                self.abandon_block();
+                Err(error)
+            }
+        }
+    }
+
+    fn trim(&mut self, writing: &BlockWriting, runs: &ChangeRuns, state: State) -> ChangeRecord {
+        let (coins, scripts) = writing.ranges;
+        self.allocator.trim(coins, runs.coins.extent());
+        self.allocator.trim(scripts, runs.scripts.extent());
+        writing.record(runs, state)
+    }
+
+    /// Gives up what is being written.
+    pub(super) fn abandon_block(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            self.give_back(writing.ranges);
+        }
+    }
 }

@@ -1,45 +1,47 @@
-//! The UTXO set: the stable set, and each unstable block's change over its parent.
+//! The UTXO set: what each block changes, as sorted runs; which of them make up the set at a tip;
+//! and when they are merged. `DESIGN.md` has the terms, the invariants and the costs.
 //!
-//! This is the boundary that sorted runs will replace; what is above it knows only these duties:
-//! [`Coins::connect_step`] stores a block's change under a run, [`Coins::retire_step`] moves a
-//! run into the stable set, [`Coins::drop_step`] deletes one, and [`Coins::view`] reads the set as
-//! it stands at any chain of runs. Each duty works in steps of a given number of coins; the
-//! progress is in the run's record, so a step may be the last before an upgrade.
+//! What is above this boundary knows only these duties:
+//! - [`Coins::begin_connect`] and [`Coins::connect_step`] write a block's change; from the last
+//!   step on, [`Coins::view`] reads the set at that block;
+//! - [`Coins::retire`] makes a change part of the stable set, [`Coins::drop_block`] forgets one:
+//!   both change records, not coins;
+//! - [`Coins::index_step`] and [`Coins::compact_step`] keep reads cheap: they may be late, and
+//!   nothing is wrong then.
 //!
-//! Readers never see a half-done duty:
-//! - a run being built is in no chain; it enters one when its block is connected;
-//! - a step of retiring moves each coin, and each script's balance, from the run to the stable set
-//!   at once. The run stays in every chain until the last one moved, so that a reader finds each
-//!   coin in exactly one of both places;
-//! - a run being dropped left all chains before.
+//! Steps are of a given number of items. Between two of them the heap may be lost: a block's change
+//! and a span filter are written again then, a merge goes on from its last checkpoint. Readers see
+//! what the manifest names, and each message changes that at once or not at all.
 
 mod audit;
-mod codec;
+mod compact;
 mod connect;
+mod index;
 mod locate;
-mod retire;
+mod resolve;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use bitcoin::hashes::Hash;
-use bitcoin::{BlockHash, OutPoint};
-use ic_stable_structures::{BTreeMap as StableMap, Cell, Memory};
+use bitcoin::{Amount, BlockHash, OutPoint};
+use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin};
-use millrace_core::script::ScriptHash;
 
 use crate::StoreError;
-use crate::record::{join, take};
-use codec::{
-    ENTRY_BYTES, OUTPOINT_BYTES, RUN_COIN_KEY_BYTES, RUN_SCRIPT_KEY_BYTES, SCRIPT_KEY_BYTES,
-    TOTAL_BYTES,
-};
+use crate::runs::allocator::Allocator;
+use crate::runs::extent::Extent;
+use crate::runs::manifest::{ChangeId, Manifest, State};
+use crate::runs::superblock;
+use compact::{CHECKPOINT_KEYS, Merge};
+use connect::BlockWriting;
+use index::Index;
+use spans::{SpanWriting, Wanted};
 
-pub use codec::ListedCoin;
-pub use connect::PreparedDelta;
+pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
+pub use resolve::{ResolvedCoins, Resolver};
 pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
 
 /// Whether a stepwise duty is done.
@@ -51,238 +53,151 @@ pub enum Progress {
     Done,
 }
 
-/// How far a run has come.
+/// A coin without its script: what lists show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunState {
-    Building,
-    Complete,
-    Retiring,
-    Dropping,
+pub struct ListedCoin {
+    /// Where the coin is.
+    pub outpoint: OutPoint,
+    /// Its amount.
+    pub value: Amount,
+    /// Height of the block that made it.
+    pub height: Height,
+    /// Whether a coinbase transaction made it.
+    pub coinbase: bool,
 }
 
-/// The change of one unstable block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    number: u64,
-    height: Height,
-    state: RunState,
-    /// Items done in this state.
-    done: u32,
-    /// Records of the log.
-    records: u32,
-    /// Change of the number of coins.
-    coins: i64,
-}
-
-const RUN_BYTES: usize = 29;
-
-/// All coins; see the module's documentation.
+/// All coins; see the module's documentation. The heap holds a few hundred bytes for each change:
+/// there are as many as unstable blocks, and some dozen stable ones whatever the chain's length.
 pub struct Coins<M: Memory> {
-    stable: StableMap<[u8; OUTPOINT_BYTES], Vec<u8>, M>,
-    by_script: StableMap<[u8; SCRIPT_KEY_BYTES], [u8; ENTRY_BYTES], M>,
-    balances: StableMap<[u8; 32], [u8; TOTAL_BYTES], M>,
-    /// Number of stable coins, next run number.
-    totals: Cell<[u8; 16], M>,
-    runs: StableMap<[u8; 32], [u8; RUN_BYTES], M>,
-    run_coins: StableMap<[u8; RUN_COIN_KEY_BYTES], Vec<u8>, M>,
-    run_scripts: StableMap<[u8; RUN_SCRIPT_KEY_BYTES], [u8; TOTAL_BYTES], M>,
-    /// Heap copy of `runs`.
-    run_cache: BTreeMap<BlockHash, Run>,
+    /// The region that holds runs.
+    region: M,
+    manifest: Manifest<M>,
+    allocator: Allocator,
+    index: Index,
+    writing: Option<BlockWriting>,
+    spans_wanted: VecDeque<Wanted>,
+    span: Option<SpanWriting>,
+    /// Merges under way, by the level of their inputs.
+    merges: BTreeMap<u8, Merge>,
+    /// Whether a merge failed: its inputs are damaged, and the next try would find that again.
+    is_compaction_broken: bool,
+    /// Keys merged between two checkpoints.
+    checkpoint_keys: usize,
 }
 
-/// The regions of [`Coins`], in the order of its fields.
+/// The regions of [`Coins`].
 pub(crate) struct CoinRegions<M> {
-    pub stable: M,
-    pub by_script: M,
-    pub balances: M,
-    pub totals: M,
     pub runs: M,
-    pub run_coins: M,
-    pub run_scripts: M,
+    pub manifest: M,
 }
 
 impl<M: Memory> Coins<M> {
+    /// Reads the manifest and the headers of the runs it names: O(changes).
     pub(crate) fn open(regions: CoinRegions<M>) -> Result<Self, StoreError> {
-        let runs: StableMap<[u8; 32], [u8; RUN_BYTES], M> = StableMap::init(regions.runs);
-        let mut run_cache = BTreeMap::new();
-        for entry in runs.iter() {
-            let run = Run::decode(&entry.value())?;
-            run_cache.insert(BlockHash::from_byte_array(*entry.key()), run);
-        }
-        Ok(Self {
-            stable: StableMap::init(regions.stable),
-            by_script: StableMap::init(regions.by_script),
-            balances: StableMap::init(regions.balances),
-            totals: Cell::init(regions.totals, [0; 16]),
-            runs,
-            run_coins: StableMap::init(regions.run_coins),
-            run_scripts: StableMap::init(regions.run_scripts),
-            run_cache,
-        })
-    }
-
-    /// Puts the coins of the first block into the empty stable set.
-    pub(crate) fn seed(&mut self, delta: &BlockDelta) {
-        for (outpoint, keyed) in &delta.puts {
-            let coin = ListedCoin {
-                outpoint: *outpoint,
-                value: keyed.coin.value,
-                height: keyed.coin.height,
-                coinbase: keyed.coin.coinbase,
-            };
-            self.put_stable(&keyed.script_hash, &coin, codec::encode_coin(&keyed.coin));
-            let value = i128::from(coin.value.to_sat());
-            self.move_balance(&keyed.script_hash, value, 1);
-        }
-        let (count, next) = self.totals();
-        self.set_totals(count + delta.puts.len() as u64, next);
+        superblock::open(&regions.runs)?;
+        let manifest = Manifest::open(regions.manifest)?;
+        let allocator = Allocator::of(manifest.extents())?;
+        let index = Index::open(&regions.runs, &manifest)?;
+        let mut coins = Self {
+            region: regions.runs,
+            manifest,
+            allocator,
+            index,
+            writing: None,
+            spans_wanted: VecDeque::new(),
+            span: None,
+            merges: BTreeMap::new(),
+            is_compaction_broken: false,
+            checkpoint_keys: CHECKPOINT_KEYS,
+        };
+        coins.find_merges();
+        coins.find_wanted_spans();
+        Ok(coins)
     }
 
     /// Returns the number of stable coins.
     pub fn stable_count(&self) -> u64 {
-        self.totals().0
+        self.index.stable_count()
     }
 
-    /// Returns whether the block has a complete change, so that chains through it can be read.
+    /// Returns whether the block is unstable and its change complete, so that chains through it can
+    /// be read.
     pub fn is_complete(&self, block: &BlockHash) -> bool {
-        let run = self.run_cache.get(block);
-        run.is_some_and(|run| matches!(run.state, RunState::Complete | RunState::Retiring))
+        self.index.of_block(block).is_some()
     }
 
-    /// Returns the block whose retiring began and did not end, if there is one.
-    pub fn retiring(&self) -> Option<BlockHash> {
-        self.run_cache
-            .iter()
-            .find(|(_, run)| run.state == RunState::Retiring)
-            .map(|(hash, _)| *hash)
+    /// Returns the number of unstable blocks with a complete change.
+    pub fn unstable_len(&self) -> usize {
+        self.index.unstable_len()
     }
 
-    /// Returns whether the block has a run of any kind.
-    pub fn has_run(&self, block: &BlockHash) -> bool {
-        self.run_cache.contains_key(block)
+    /// Returns the number of stable changes: what a read of an old coin meets at most, besides the
+    /// filters of unstable blocks. Each level has [`MAX_LEVEL_CHANGES`] at most.
+    pub fn stable_len(&self) -> usize {
+        self.index.stable().len()
     }
 
-    /// Returns whether the block has a run that is being deleted.
-    pub fn is_dropping(&self, block: &BlockHash) -> bool {
-        let run = self.run_cache.get(block);
-        run.is_some_and(|run| run.state == RunState::Dropping)
+    /// Returns the bytes of the region that runs take, and those between them.
+    pub fn run_bytes(&self) -> (u64, u64) {
+        let free = self.allocator.free_bytes();
+        (self.allocator.end().saturating_sub(free), free)
     }
 
-    /// Returns the number of runs.
-    pub fn run_count(&self) -> usize {
-        self.run_cache.len()
+    /// Makes the change of the newest stable block's child part of the stable set. One record is
+    /// written, whatever the block's size.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is no such change; nothing is changed.
+    pub fn retire(&mut self, block: &BlockHash) -> Result<(), StoreError> {
+        let missing = || StoreError::missing("change of a child of the newest stable block", block);
+        let id = self.index.of_block(block).ok_or_else(missing)?;
+        let mut record = self.manifest.get(id)?;
+        if self.index.stable_tip() != Some(record.parent) {
+            return Err(missing());
+        }
+        record.state = State::Stable;
+        self.manifest.set(id, record);
+        self.index.retire(id);
+        Ok(())
     }
 
-    fn run(&self, block: &BlockHash) -> Result<Run, StoreError> {
-        let run = self.run_cache.get(block).copied();
-        run.ok_or_else(|| StoreError::missing("run of block", block))
+    /// Forgets an unstable block's change, complete or being written, if there is one: its record
+    /// goes and its ranges are free, whatever its size.
+    pub fn drop_block(&mut self, block: &BlockHash) {
+        if self.writing.as_ref().is_some_and(|it| it.block() == *block) {
+            self.abandon_block();
+        }
+        let Some(id) = self.index.of_block(block) else {
+            return;
+        };
+        self.stop_span_over(id);
+        for span in self.index.remove_unstable(id) {
+            self.forget(span);
+        }
+        self.forget(id);
     }
 
-    fn set_run(&mut self, block: &BlockHash, run: Run) {
-        self.runs.insert(block.to_byte_array(), run.encode());
-        self.run_cache.insert(*block, run);
-    }
-
-    fn remove_run(&mut self, block: &BlockHash) {
-        self.runs.remove(block.as_byte_array());
-        self.run_cache.remove(block);
-    }
-
-    fn totals(&self) -> (u64, u64) {
-        let mut rest = self.totals.get().as_slice();
-        let mut next = || u64::from_le_bytes(take(&mut rest).unwrap_or_default());
-        (next(), next())
-    }
-
-    fn set_totals(&mut self, count: u64, next_run: u64) {
-        let totals = join(&[&count.to_le_bytes(), &next_run.to_le_bytes()]);
-        self.totals.set(totals);
-    }
-
-    fn put_stable(&mut self, script: &ScriptHash, coin: &ListedCoin, bytes: Vec<u8>) {
-        let place = codec::place(coin.height, &coin.outpoint);
-        self.stable
-            .insert(codec::outpoint_key(&coin.outpoint), bytes);
-        self.by_script
-            .insert(codec::script_key(script, &place), codec::entry(coin));
-    }
-
-    fn stable_coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
-        let stored = self.stable.get(&codec::outpoint_key(outpoint));
-        stored.map(|bytes| codec::decode_coin(&bytes)).transpose()
-    }
-
-    /// Changes the stable balance of a script; one without coins has no record.
-    fn move_balance(&mut self, script: &ScriptHash, satoshi: i128, coins: i64) {
-        let (balance, count) = self.stable_balance(script);
-        let balance = balance.saturating_add(satoshi);
-        let count = count.saturating_add(coins);
-        if count == 0 {
-            self.balances.remove(script.as_bytes());
-        } else {
-            self.balances
-                .insert(*script.as_bytes(), encode_total(balance, count));
+    /// Removes a record and frees its ranges.
+    fn forget(&mut self, id: ChangeId) {
+        if let Some(record) = self.manifest.remove(id) {
+            self.give_back((record.coins, record.scripts));
         }
     }
 
-    fn stable_balance(&self, script: &ScriptHash) -> (i128, i64) {
-        let stored = self.balances.get(script.as_bytes());
-        stored.map_or((0, 0), |total| decode_total(&total))
-    }
-}
-
-fn encode_total(satoshi: i128, coins: i64) -> [u8; TOTAL_BYTES] {
-    join(&[&satoshi.to_le_bytes(), &coins.to_le_bytes()])
-}
-
-fn decode_total(bytes: &[u8; TOTAL_BYTES]) -> (i128, i64) {
-    let mut rest = bytes.as_slice();
-    let satoshi = i128::from_le_bytes(take(&mut rest).unwrap_or_default());
-    (
-        satoshi,
-        i64::from_le_bytes(take(&mut rest).unwrap_or_default()),
-    )
-}
-
-impl Run {
-    fn encode(&self) -> [u8; RUN_BYTES] {
-        let state = match self.state {
-            RunState::Building => 0,
-            RunState::Complete => 1,
-            RunState::Retiring => 2,
-            RunState::Dropping => 3,
-        };
-        join(&[
-            &self.number.to_le_bytes(),
-            &self.height.get().to_le_bytes(),
-            &[state],
-            &self.done.to_le_bytes(),
-            &self.records.to_le_bytes(),
-            &self.coins.to_le_bytes(),
-        ])
+    /// Takes two ranges, or none.
+    fn take(&mut self, (coins, scripts): (u64, u64)) -> Result<(Extent, Extent), StoreError> {
+        let coins = self.allocator.allocate(&self.region, coins)?;
+        match self.allocator.allocate(&self.region, scripts) {
+            Ok(scripts) => Ok((coins, scripts)),
+            Err(error) => {
+                self.allocator.free(coins);
+                Err(error)
+            }
+        }
     }
 
-    fn decode(bytes: &[u8; RUN_BYTES]) -> Result<Self, StoreError> {
-        let mut rest = bytes.as_slice();
-        let mut read = || {
-            let number = u64::from_le_bytes(take(&mut rest)?);
-            let height = Height::new(u32::from_le_bytes(take(&mut rest)?));
-            let state = match take(&mut rest)? {
-                [0] => RunState::Building,
-                [1] => RunState::Complete,
-                [2] => RunState::Retiring,
-                [3] => RunState::Dropping,
-                _ => return None,
-            };
-            Some(Self {
-                number,
-                height,
-                state,
-                done: u32::from_le_bytes(take(&mut rest)?),
-                records: u32::from_le_bytes(take(&mut rest)?),
-                coins: i64::from_le_bytes(take(&mut rest)?),
-            })
-        };
-        read().ok_or_else(|| StoreError::damaged("run", "unknown state"))
+    fn give_back(&mut self, (coins, scripts): (Extent, Extent)) {
+        self.allocator.free(coins);
+        self.allocator.free(scripts);
     }
 }

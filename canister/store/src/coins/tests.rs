@@ -1,47 +1,36 @@
-//! The coin store against a naive model: random forks of small blocks, connected, retired and
-//! dropped in steps of random size, with the heap thrown away in between.
+//! The coin store against a naive model: random forks of small blocks, connected, retired, dropped,
+//! indexed and merged in steps of random size, with the heap thrown away in between.
 
+mod cost;
+mod crash;
 mod paging;
 
 use std::collections::BTreeMap;
 
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::{ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
-use millrace_core::delta::KeyedCoin;
+use millrace_core::delta::{Coin, CoinView};
+use millrace_core::script::ScriptHash;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
 
 use super::*;
-use crate::blobs::Blobs;
 
 type Memory = VectorMemory;
 type Set = BTreeMap<OutPoint, Coin>;
 
-/// The regions, which survive while the structures on top are reopened.
-struct Regions(Vec<Memory>);
-
-impl Regions {
-    fn new() -> Self {
-        Self((0..9).map(|_| Memory::default()).collect())
-    }
-
-    fn open(&self) -> (Coins<Memory>, Blobs<Memory>) {
-        open_in(&self.0)
-    }
+/// Opens the coins in two memories.
+fn open_in<M: ic_stable_structures::Memory + Clone>(memories: &[M; 2]) -> Coins<M> {
+    let [runs, manifest] = memories.clone();
+    Coins::open(CoinRegions { runs, manifest }).unwrap()
 }
 
-/// Opens the coins in the first seven of nine memories, and the blobs in the others.
-fn open_in<M: ic_stable_structures::Memory + Clone>(memories: &[M]) -> (Coins<M>, Blobs<M>) {
-    let region = |index: usize| memories[index].clone();
-    let coins = Coins::open(CoinRegions {
-        stable: region(0),
-        by_script: region(1),
-        balances: region(2),
-        totals: region(3),
-        runs: region(4),
-        run_coins: region(5),
-        run_scripts: region(6),
-    });
-    (coins.unwrap(), Blobs::open(region(7), region(8)).unwrap())
+/// Opens coins whose merges are saved every few keys.
+fn reopened<M: ic_stable_structures::Memory + Clone>(memories: &[M; 2]) -> Coins<M> {
+    let mut coins = open_in(memories);
+    coins.checkpoint_keys = 20;
+    coins
 }
 
 fn hash(number: u32) -> BlockHash {
@@ -50,12 +39,17 @@ fn hash(number: u32) -> BlockHash {
     BlockHash::from_byte_array(bytes)
 }
 
+fn txid(number: u32) -> Txid {
+    Txid::from_byte_array(sha256::Hash::hash(&number.to_le_bytes()).to_byte_array())
+}
+
 fn script(number: u8) -> ScriptBuf {
     // One script is as long as any spendable one.
     ScriptBuf::from_bytes(vec![number; if number == 0 { 10_000 } else { 2 }])
 }
 
 /// One block of the model: its parent, whether it is connected, the set after it.
+#[derive(Clone)]
 struct Block {
     parent: Option<u32>,
     height: u32,
@@ -75,11 +69,17 @@ enum State {
 enum Operation {
     /// A child of some connected block, which spends and makes some coins.
     Begin(usize, Vec<(u8, u64)>, Vec<usize>),
-    /// Some steps of storing it.
+    /// Some entries of some block's change.
     Connect(usize, usize),
-    /// Retire the child of the root on some branch, in steps.
-    Retire(usize, usize),
-    Drop(usize, usize),
+    /// Makes the child of the root on some branch stable.
+    Retire(usize),
+    /// Makes a chain of blocks on the best tip, and retires all but some.
+    Grow(usize, usize),
+    Drop(usize),
+    /// Some keys of the next span filters.
+    Index(usize),
+    /// Some keys of the next merge.
+    Compact(usize),
     Reopen,
 }
 
@@ -89,35 +89,48 @@ fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         4 => (any::<usize>(), puts, spends).prop_map(|(at, puts, spends)| Operation::Begin(at, puts, spends)),
         6 => (any::<usize>(), 1..9usize).prop_map(|(at, step)| Operation::Connect(at, step)),
-        2 => (any::<usize>(), 1..5usize).prop_map(|(at, step)| Operation::Retire(at, step)),
-        1 => (any::<usize>(), 1..5usize).prop_map(|(at, step)| Operation::Drop(at, step)),
+        2 => any::<usize>().prop_map(Operation::Retire),
+        1 => (1..12usize, 0..12usize).prop_map(|(blocks, kept)| Operation::Grow(blocks, kept)),
+        1 => any::<usize>().prop_map(Operation::Drop),
+        3 => (1..40usize).prop_map(Operation::Index),
+        3 => (1..40usize).prop_map(Operation::Compact),
         2 => Just(Operation::Reopen),
     ]
 }
 
-struct World {
-    regions: Regions,
-    coins: Coins<Memory>,
-    blobs: Blobs<Memory>,
+/// A canister's coins and what they should be.
+struct World<M: ic_stable_structures::Memory + Clone> {
+    memories: [M; 2],
+    coins: Coins<M>,
     blocks: BTreeMap<u32, Block>,
+    /// The block whose change is being written, as far as the heap remembers.
+    writing: Option<u32>,
     root: u32,
     next: u32,
 }
 
-impl World {
+impl World<Memory> {
     fn new() -> Self {
-        let regions = Regions::new();
-        let (coins, blobs) = regions.open();
+        Self::on([Memory::default(), Memory::default()])
+    }
+}
+
+impl<M: ic_stable_structures::Memory + Clone> World<M> {
+    fn on(memories: [M; 2]) -> Self {
         let mut world = Self {
-            regions,
-            coins,
-            blobs,
+            coins: reopened(&memories),
+            memories,
             blocks: BTreeMap::new(),
+            writing: None,
             root: 0,
             next: 1,
         };
         let (delta, after) = change(0, 0, &Set::new(), &[(1, 50), (2, 7)], &[]);
-        world.coins.seed(&delta);
+        let (first, bytes) = delta.change();
+        world
+            .coins
+            .seed(BlockHash::all_zeros(), first, &bytes)
+            .unwrap();
         world.blocks.insert(
             0,
             Block {
@@ -142,51 +155,21 @@ impl World {
         matching.get(at % matching.len().max(1)).copied()
     }
 
-    fn path(&self, tip: u32) -> Vec<u32> {
-        let mut path = vec![tip];
-        let mut walk = tip;
-        while walk != self.root {
-            walk = self.blocks[&walk].parent.unwrap();
-            path.push(walk);
-        }
-        path
-    }
-
     fn run(&mut self, operation: Operation) {
         match operation {
             Operation::Begin(at, puts, spends) => {
-                let Some(parent) = self.pick(at, State::Connected) else {
-                    return;
-                };
-                let number = self.next;
-                self.next += 1;
-                let height = self.blocks[&parent].height + 1;
-                let (delta, after) =
-                    change(number, height, &self.blocks[&parent].after, &puts, &spends);
-                let block = Block {
-                    parent: Some(parent),
-                    height,
-                    delta,
-                    after,
-                    state: State::Building,
-                };
-                self.blocks.insert(number, block);
-            }
-            Operation::Connect(at, step) => {
-                let Some(number) = self.pick(at, State::Building) else {
-                    return;
-                };
-                let prepared = PreparedDelta::from(self.blocks[&number].delta.clone());
-                let progress = self
-                    .coins
-                    .connect_step(&mut self.blobs, &prepared, step)
-                    .unwrap();
-                if progress == Progress::Done {
-                    self.blocks.get_mut(&number).unwrap().state = State::Connected;
+                if let Some(parent) = self.pick(at, State::Connected) {
+                    self.add(parent, &puts, &spends);
                 }
             }
-            Operation::Retire(at, step) => self.retire(at, step),
-            Operation::Drop(at, step) => {
+            Operation::Connect(at, step) => {
+                if let Some(number) = self.pick(at, State::Building) {
+                    self.connect(number, step);
+                }
+            }
+            Operation::Retire(at) => self.retire(at),
+            Operation::Grow(blocks, kept) => self.grow(blocks, kept),
+            Operation::Drop(at) => {
                 let is_leaf = |number: &u32| {
                     !self
                         .blocks
@@ -199,38 +182,105 @@ impl World {
                 if let Some(number) =
                     number.filter(|number| *number != self.root && is_leaf(number))
                 {
-                    self.drop_block(number, step);
+                    self.forget(number);
                 }
             }
-            Operation::Reopen => (self.coins, self.blobs) = self.regions.open(),
+            Operation::Index(step) => {
+                self.coins.index_step(step).unwrap();
+            }
+            Operation::Compact(step) => {
+                self.coins.compact_step(step).unwrap();
+            }
+            Operation::Reopen => self.reopen(),
         }
     }
 
-    fn drop_block(&mut self, number: u32, step: usize) {
-        self.blocks.get_mut(&number).unwrap().state = State::Gone;
-        self.coins.begin_drop(&hash(number));
-        while self
+    fn reopen(&mut self) {
+        self.coins = reopened(&self.memories);
+        self.writing = None;
+    }
+
+    /// Adds a child of a connected block to the model.
+    fn add(&mut self, parent: u32, puts: &[(u8, u64)], spends: &[usize]) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        let height = self.blocks[&parent].height + 1;
+        let (delta, after) = change(number, height, &self.blocks[&parent].after, puts, spends);
+        let block = Block {
+            parent: Some(parent),
+            height,
+            delta,
+            after,
+            state: State::Building,
+        };
+        self.blocks.insert(number, block);
+        number
+    }
+
+    fn connect(&mut self, number: u32, step: usize) -> Progress {
+        if self.writing != Some(number) {
+            let block = &self.blocks[&number];
+            let parent = hash(block.parent.unwrap());
+            let (change, _) = block.delta.change();
+            self.coins.begin_connect(parent, change).unwrap();
+            self.writing = Some(number);
+        }
+        let (_, bytes) = self.blocks[&number].delta.change();
+        let progress = self
             .coins
-            .drop_step(&mut self.blobs, &hash(number), step)
-            .unwrap()
-            == Progress::More
-        {
-            self.check();
+            .connect_step(&hash(number), bytes.as_slice(), step)
+            .unwrap();
+        if progress == Progress::Done {
+            self.blocks.get_mut(&number).unwrap().state = State::Connected;
+            self.writing = None;
+        }
+        progress
+    }
+
+    fn grow(&mut self, blocks: usize, kept: usize) {
+        let connected = self
+            .blocks
+            .iter()
+            .filter(|(_, b)| b.state == State::Connected);
+        let mut tip = *connected.max_by_key(|(_, b)| b.height).unwrap().0;
+        for index in 0..blocks {
+            let owner = (index % 4) as u8;
+            tip = self.add(tip, &[(owner, 3), (1, 4)], &[index * 7, index * 13]);
+            while self.connect(tip, 3) == Progress::More {}
+        }
+        while self.blocks[&tip].height > self.blocks[&self.root].height + kept as u32 {
+            let mut child = tip;
+            while self.blocks[&child].parent != Some(self.root) {
+                child = self.blocks[&child].parent.unwrap();
+            }
+            self.retire_block(child);
         }
     }
 
-    /// Makes a connected child of the root the root, checking every view between the steps.
-    fn retire(&mut self, at: usize, step: usize) {
+    fn forget(&mut self, number: u32) {
+        self.blocks.get_mut(&number).unwrap().state = State::Gone;
+        self.coins.drop_block(&hash(number));
+        self.writing = self.writing.filter(|writing| *writing != number);
+    }
+
+    fn retire(&mut self, at: usize) {
         let children: Vec<u32> = self
             .blocks
             .iter()
             .filter(|(_, block)| block.parent == Some(self.root) && block.state == State::Connected)
             .map(|(number, _)| *number)
             .collect();
-        let Some(child) = children.get(at % children.len().max(1)).copied() else {
-            return;
-        };
-        self.coins.begin_retire(&hash(child)).unwrap();
+        if let Some(child) = children.get(at % children.len().max(1)) {
+            self.retire_block(*child);
+        }
+    }
+
+    /// Makes a connected child of the root the root.
+    fn retire_block(&mut self, child: u32) {
+        while self.coins.must_compact() {
+            self.coins.compact_step(5).unwrap();
+        }
+        self.coins.retire(&hash(child)).unwrap();
         let numbers: Vec<u32> = self.blocks.keys().copied().collect();
         let old_root = std::mem::replace(&mut self.root, child);
         for number in numbers {
@@ -241,34 +291,9 @@ impl World {
             if walk != child && self.blocks[&number].state != State::Gone {
                 self.blocks.get_mut(&number).unwrap().state = State::Gone;
                 if number != old_root {
-                    self.coins.begin_drop(&hash(number));
+                    self.forget(number);
                 }
             }
-        }
-        while self
-            .coins
-            .retire_step(&mut self.blobs, &hash(child), step)
-            .unwrap()
-            == Progress::More
-        {
-            self.check();
-            if step == 1 {
-                (self.coins, self.blobs) = self.regions.open();
-            }
-        }
-        let gone: Vec<u32> = self
-            .blocks
-            .iter()
-            .filter(|(_, b)| b.state == State::Gone)
-            .map(|(n, _)| *n)
-            .collect();
-        for number in gone {
-            while self
-                .coins
-                .drop_step(&mut self.blobs, &hash(number), step)
-                .unwrap()
-                == Progress::More
-            {}
         }
     }
 
@@ -279,7 +304,7 @@ impl World {
             .iter()
             .filter(|(_, block)| block.state == State::Connected)
         {
-            let view = self.coins.view(self.path(*number).into_iter().map(hash));
+            let view = self.coins.view(&hash(*number)).unwrap();
             let count = block.after.len() as u64;
             assert_eq!(view.utxo_count(), count, "coins at {number}");
             for known in self.blocks.values() {
@@ -295,10 +320,36 @@ impl World {
             for owner in 0..4 {
                 self.check_owner(&view, &script(owner), &block.after);
             }
+            self.check_resolver(*number, &block.after);
         }
     }
 
-    fn check_owner(&self, view: &View<'_, Memory>, owner: &ScriptBuf, after: &Set) {
+    /// Looks up every outpoint there ever was at once, in small steps.
+    fn check_resolver(&self, number: u32, after: &Set) {
+        let known = self
+            .blocks
+            .values()
+            .flat_map(|b| b.delta.puts.keys().copied());
+        let mut resolver = Resolver::new(hash(number), known.clone());
+        while resolver.step(&self.coins, 7).unwrap() == Progress::More {}
+        let coins = resolver.coins(&self.coins).unwrap();
+        for outpoint in known {
+            let found = coins.coin(&outpoint).unwrap();
+            assert_eq!(
+                found.as_ref(),
+                after.get(&outpoint),
+                "{outpoint} at {number}"
+            );
+        }
+        let found: Vec<_> = resolver
+            .found
+            .iter()
+            .map(|(key, _)| OutPoint::from(key))
+            .collect();
+        assert_eq!(found, after.keys().copied().collect::<Vec<_>>());
+    }
+
+    fn check_owner(&self, view: &View<'_, M>, owner: &ScriptBuf, after: &Set) {
         let key = ScriptHash::of(owner);
         let mut expected: Vec<(&OutPoint, &Coin)> = after
             .iter()
@@ -355,7 +406,7 @@ fn change(
         // Every seventh block repeats its parent's transaction id: siblings share outpoints too.
         let name = if number % 7 == 6 { number - 1 } else { number };
         let outpoint = OutPoint {
-            txid: Txid::from_byte_array(*hash(name).as_byte_array()),
+            txid: txid(name),
             vout: index as u32,
         };
         if before.contains_key(&outpoint) {
@@ -391,17 +442,89 @@ proptest! {
 }
 
 #[test]
-fn a_retiring_run_cannot_be_joined_by_another() {
+fn only_a_child_of_the_newest_stable_block_becomes_stable() {
     let mut world = World::new();
-    for _ in 0..2 {
-        world.run(Operation::Begin(0, vec![(1, 1), (2, 2)], vec![]));
+    let first = world.add(0, &[(1, 1)], &[]);
+    world.connect(first, 100);
+    let second = world.add(first, &[(2, 2)], &[]);
+    world.connect(second, 100);
+    for number in [second, 9] {
+        let error = world.coins.retire(&hash(number)).unwrap_err();
+        assert!(matches!(error, StoreError::Missing { .. }), "{error}");
     }
-    for _ in 0..2 {
-        world.run(Operation::Connect(0, 100));
+    world.retire_block(first);
+    world.retire_block(second);
+    world.check();
+    world.coins.audit().unwrap();
+}
+
+#[test]
+fn a_change_is_written_only_on_top_of_one_that_can_be_read() {
+    let mut world = World::new();
+    let first = world.add(0, &[(1, 1)], &[]);
+    let (change, bytes) = world.blocks[&first].delta.change();
+    let error = world.coins.begin_connect(hash(77), change).unwrap_err();
+    assert_eq!(error, StoreError::missing("change of parent", hash(77)));
+    let error = world
+        .coins
+        .connect_step(&hash(first), bytes.as_slice(), 1)
+        .unwrap_err();
+    assert_eq!(error, StoreError::missing("begun change of", hash(first)));
+    world.coins.audit().unwrap();
+}
+
+#[test]
+fn look_ups_go_on_where_changes_became_stable_and_were_merged_in_between() {
+    let mut world = World::new();
+    world.grow(40, 14);
+    let tip = *world.blocks.keys().last().unwrap();
+    let known: Vec<OutPoint> = {
+        let puts = world.blocks.values().flat_map(|b| b.delta.puts.keys());
+        puts.copied().collect()
+    };
+    for pause in (1..400).step_by(9) {
+        let mut resolver = Resolver::new(hash(tip), known.iter().copied());
+        resolver.step(&world.coins, pause).unwrap();
+        if world.blocks[&world.root].height < 38 && pause % 2 == 0 {
+            world.grow(0, (40 - world.blocks[&world.root].height - 1) as usize);
+        }
+        world.coins.compact_step(15).unwrap();
+        while resolver.step(&world.coins, pause).unwrap() == Progress::More {
+            world.coins.compact_step(15).unwrap();
+        }
+        let found: Vec<_> = resolver
+            .found
+            .iter()
+            .map(|(key, _)| OutPoint::from(key))
+            .collect();
+        let expected: Vec<OutPoint> = world.blocks[&tip].after.keys().copied().collect();
+        assert_eq!(found, expected, "after {pause}");
     }
-    world.coins.begin_retire(&hash(1)).unwrap();
-    let error = world.coins.begin_retire(&hash(2)).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-    let error = world.coins.begin_retire(&hash(9)).unwrap_err();
-    assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    assert!(
+        world
+            .coins
+            .index
+            .stable()
+            .iter()
+            .any(|node| node.level == 1)
+    );
+}
+
+#[test]
+fn levels_stay_within_their_bound_however_late_they_are_merged() {
+    let mut world = World::new();
+    for _ in 0..30 {
+        world.grow(10, 3);
+        let mut newest = world.coins.index.stable().to_vec();
+        newest.reverse();
+        for level in newest.chunk_by(|a, b| a.level == b.level) {
+            assert!(level.len() <= MAX_LEVEL_CHANGES, "{}", level.len());
+        }
+    }
+    while world.coins.compact_step(1_000).unwrap() == Progress::More {}
+    // 298 stable blocks: four of 64, five of 8, two of one.
+    let levels: Vec<u8> = world.coins.index.stable().iter().map(|n| n.level).collect();
+    assert_eq!(levels, [2, 2, 2, 2, 1, 1, 1, 1, 1, 0, 0]);
+    world.check();
+    world.coins.audit().unwrap();
 }

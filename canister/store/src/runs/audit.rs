@@ -11,7 +11,7 @@ use super::change::ChangeRuns;
 use super::coin_cursor::{CoinCursor, find_coin};
 use super::coin_entry::{CoinChange, PutCoin};
 use super::filter::Filter;
-use super::key::{OutpointKey, Place, ScriptKey};
+use super::key::{Digest, OutpointKey, Place, ScriptKey};
 use super::manifest::{Kind, Manifest, State};
 use super::run::Run;
 use super::script_cursor::{ScriptCursor, find_group};
@@ -37,10 +37,15 @@ pub fn audit_manifest<R: Memory, M: Memory>(
     }
     let mut next_height = 0;
     let mut level = u8::MAX;
+    let mut tip = None;
     for (id, record) in manifest.stable() {
         if record.first.get() != next_height || record.level > level {
             return broken(format!("{id:?} after height {next_height}, level {level}"));
         }
+        if tip.is_some_and(|tip| tip != record.parent) {
+            return broken(format!("{id:?} does not follow {tip:?}"));
+        }
+        tip = Some(record.block);
         next_height = record.last.get().saturating_add(1);
         level = record.level;
     }
@@ -56,20 +61,29 @@ pub fn audit_manifest<R: Memory, M: Memory>(
     Ok(())
 }
 
-/// Checks the changes of one chain, oldest first from the oldest of all: each run in itself
-/// (invariants 2 and 6), that both runs of a change agree (4), and that spends name coins that are
-/// there (5, 7). Returns the number of coins afterwards.
-///
-/// # Errors
-/// [`StoreError::Damaged`].
-pub fn audit_chain<M: Memory>(memory: &M, changes: &[ChangeRuns]) -> Result<u64, StoreError> {
-    let mut set: BTreeMap<OutpointKey, PutCoin> = BTreeMap::new();
-    for (index, change) in changes.iter().enumerate() {
+/// The set after the changes of a chain that were checked so far.
+#[derive(Clone, Debug, Default)]
+pub struct ChainAudit {
+    set: BTreeMap<OutpointKey, PutCoin>,
+}
+
+impl ChainAudit {
+    /// Returns the number of coins.
+    pub fn coins(&self) -> u64 {
+        self.set.len() as u64
+    }
+
+    /// Checks the next newer change of the chain: each run in itself (invariants 2 and 6), that
+    /// both runs agree (4), and that spends name coins that are there (5, 7).
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn apply<M: Memory>(&mut self, memory: &M, change: &ChangeRuns) -> Result<(), StoreError> {
         let mut expected = Lists::new();
         for (outpoint, change) in audit_coins(memory, &change.coins)? {
             if change.is_spend() {
-                let Some(old) = set.remove(&outpoint) else {
-                    return broken(format!("{outpoint:?} is spent in {index}, and not there"));
+                let Some(old) = self.set.remove(&outpoint) else {
+                    return broken(format!("{outpoint:?} is spent and not there"));
                 };
                 add(&mut expected, outpoint, &old, ListChange::Spend)?;
             }
@@ -79,16 +93,16 @@ pub fn audit_chain<M: Memory>(memory: &M, changes: &[ChangeRuns]) -> Result<u64,
                     coinbase: coin.coinbase,
                 };
                 add(&mut expected, outpoint, coin, put)?;
-                if set.insert(outpoint, coin.clone()).is_some() {
-                    return broken(format!("{outpoint:?} is put in {index}, and there"));
+                if self.set.insert(outpoint, coin.clone()).is_some() {
+                    return broken(format!("{outpoint:?} is put and there"));
                 }
             }
         }
         if audit_scripts(memory, &change.scripts)? != expected {
-            return broken(format!("the runs of change {index} disagree"));
+            return broken(format!("the runs in {:?} disagree", change.coins.extent()));
         }
+        Ok(())
     }
-    Ok(set.len() as u64)
 }
 
 /// Checks that span filters admit every key of the changes they cover (invariant 6).
@@ -108,7 +122,7 @@ pub fn audit_span<M: Memory>(
             }
         }
         for key in audit_scripts(memory, &change.scripts)?.keys() {
-            if !scripts.may_contain(memory, &key.digest())? {
+            if !scripts.may_contain(memory, &Digest::from(key))? {
                 return broken(format!("a span filter denies {key:?}"));
             }
         }

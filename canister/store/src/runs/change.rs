@@ -1,15 +1,16 @@
-//! A block's change: both runs, from what the block spends and puts.
+//! A block's change: both runs, written from the block's own bytes.
 
-use std::collections::BTreeMap;
-
+use bitcoin::{Amount, BlockHash, Script};
 use ic_stable_structures::Memory;
-use millrace_core::delta::{BlockDelta, KeyedCoin};
+use millrace_core::Height;
+use millrace_core::connect::{BlockChange, CoinEvent, CoinPosition, ScriptEvent};
+use millrace_core::scan::{BlockBytes, ScannedCoin};
 
 use super::coin_entry::{CoinChange, CoinEntry, PutCoin};
 use super::coin_writer::CoinWriter;
 use super::extent::Extent;
 use super::header::RunKind;
-use super::key::{OutpointKey, Place, ScriptKey};
+use super::key::{OutpointKey, Place};
 use super::manifest::ChangeRecord;
 use super::run::Run;
 use super::script_entry::{BalanceChange, ListChange, ScriptEntry};
@@ -68,99 +69,27 @@ impl ChangePlan {
     }
 }
 
-/// A group of a block's script run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Group {
-    change: BalanceChange,
-    entries: Vec<ScriptEntry>,
-}
-
-/// A block's change in the order of both runs: a pure function of the block's delta, so that it
-/// can be made again when it is lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockChange {
-    coins: Vec<CoinEntry>,
-    groups: Vec<(ScriptKey, Group)>,
-}
-
-impl From<BlockDelta> for BlockChange {
-    fn from(delta: BlockDelta) -> Self {
-        let mut coins: BTreeMap<OutpointKey, CoinChange> = BTreeMap::new();
-        let mut groups: BTreeMap<ScriptKey, Group> = BTreeMap::new();
-        for (outpoint, keyed) in &delta.spends {
-            let key = OutpointKey::from(outpoint);
-            coins.insert(key, CoinChange::Spend);
-            let group = groups.entry(ScriptKey::from(&keyed.script_hash));
-            group.or_default().add(key, keyed, ListChange::Spend);
-        }
-        for (outpoint, keyed) in &delta.puts {
-            let key = OutpointKey::from(outpoint);
-            let coin = PutCoin::from(keyed);
-            let put = ListChange::Put {
-                value: coin.value,
-                coinbase: coin.coinbase,
-            };
-            // A coin that replaces an unspent one is both spent and put (BIP30).
-            let change = if delta.spends.contains_key(outpoint) {
-                CoinChange::Replace(coin)
-            } else {
-                CoinChange::Put(coin)
-            };
-            coins.insert(key, change);
-            let group = groups.entry(ScriptKey::from(&keyed.script_hash));
-            group.or_default().add(key, keyed, put);
-        }
-        for group in groups.values_mut() {
-            group.entries.sort_unstable_by_key(|entry| entry.place);
-        }
-        let coins = coins.into_iter();
-        Self {
-            coins: coins
-                .map(|(outpoint, change)| CoinEntry { outpoint, change })
-                .collect(),
-            groups: groups.into_iter().collect(),
-        }
-    }
-}
-
-impl Group {
-    fn add(&mut self, outpoint: OutpointKey, keyed: &KeyedCoin, change: ListChange) {
-        let satoshi = i128::from(keyed.coin.value.to_sat());
-        self.change = self.change.and(match change {
-            ListChange::Put { .. } => BalanceChange { satoshi, coins: 1 },
-            ListChange::Spend => BalanceChange {
-                satoshi: -satoshi,
-                coins: -1,
-            },
-        });
-        let place = Place::new(keyed.coin.height, outpoint);
-        self.entries.push(ScriptEntry { place, change });
-    }
-}
-
-impl From<&KeyedCoin> for PutCoin {
-    fn from(keyed: &KeyedCoin) -> Self {
-        Self {
-            height: keyed.coin.height,
-            coinbase: keyed.coin.coinbase,
-            value: keyed.coin.value,
-            script: ScriptForm::of(&keyed.coin.script),
-        }
-    }
-}
-
-impl BlockChange {
-    /// Returns the most that its runs will hold.
-    pub fn plan(&self) -> ChangePlan {
-        let mut plan = ChangePlan::default();
+impl ChangePlan {
+    /// Returns the plan of a block's change. Reads no script: what their forms save is given back
+    /// when the runs are complete. Costs a look at each entry.
+    pub fn of_block(change: &BlockChange) -> Self {
+        let mut plan = Self::default();
+        let mut position = CoinPosition::default();
         let mut before = None;
-        for entry in &self.coins {
-            plan.coins = plan.coins.and(CoinWriter::plan_of(entry, before));
-            before = Some(&entry.outpoint);
+        while let Some((outpoint, event)) = change.next_coin(&mut position) {
+            let script_bytes = match event {
+                CoinEvent::Spend(_) => None,
+                CoinEvent::Put(coin) | CoinEvent::Replace(_, coin) => Some(coin.script_bytes),
+            };
+            let is_same = before == Some(outpoint.txid);
+            plan.coins = plan.coins.and(CoinWriter::bound(is_same, script_bytes));
+            before = Some(outpoint.txid);
         }
-        for (_, group) in &self.groups {
-            let group = ScriptWriter::plan_of(group.entries.iter());
-            plan.scripts = plan.scripts.and(group);
+        let mut before = None;
+        for at in 0..change.script_events() {
+            let key = change.script_event(at).map(|event| event.script);
+            plan.scripts = plan.scripts.and(ScriptWriter::bound(key != before));
+            before = key;
         }
         plan
     }
@@ -172,9 +101,12 @@ pub struct ChangeWriter {
     change: BlockChange,
     coins: CoinWriter,
     scripts: ScriptWriter,
-    next_coin: usize,
-    /// The next group, and the next entry in it.
-    next_entry: (usize, usize),
+    position: CoinPosition,
+    /// The next event of a script, and the first one of the next script.
+    next_event: usize,
+    group_end: usize,
+    /// The script at hand; kept so that none is allocated for each coin.
+    script: Vec<u8>,
     done: Option<ChangeRuns>,
 }
 
@@ -193,46 +125,130 @@ impl ChangeWriter {
             change,
             coins: CoinWriter::new(coins, &plan.coins)?,
             scripts: ScriptWriter::new(scripts, &plan.scripts)?,
-            next_coin: 0,
-            next_entry: (0, 0),
+            position: CoinPosition::default(),
+            next_event: 0,
+            group_end: 0,
+            script: Vec::new(),
             done: None,
         })
     }
 
-    /// Writes up to `budget` further entries (at least one) of either run.
+    /// Writes up to `budget` further entries (at least one) of either run; `bytes` are the
+    /// block's, of which the scripts of new coins are read.
     ///
     /// # Errors
     /// [`StoreError`]; the runs are of no use then.
-    pub fn step<M: Memory>(&mut self, memory: &M, budget: usize) -> Result<Progress, StoreError> {
+    pub fn step<M: Memory, B: BlockBytes + ?Sized>(
+        &mut self,
+        memory: &M,
+        bytes: &B,
+        budget: usize,
+    ) -> Result<Progress, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
         for _ in 0..budget.max(1) {
-            if let Some(entry) = self.change.coins.get(self.next_coin) {
-                self.coins.push(memory, entry.clone())?;
-                self.next_coin += 1;
+            if self.write_coin(memory, bytes)? || self.write_event(memory)? {
                 continue;
             }
-            let (index, at) = self.next_entry;
-            let Some((key, group)) = self.change.groups.get(index) else {
-                self.done = Some(ChangeRuns {
-                    coins: self.coins.finish(memory)?,
-                    scripts: self.scripts.finish(memory)?,
-                });
-                return Ok(Progress::Done);
-            };
-            if at == 0 {
-                self.scripts.begin_group(memory, *key, group.change)?;
-            }
-            let Some(entry) = group.entries.get(at) else {
-                self.next_entry = (index + 1, 0);
-                continue;
-            };
-            self.scripts.push(memory, entry)?;
-            self.next_entry = (index, at + 1);
+            self.done = Some(ChangeRuns {
+                coins: self.coins.finish(memory)?,
+                scripts: self.scripts.finish(memory)?,
+            });
+            return Ok(Progress::Done);
         }
         Ok(Progress::More)
+    }
+
+    /// Writes the next entry of the coin run, if there is one.
+    fn write_coin<M: Memory, B: BlockBytes + ?Sized>(
+        &mut self,
+        memory: &M,
+        bytes: &B,
+    ) -> Result<bool, StoreError>
+    where
+        StoreError: From<B::Error>,
+    {
+        let Some((outpoint, event)) = self.change.next_coin(&mut self.position) else {
+            return Ok(false);
+        };
+        let mut put = |coin: &ScannedCoin| {
+            self.script.resize(coin.script_bytes as usize, 0);
+            bytes.read(coin.script_offset, &mut self.script)?;
+            Ok::<_, StoreError>(PutCoin {
+                height: self.change.height(),
+                coinbase: coin.coinbase,
+                value: Amount::from_sat(coin.satoshi),
+                script: ScriptForm::of(Script::from_bytes(&self.script)),
+            })
+        };
+        let change = match event {
+            CoinEvent::Spend(_) => CoinChange::Spend,
+            CoinEvent::Put(coin) => CoinChange::Put(put(coin)?),
+            CoinEvent::Replace(_, coin) => CoinChange::Replace(put(coin)?),
+        };
+        let outpoint = OutpointKey::from(&outpoint);
+        self.coins.push(memory, CoinEntry { outpoint, change })?;
+        Ok(true)
+    }
+
+    /// Writes the next entry of the script run, if there is one.
+    fn write_event<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
+        let Some(event) = self.change.script_event(self.next_event) else {
+            return Ok(false);
+        };
+        if self.next_event == self.group_end {
+            let (end, change) = self.group(&event);
+            self.group_end = end;
+            self.scripts.begin_group(memory, event.script, change)?;
+        }
+        self.scripts.push(memory, &entry_of(&event))?;
+        self.next_event += 1;
+        Ok(true)
+    }
+
+    /// Returns where the events of a script that begin with `first` end, and their sum.
+    fn group(&self, first: &ScriptEvent) -> (usize, BalanceChange) {
+        let mut end = self.next_event;
+        let mut sum = BalanceChange::default();
+        while let Some(event) = self.change.script_event(end)
+            && event.script == first.script
+        {
+            let sign = if event.is_spend { -1 } else { 1 };
+            sum = sum.and(BalanceChange {
+                satoshi: i128::from(event.satoshi) * sign,
+                coins: sign as i64,
+            });
+            end += 1;
+        }
+        (end, sum)
+    }
+
+    /// Returns the block's hash.
+    pub const fn block(&self) -> BlockHash {
+        self.change.hash()
+    }
+
+    /// Returns the block's height.
+    pub const fn height(&self) -> Height {
+        self.change.height()
     }
 
     /// Returns the finished runs.
     pub const fn runs(&self) -> Option<ChangeRuns> {
         self.done
+    }
+}
+
+fn entry_of(event: &ScriptEvent) -> ScriptEntry {
+    ScriptEntry {
+        place: Place::new(event.height, OutpointKey::from(&event.outpoint)),
+        change: match event.is_spend {
+            true => ListChange::Spend,
+            false => ListChange::Put {
+                value: Amount::from_sat(event.satoshi),
+                coinbase: event.coinbase,
+            },
+        },
     }
 }

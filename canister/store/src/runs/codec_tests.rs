@@ -5,7 +5,9 @@ use bitcoin::{Amount, ScriptBuf};
 use millrace_core::Height;
 use proptest::prelude::*;
 
-use super::coin_entry::{CoinChange, CoinEntry, MAX_COIN_ENTRY_BYTES, PutCoin};
+use super::coin_entry::{
+    CoinChange, CoinEntry, EntryKind, MAX_COIN_ENTRY_BYTES, PutCoin, RawEntry,
+};
 use super::header::{RunHeader, RunKind};
 use super::key::{OutpointKey, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES, LEAF_ROOM, LeafBuilder};
@@ -167,26 +169,15 @@ fn a_leaf_takes_what_fits_and_is_empty_after_it_is_finished() {
 
 #[test]
 fn a_change_that_cannot_follow_another_is_damage() {
-    let coin = || PutCoin {
-        height: Height::new(1),
-        coinbase: false,
-        value: Amount::from_sat(1),
-        script: ScriptForm::P2sh([1; 20]),
-    };
-    let (put, replace) = (CoinChange::Put(coin()), CoinChange::Replace(coin()));
-    let spend = CoinChange::Spend;
-    for (older, newer) in [
-        (&put, &put),
-        (&replace, &put),
-        (&spend, &spend),
-        (&spend, &replace),
-    ] {
-        assert!(older.clone().then(newer.clone()).is_err());
+    use EntryKind::{Put, Replace, Spend};
+    for (older, newer) in [(Put, Put), (Replace, Put), (Spend, Spend), (Spend, Replace)] {
+        assert!(older.then(newer).is_err(), "{older:?} {newer:?}");
     }
-    assert_eq!(put.clone().then(spend.clone()), Ok(None));
-    assert_eq!(spend.clone().then(put.clone()), Ok(Some(replace.clone())));
-    assert_eq!(replace.clone().then(spend.clone()), Ok(Some(spend)));
-    assert_eq!(put.clone().then(replace), Ok(Some(put)));
+    assert_eq!(Put.then(Spend), Ok(None));
+    assert_eq!(Spend.then(Put), Ok(Some(Replace)));
+    assert_eq!(Replace.then(Spend), Ok(Some(Spend)));
+    assert_eq!(Replace.then(Replace), Ok(Some(Replace)));
+    assert_eq!(Put.then(Replace), Ok(Some(Put)));
 }
 
 proptest! {
@@ -221,6 +212,20 @@ proptest! {
             before = Some(entry.outpoint.txid);
             prop_assert!(body.len() - start <= MAX_COIN_ENTRY_BYTES);
         }
+        let (mut rest, mut txid) = (body.as_slice(), [0; 32]);
+        for entry in &entries {
+            let raw = RawEntry::read(rest).unwrap();
+            txid = raw.txid.copied().unwrap_or(txid);
+            prop_assert_eq!((txid, raw.vout), (entry.outpoint.txid, entry.outpoint.vout));
+            let mut again = Vec::new();
+            raw.encode(raw.kind().0, raw.txid, &mut again);
+            prop_assert_eq!(&again, &rest[..raw.length]);
+            for end in 0..raw.length {
+                prop_assert_eq!(RawEntry::read(&rest[..end]), None);
+            }
+            rest = &rest[raw.length..];
+        }
+        prop_assert_eq!(rest, [0; 0]);
         prop_assert_eq!(read_coins(&body), Ok(entries));
         // Cut off anywhere, what is left reads as a shorter list or as damage.
         for end in 0..body.len() {

@@ -3,7 +3,7 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{CoinChange, CoinEntry};
+use super::coin_entry::{self, CoinChange, CoinEntry, RawEntry};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
@@ -19,10 +19,23 @@ pub struct CoinCursor {
     run: Run,
     next_leaf: u32,
     leaf: Box<[u8; LEAF_BYTES]>,
+    /// Bytes of the leaf's entries, and how many of them were not looked at.
+    used: usize,
     entries_left: u16,
     offset: usize,
     last: Option<OutpointKey>,
-    peeked: Option<CoinEntry>,
+    head: Option<Head>,
+}
+
+/// The next entry: its key, and where it is in the leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// First bytes of the key, which nearly always decide which of two is smaller.
+    pub prefix: u64,
+    /// The key.
+    pub outpoint: OutpointKey,
+    start: usize,
+    length: usize,
 }
 
 /// Returns what a run does to an outpoint. Reads a filter block, and where that says maybe, fences
@@ -38,11 +51,71 @@ pub fn find_coin<M: Memory>(
     if !run.may_contain(memory, &outpoint.digest())? {
         return Ok(None);
     }
-    let mut cursor = CoinCursor::seek(memory, run, outpoint)?;
-    let entry = cursor.next(memory)?;
-    Ok(entry
-        .filter(|entry| entry.outpoint == *outpoint)
-        .map(|entry| entry.change))
+    let mut leaf = LeafCache::default();
+    find_in_leaves(memory, run, outpoint, &mut leaf)
+}
+
+/// A leaf that was read, and which.
+#[derive(Clone, Debug)]
+pub struct LeafCache {
+    index: Option<u32>,
+    bytes: Box<[u8; LEAF_BYTES]>,
+}
+
+impl Default for LeafCache {
+    fn default() -> Self {
+        Self {
+            index: None,
+            bytes: Box::new([0; LEAF_BYTES]),
+        }
+    }
+}
+
+impl LeafCache {
+    /// Forgets the leaf: another run's come next.
+    pub const fn clear(&mut self) {
+        self.index = None;
+    }
+}
+
+/// As [`find_coin`], for an outpoint that the filter admits. The leaf stays in the cache: the next
+/// outpoint in order is often in the same one.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+pub fn find_in_leaves<M: Memory>(
+    memory: &M,
+    run: &Run,
+    outpoint: &OutpointKey,
+    cache: &mut LeafCache,
+) -> Result<Option<CoinChange>, StoreError> {
+    if run.header().leaves == 0 {
+        return Ok(None);
+    }
+    let leaf = CoinCursor::leaf_of(memory, run, outpoint)?;
+    if cache.index != Some(leaf) {
+        cache.index = None;
+        run.read_leaf(memory, leaf, &mut cache.bytes)?;
+        cache.index = Some(leaf);
+    }
+    let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
+    let found = coin_entry::find_entry(outpoint, entries, Input::new(WHAT, body))?;
+    let Some(mut entry) = found else {
+        return Ok(None);
+    };
+    resolve(memory, run, &mut entry)?;
+    Ok(Some(entry.change))
+}
+
+/// Fetches a script from the overflow area.
+fn resolve<M: Memory>(memory: &M, run: &Run, entry: &mut CoinEntry) -> Result<(), StoreError> {
+    if let CoinChange::Put(coin) | CoinChange::Replace(coin) = &mut entry.change
+        && let ScriptForm::Overflow { offset, length } = coin.script
+    {
+        let script = run.read_overflow(memory, offset, length)?;
+        coin.script = ScriptForm::Plain(ScriptBuf::from_bytes(script));
+    }
+    Ok(())
 }
 
 impl CoinCursor {
@@ -52,10 +125,11 @@ impl CoinCursor {
             run: *run,
             next_leaf: 0,
             leaf: Box::new([0; LEAF_BYTES]),
+            used: 0,
             entries_left: 0,
             offset: 0,
             last: None,
-            peeked: None,
+            head: None,
         }
     }
 
@@ -70,10 +144,10 @@ impl CoinCursor {
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
         cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
-        while let Some(entry) = cursor.peek(memory)?
-            && entry.outpoint < *outpoint
+        while let Some(head) = cursor.peek(memory)?
+            && head.outpoint < *outpoint
         {
-            cursor.peeked = None;
+            cursor.advance();
         }
         Ok(cursor)
     }
@@ -87,20 +161,16 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<u32, StoreError> {
         let prefix = outpoint.digest().prefix;
-        let first = run.leaf_before(memory, prefix)?;
-        let mut high = match prefix.checked_add(1) {
-            Some(prefix) => run.fences_below(memory, prefix)?,
-            None => run.header().leaves,
-        };
+        let (below, mut high) = run.fences_at(memory, prefix)?;
         // The first one begins before: its fence is smaller, or there is none before it.
-        let mut low = first.saturating_add(1);
+        let mut low = below.max(1);
         while low < high {
             let middle = low + (high - low) / 2;
             let mut probe = Self::start(run);
             probe.next_leaf = middle;
             if probe
                 .peek(memory)?
-                .is_some_and(|entry| entry.outpoint <= *outpoint)
+                .is_some_and(|head| head.outpoint <= *outpoint)
             {
                 low = middle + 1;
             } else {
@@ -110,65 +180,83 @@ impl CoinCursor {
         Ok(low - 1)
     }
 
-    /// Returns the next entry without going on.
+    /// Returns the next entry's key without going on; `None` after the last one.
     ///
     /// # Errors
-    /// As [`CoinCursor::next`].
-    pub fn peek<M: Memory>(&mut self, memory: &M) -> Result<Option<&CoinEntry>, StoreError> {
-        if self.peeked.is_none() {
-            self.peeked = self.read(memory)?;
+    /// [`StoreError`] when the run is damaged: entries that do not ascend are.
+    pub fn peek<M: Memory>(&mut self, memory: &M) -> Result<Option<&Head>, StoreError> {
+        if self.head.is_none() {
+            self.head = self.read(memory)?;
         }
-        Ok(self.peeked.as_ref())
+        Ok(self.head.as_ref())
+    }
+
+    /// Returns the entry that was peeked at.
+    pub fn raw(&self) -> Option<RawEntry<'_>> {
+        let head = self.head?;
+        let end = head.start + head.length;
+        RawEntry::read(self.leaf.get(head.start..end)?)
+    }
+
+    /// Goes on to the entry after the one that was peeked at.
+    pub const fn advance(&mut self) {
+        self.head = None;
     }
 
     /// Returns the next entry, with its script even where that is in the overflow area; `None`
     /// after the last one.
     ///
     /// # Errors
-    /// [`StoreError`] when the run is damaged: entries that do not ascend are.
+    /// As [`CoinCursor::peek`].
     pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
-        match self.peeked.take() {
-            Some(entry) => Ok(Some(entry)),
-            None => self.read(memory),
-        }
+        let Some(head) = self.peek(memory)?.copied() else {
+            return Ok(None);
+        };
+        let entry = self.leaf.get(head.start..head.start + head.length);
+        let mut input = Input::new(WHAT, entry.unwrap_or_default());
+        let mut entry = CoinEntry::decode(Some(&head.outpoint.txid), &mut input)?;
+        resolve(memory, &self.run, &mut entry)?;
+        self.advance();
+        Ok(Some(entry))
     }
 
-    fn read<M: Memory>(&mut self, memory: &M) -> Result<Option<CoinEntry>, StoreError> {
-        let mut before = self.last.map(|last| last.txid);
+    fn read<M: Memory>(&mut self, memory: &M) -> Result<Option<Head>, StoreError> {
+        let mut before = self.last;
         if self.entries_left == 0 {
             if self.next_leaf >= self.run.header().leaves {
                 return Ok(None);
             }
             self.run.read_leaf(memory, self.next_leaf, &mut self.leaf)?;
             self.next_leaf += 1;
-            self.offset = 0;
-            self.entries_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
+            let (entries, body) = leaf::open(WHAT, self.leaf.as_slice())?;
+            self.entries_left = entries;
+            self.offset = leaf::HEAD_BYTES;
+            self.used = leaf::HEAD_BYTES + body.len();
             before = None;
         }
-        let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
-        let mut input = Input::new(WHAT, body.get(self.offset..).unwrap_or_default());
-        let mut entry = CoinEntry::decode(before.as_ref(), &mut input)?;
-        if self.last.is_some_and(|last| last >= entry.outpoint) {
-            let detail = format!("{:?} does not ascend", entry.outpoint);
-            return Err(input.damaged(detail));
+        let damaged = |detail: &str| StoreError::damaged(WHAT, detail);
+        let rest = self.leaf.get(self.offset..self.used).unwrap_or_default();
+        let raw = RawEntry::read(rest).ok_or_else(|| damaged("an entry that has no end"))?;
+        let txid = raw.txid.copied().or(before.map(|before| before.txid));
+        let outpoint = OutpointKey {
+            txid: txid.ok_or_else(|| damaged("its first entry repeats a transaction id"))?,
+            vout: raw.vout,
+        };
+        let head = Head {
+            prefix: outpoint.digest().prefix,
+            outpoint,
+            start: self.offset,
+            length: raw.length,
+        };
+        if self.last.is_some_and(|last| last >= outpoint) {
+            return Err(damaged(&format!("{outpoint:?} does not ascend")));
         }
-        self.offset = body.len() - input.left();
+        self.offset += head.length;
         self.entries_left -= 1;
-        if self.entries_left == 0 && input.left() > 0 {
-            return Err(input.damaged(format!("{} bytes after its entries", input.left())));
+        if self.entries_left == 0 && self.offset < self.used {
+            return Err(damaged("bytes after its entries"));
         }
-        self.last = Some(entry.outpoint);
-        self.resolve(memory, &mut entry)?;
-        Ok(Some(entry))
-    }
-
-    fn resolve<M: Memory>(&self, memory: &M, entry: &mut CoinEntry) -> Result<(), StoreError> {
-        if let CoinChange::Put(coin) | CoinChange::Replace(coin) = &mut entry.change
-            && let ScriptForm::Overflow { offset, length } = coin.script
-        {
-            let script = self.run.read_overflow(memory, offset, length)?;
-            coin.script = ScriptForm::Plain(ScriptBuf::from_bytes(script));
-        }
-        Ok(())
+        self.last = Some(outpoint);
+        Ok(Some(head))
     }
 }

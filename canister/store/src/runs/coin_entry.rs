@@ -10,6 +10,8 @@
 //! script        as its form says
 //! ```
 
+use std::cmp::Ordering;
+
 use bitcoin::Amount;
 use millrace_core::Height;
 
@@ -68,28 +70,6 @@ impl CoinChange {
     /// Returns whether an older coin goes.
     pub const fn is_spend(&self) -> bool {
         matches!(self, Self::Spend | Self::Replace(_))
-    }
-
-    /// Returns what this change and then `newer` do together; `None` when that is nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Damaged`] when `newer` cannot follow: it puts what is there, or spends what
-    /// is not.
-    pub fn then(self, newer: Self) -> Result<Option<Self>, StoreError> {
-        match (self, newer) {
-            (Self::Put(_), Self::Spend) => Ok(None),
-            (Self::Put(_), Self::Replace(coin)) => Ok(Some(Self::Put(coin))),
-            (Self::Replace(_), Self::Spend) => Ok(Some(Self::Spend)),
-            (Self::Spend, Self::Put(coin)) | (Self::Replace(_), Self::Replace(coin)) => {
-                Ok(Some(Self::Replace(coin)))
-            }
-            (Self::Put(_) | Self::Replace(_), Self::Put(_)) => {
-                Err(StoreError::damaged("changes", "a coin is put twice"))
-            }
-            (Self::Spend, Self::Spend | Self::Replace(_)) => {
-                Err(StoreError::damaged("changes", "a coin is spent twice"))
-            }
-        }
     }
 }
 
@@ -153,6 +133,154 @@ impl CoinEntry {
             change,
         })
     }
+}
+
+/// An entry as a leaf holds it: what merges and look-ups need of most of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawEntry<'a> {
+    flags: u8,
+    /// The transaction id, unless it is that of the entry before.
+    pub txid: Option<&'a [u8; 32]>,
+    /// The output index.
+    pub vout: u32,
+    /// What follows the outpoint.
+    rest: &'a [u8],
+    /// Bytes of the entry.
+    pub length: usize,
+}
+
+impl<'a> RawEntry<'a> {
+    /// Reads the entry at the front of `bytes`, without a look at what follows its outpoint but for
+    /// its length; `None` when it is damaged.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        let flags = *bytes.first()?;
+        let mut at = 1;
+        let mut txid = None;
+        if flags & SAME_TXID == 0 {
+            txid = bytes.get(1..)?.first_chunk();
+            txid?;
+            at = 1 + TXID_BYTES;
+        }
+        let mut vout = u32::from(*bytes.get(at)?);
+        if vout >= 0x80 {
+            let mut input = Input::new("output index", bytes.get(at..)?);
+            let left = input.left();
+            vout = input.varint_u32().ok()?;
+            at += left - input.left();
+        } else {
+            at += 1;
+        }
+        let rest_at = at;
+        if flags & PUT != 0 {
+            at = after_varint(bytes, at)?;
+            at = after_varint(bytes, at)?;
+            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at)?;
+        } else if flags & !(SPEND | SAME_TXID) != 0 {
+            return None;
+        }
+        Some(Self {
+            flags,
+            txid,
+            vout,
+            rest: bytes.get(rest_at..at)?,
+            length: at,
+        })
+    }
+
+    /// Returns what the entry does, and whether its script is in the overflow area.
+    pub const fn kind(&self) -> (EntryKind, bool) {
+        let kind = match (self.flags & SPEND != 0, self.flags & PUT != 0) {
+            (false, _) => EntryKind::Put,
+            (true, false) => EntryKind::Spend,
+            (true, true) => EntryKind::Replace,
+        };
+        let form = self.flags >> FORM_SHIFT;
+        (kind, self.flags & PUT != 0 && ScriptForm::is_overflow(form))
+    }
+
+    /// Appends the entry, doing what `kind` says, after one with another or the same transaction
+    /// id.
+    pub fn encode(&self, kind: EntryKind, txid: Option<&[u8; 32]>, out: &mut Vec<u8>) {
+        let mut flags = self.flags & !(SPEND | SAME_TXID);
+        if kind != EntryKind::Put {
+            flags |= SPEND;
+        }
+        match txid {
+            Some(txid) => {
+                out.push(flags);
+                out.extend_from_slice(txid);
+            }
+            None => out.push(flags | SAME_TXID),
+        }
+        put_varint(out, u64::from(self.vout));
+        out.extend_from_slice(self.rest);
+    }
+}
+
+/// What an entry does, without the coin it puts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// [`CoinChange::Put`].
+    Put,
+    /// [`CoinChange::Spend`].
+    Spend,
+    /// [`CoinChange::Replace`].
+    Replace,
+}
+
+impl EntryKind {
+    /// Returns what this and then `newer` do together; `None` when that is nothing. The coin, if
+    /// there is one afterwards, is that of `newer`.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when `newer` cannot follow: it puts what is there, or spends what
+    /// is not.
+    pub fn then(self, newer: Self) -> Result<Option<Self>, StoreError> {
+        match (self, newer) {
+            (Self::Put, Self::Spend) => Ok(None),
+            (Self::Put, Self::Replace) => Ok(Some(Self::Put)),
+            (Self::Replace, Self::Spend) => Ok(Some(Self::Spend)),
+            (Self::Spend, Self::Put) | (Self::Replace, Self::Replace) => Ok(Some(Self::Replace)),
+            (Self::Put | Self::Replace, Self::Put) => {
+                Err(StoreError::damaged("changes", "a coin is put twice"))
+            }
+            (Self::Spend, Self::Spend | Self::Replace) => {
+                Err(StoreError::damaged("changes", "a coin is spent twice"))
+            }
+        }
+    }
+}
+
+/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn find_entry(
+    outpoint: &OutpointKey,
+    entries: u16,
+    mut input: Input<'_>,
+) -> Result<Option<CoinEntry>, StoreError> {
+    let mut before: Option<&[u8; 32]> = None;
+    for _ in 0..entries {
+        let raw = RawEntry::read(input.rest()).ok_or_else(|| input.damaged("an entry"))?;
+        before = raw.txid.or(before);
+        let Some(txid) = before else {
+            return Err(input.damaged("its first entry repeats a transaction id"));
+        };
+        match txid.cmp(&outpoint.txid).then(raw.vout.cmp(&outpoint.vout)) {
+            Ordering::Less => input.bytes(raw.length)?,
+            Ordering::Equal => return CoinEntry::decode(Some(txid), &mut input).map(Some),
+            Ordering::Greater => return Ok(None),
+        };
+    }
+    Ok(None)
+}
+
+fn after_varint(bytes: &[u8], mut at: usize) -> Option<usize> {
+    while *bytes.get(at)? & 0x80 != 0 {
+        at += 1;
+    }
+    Some(at + 1)
 }
 
 fn decode_coin(flags: u8, input: &mut Input<'_>) -> Result<PutCoin, StoreError> {

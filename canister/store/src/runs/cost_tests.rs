@@ -1,73 +1,30 @@
 //! Pages that a mainnet-like chain of changes reads and writes: the numbers of `DESIGN.md`.
 //!
-//! A block has 6,714 inputs and 7,297 outputs in 2,919 transactions; nearly half of the inputs
-//! spend coins of the eight blocks before, a third of the outputs go to scripts used before. The
-//! test prints what it counts: `cargo test -p millrace-store mainnet_like -- --nocapture`.
+//! The test prints what it counts: `cargo test -p millrace-store mainnet_like -- --nocapture`.
 
-use std::collections::BTreeMap;
-
-use bitcoin::hashes::{Hash, sha256};
-use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
-use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
 use millrace_core::script::ScriptHash;
+use millrace_core::testing::BlockDelta;
 
 use super::allocator::Allocator;
-use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
+use super::change_list::{ChangeList, Span};
 use super::extent::Extent;
 use super::merge::{ChangeMerge, Depth};
-use super::read::{ChangeList, Span};
 use super::run::Run;
 use super::span::{SpanWriter, span_bytes};
 use crate::coins::Progress;
 use crate::counting::CountingMemory;
+use crate::mainnet_like::{INPUTS, ITEMS, MainnetLike, OUTPUTS, script};
 
-const TRANSACTIONS: u64 = 2_919;
-const INPUTS: usize = 6_714;
-const OUTPUTS: u64 = 7_297;
-const ITEMS: f64 = 14_011.0;
 const BASE_COINS: u64 = 120_000;
 
 type Counted = CountingMemory<VectorMemory>;
 
-/// Deterministic numbers: SHA-256 of a counter.
-#[derive(Default)]
-struct Numbers(u64);
-
-impl Numbers {
-    fn bytes(&mut self) -> [u8; 32] {
-        self.0 += 1;
-        sha256::Hash::hash(&self.0.to_le_bytes()).to_byte_array()
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        u64::from_le_bytes(*self.bytes().first_chunk().unwrap()) % limit
-    }
-}
-
-/// A script by its owner's number, in about mainnet's mix of kinds.
-fn script(owner: u64) -> ScriptBuf {
-    let hash = sha256::Hash::hash(&owner.to_be_bytes()).to_byte_array();
-    let (head, length, tail): (&[u8], usize, &[u8]) = match owner % 100 {
-        0..45 => (&[0x00, 0x14], 20, &[]),
-        45..70 => (&[0x51, 0x20], 32, &[]),
-        70..87 => (&[0x76, 0xa9, 0x14], 20, &[0x88, 0xac]),
-        87..97 => (&[0xa9, 0x14], 20, &[0x87]),
-        _ => (&[0x00, 0x20], 32, &[]),
-    };
-    ScriptBuf::from_bytes([head, &hash[..length], tail].concat())
-}
-
 struct Chain {
     memory: Counted,
     allocator: Allocator,
-    numbers: Numbers,
-    height: u32,
-    /// Unspent coins of the last blocks, and of all blocks before.
-    recent: Vec<Vec<(OutPoint, Coin)>>,
-    old: Vec<(OutPoint, Coin)>,
-    owners: u64,
+    made: MainnetLike,
 }
 
 impl Chain {
@@ -75,92 +32,17 @@ impl Chain {
         Self {
             memory: CountingMemory::new(VectorMemory::default()),
             allocator: Allocator::of([]).unwrap(),
-            numbers: Numbers::default(),
-            height: 0,
-            recent: Vec::new(),
-            old: Vec::new(),
-            owners: 5_000,
+            made: MainnetLike::new(800_000),
         }
-    }
-
-    fn owner(&mut self) -> u64 {
-        match self.numbers.below(100) {
-            // The square makes low numbers hot.
-            0..33 => {
-                let far = self.numbers.below(5_000);
-                far * far / 5_000
-            }
-            _ => {
-                self.owners += 1;
-                self.owners
-            }
-        }
-    }
-
-    fn make(&mut self, coins: u64) -> Vec<(OutPoint, Coin)> {
-        let mut made = Vec::new();
-        let mut outpoint = OutPoint::default();
-        for index in 0..coins {
-            let transaction = |index: u64| index * TRANSACTIONS / OUTPUTS;
-            if index == 0 || transaction(index) != transaction(index - 1) {
-                outpoint.txid = Txid::from_byte_array(self.numbers.bytes());
-                outpoint.vout = 0;
-            } else {
-                outpoint.vout += 1;
-            }
-            let owner = self.owner();
-            let coin = Coin {
-                value: Amount::from_sat(self.numbers.below(100_000_000)),
-                script: script(owner),
-                height: Height::new(800_000 + self.height),
-                coinbase: index == 0,
-            };
-            made.push((outpoint, coin));
-        }
-        made
-    }
-
-    fn block(&mut self, spends: usize, puts: u64) -> BlockDelta {
-        let mut delta = BlockDelta {
-            block: BlockHash::from_byte_array([0; 32]),
-            height: Height::new(800_000 + self.height),
-            spends: BTreeMap::new(),
-            puts: BTreeMap::new(),
-        };
-        for _ in 0..spends {
-            let is_recent = self.numbers.below(100) < 45;
-            let block = self.numbers.below(8) as usize;
-            let from = match self.recent.iter_mut().rev().nth(block) {
-                Some(block) if is_recent && !block.is_empty() => block,
-                _ => &mut self.old,
-            };
-            let index = self.numbers.below(from.len() as u64) as usize;
-            let (outpoint, coin) = from.swap_remove(index);
-            delta.spends.insert(outpoint, KeyedCoin::from(coin));
-        }
-        let made = self.make(puts);
-        for (outpoint, coin) in &made {
-            delta.puts.insert(*outpoint, KeyedCoin::from(coin.clone()));
-        }
-        if spends == 0 {
-            self.old = made;
-        } else {
-            self.recent.push(made);
-        }
-        if self.recent.len() > 8 {
-            self.old.append(&mut self.recent.remove(0));
-        }
-        self.height += 1;
-        delta
     }
 
     fn connect(&mut self, delta: BlockDelta) -> ChangeRuns {
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+        let (change, bytes) = delta.change();
+        let plan = ChangePlan::of_block(&change);
         let (coins, scripts) = self.take(&plan);
         self.memory.reset();
         let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
-        while writer.step(&self.memory, 1_000).unwrap() == Progress::More {}
+        while writer.step(&self.memory, bytes.as_slice(), 1_000).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         self.allocator.trim(coins, runs.coins.extent());
         self.allocator.trim(scripts, runs.scripts.extent());
@@ -229,7 +111,7 @@ fn describe(name: &str, runs: &ChangeRuns) {
 #[test]
 fn a_mainnet_like_chain_writes_and_reads_few_pages() {
     let mut chain = Chain::new();
-    let base = chain.block(0, BASE_COINS);
+    let base = chain.made.block(0, BASE_COINS);
     let base = chain.connect(base);
     describe("base", &base);
     let mut levels = vec![base];
@@ -237,7 +119,7 @@ fn a_mainnet_like_chain_writes_and_reads_few_pages() {
         let mut blocks = Vec::new();
         let mut written = 0;
         for _ in 0..8 {
-            let delta = chain.block(INPUTS, OUTPUTS);
+            let delta = chain.made.block(INPUTS, OUTPUTS);
             blocks.push(chain.connect(delta));
             written += chain.memory.pages_written().get();
             assert_eq!(chain.memory.pages_read().get(), 2, "the two headers");
@@ -259,7 +141,7 @@ fn a_mainnet_like_chain_writes_and_reads_few_pages() {
     }
     let all = chain.merge(&levels, Depth::Bottom);
     describe("all", &all);
-    let unspent = chain.old.len() + chain.recent.iter().map(Vec::len).sum::<usize>();
+    let unspent = chain.made.unspent();
     assert_eq!(all.coins.header().entries, unspent as u64);
     let bytes = (all.coins.header().length() + all.scripts.header().length()) as f64;
     println!("all: {:.1} bytes per coin", bytes / unspent as f64);
@@ -283,31 +165,31 @@ fn read(chain: &mut Chain, levels: &[ChangeRuns], blocks: &[ChangeRuns]) {
         println!("{name}: {pages:.2} pages read");
         assert!(pages < limit, "{name}: {pages}");
     };
-    let old = |index: usize| &chain.old[index * 97 % chain.old.len()];
+    let old = |index: usize| &chain.made.old[index * 97 % chain.made.old.len()];
     let find = |index: usize| {
         let (outpoint, coin) = old(index);
-        assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
+        assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
     count("coin of the base or the merge", 9.5, Box::new(find));
-    let newest = &chain.recent[7];
+    let newest = &chain.made.recent[7];
     let find = |index: usize| {
         let (outpoint, coin) = &newest[index * 7];
-        assert_eq!(list.coin(memory, outpoint).unwrap().as_ref(), Some(coin));
+        assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
     count("coin of the newest block", 4.5, Box::new(find));
     let absent = |index: usize| {
         let script = ScriptHash::of(&script(u64::MAX - index as u64));
-        assert_eq!(list.balance(memory, &script).unwrap().coins, 0);
+        assert_eq!(list.balance(memory, &script).coins, 0);
     };
     count("balance of no script", 4.0, Box::new(absent));
     let hold = |index: usize| {
         let script = ScriptHash::of(&old(index).1.script);
-        assert!(list.balance(memory, &script).unwrap().coins > 0);
+        assert!(list.balance(memory, &script).coins > 0);
     };
     count("balance of a script of an old coin", 13.5, Box::new(hold));
     let hot = |_: usize| {
         let hot = ScriptHash::of(&script(0));
-        let page = list.coins_of(memory, &hot, None, 200).unwrap();
+        let page = list.coins_of(memory, &hot, None, 200);
         assert_eq!(page.len(), 200);
     };
     count("200 coins of the hottest script", 40.0, Box::new(hot));

@@ -103,6 +103,15 @@ impl Appender {
         }
     }
 
+    /// Goes on where one stopped after [`Appender::flush`].
+    pub const fn resume(extent: Extent, written: u64) -> Self {
+        Self {
+            extent,
+            written,
+            waiting: Vec::new(),
+        }
+    }
+
     /// Returns the number of bytes appended.
     pub const fn length(&self) -> u64 {
         self.written + self.waiting.len() as u64

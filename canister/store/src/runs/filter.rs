@@ -6,9 +6,11 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::extent::{Appender, Extent};
 use super::header::FILTER_BLOCK_BYTES;
 use super::key::Digest;
+use super::number::Input;
 use crate::StoreError;
 
 /// Bits set for each key.
@@ -19,6 +21,12 @@ const PROBE_BITS: u32 = 9;
 
 /// Keys for which a block is made: 10.24 bits each.
 const KEYS_PER_BLOCK: u64 = 50;
+
+/// Blocks read at once where keys are dense: a page of them.
+const PAGE_BLOCKS: u32 = 64;
+
+/// Keys are dense where there are this many blocks for each, at most.
+const DENSE_BLOCKS: usize = 16;
 
 type Block = [u64; FILTER_BLOCK_BYTES / 8];
 
@@ -35,8 +43,8 @@ pub const fn blocks_for(keys: u64) -> u32 {
 }
 
 /// Returns the block of a key.
-fn block_of(blocks: u32, digest: &Digest) -> u32 {
-    ((u128::from(digest.prefix) * u128::from(blocks)) >> 64) as u32
+const fn block_of(blocks: u32, digest: &Digest) -> u32 {
+    (((digest.prefix >> 32) * blocks as u64) >> 32) as u32
 }
 
 /// Sets a key's bits.
@@ -81,6 +89,55 @@ impl Filter {
         let at = u64::from(block_of(self.blocks, digest)) * FILTER_BLOCK_BYTES as u64;
         self.extent.read(memory, at, &mut block)?;
         Ok(is_set(&block, digest))
+    }
+}
+
+/// Looks up keys in order: a part of a filter that several of them share is read once.
+#[derive(Clone, Debug)]
+pub struct FilterReader {
+    filter: Filter,
+    /// What is read at once, in blocks.
+    window: u32,
+    /// The first block in `bytes`, and their number.
+    first: u32,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl FilterReader {
+    /// Starts to look up about `keys` keys: where they are dense, whole pages are read.
+    pub fn new(filter: Filter, keys: usize) -> Self {
+        let is_dense = filter.blocks as usize <= keys.saturating_mul(DENSE_BLOCKS);
+        Self {
+            filter,
+            window: if is_dense { PAGE_BLOCKS } else { 1 },
+            first: 0,
+            count: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// As [`Filter::may_contain`]; keys may come in any order, but ascending ones are cheaper.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the filter is not where it is said to be.
+    pub fn may_contain<M: Memory>(
+        &mut self,
+        memory: &M,
+        digest: &Digest,
+    ) -> Result<bool, StoreError> {
+        let block = block_of(self.filter.blocks, digest);
+        if block < self.first || block - self.first >= self.count {
+            self.first = block;
+            self.count = self.window.min(self.filter.blocks.saturating_sub(block));
+            self.bytes
+                .resize(self.count as usize * FILTER_BLOCK_BYTES, 0);
+            let at = u64::from(block) * FILTER_BLOCK_BYTES as u64;
+            self.filter.extent.read(memory, at, &mut self.bytes)?;
+        }
+        let (blocks, _) = self.bytes.as_chunks::<FILTER_BLOCK_BYTES>();
+        let block = blocks.get((block - self.first) as usize);
+        Ok(block.is_some_and(|block| is_set(block, digest)))
     }
 }
 
@@ -140,6 +197,42 @@ impl FilterWriter {
     pub fn finish<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
         self.write_up_to(memory, self.blocks)?;
         self.out.flush(memory)
+    }
+
+    /// Writes what waits, and appends what is needed to go on.
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.flush(memory)?;
+        self.current.save(out);
+        for word in self.block {
+            word.save(out);
+        }
+        self.last.save(out);
+        self.keys.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        blocks: u32,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        let current = u32::restore(input)?;
+        let mut block = Block::default();
+        for word in &mut block {
+            *word = u64::restore(input)?;
+        }
+        Ok(Self {
+            out: Appender::resume(extent, u64::from(current) * FILTER_BLOCK_BYTES as u64),
+            blocks,
+            current,
+            block,
+            last: Option::restore(input)?,
+            keys: u64::restore(input)?,
+        })
     }
 
     fn write_up_to<M: Memory>(&mut self, memory: &M, target: u32) -> Result<(), StoreError> {

@@ -3,10 +3,8 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 use millrace_core::Height;
-use millrace_core::script::ScriptHash;
 
-/// Bytes of a script key.
-pub const SCRIPT_KEY_BYTES: usize = 20;
+pub use millrace_core::script::{SCRIPT_KEY_BYTES, ScriptKey};
 
 /// What a filter and a fence know of a key: both halves are parts of a hash, so they are uniform
 /// unless somebody worked for it; such work makes reads of the ground keys dearer, never wrong.
@@ -67,21 +65,9 @@ impl From<&OutpointKey> for OutPoint {
     }
 }
 
-/// The first 20 bytes of the SHA-256 of an output script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ScriptKey(pub [u8; SCRIPT_KEY_BYTES]);
-
-impl ScriptKey {
-    /// Returns the digest of the key.
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.0)
-    }
-}
-
-impl From<&ScriptHash> for ScriptKey {
-    fn from(hash: &ScriptHash) -> Self {
-        let head = hash.as_bytes().first_chunk();
-        Self(head.copied().unwrap_or_default())
+impl From<&ScriptKey> for Digest {
+    fn from(key: &ScriptKey) -> Self {
+        Self::of(&key.0)
     }
 }
 

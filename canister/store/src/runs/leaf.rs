@@ -6,6 +6,7 @@
 //! 4  entries back to back, then zeros
 //! ```
 
+use super::checkpoint::Saved;
 use super::number::Input;
 use crate::StoreError;
 
@@ -13,7 +14,7 @@ use crate::StoreError;
 pub const LEAF_BYTES: usize = 2048;
 
 /// Bytes before the entries.
-const HEAD_BYTES: usize = 4;
+pub(super) const HEAD_BYTES: usize = 4;
 
 /// Bytes for entries.
 pub const LEAF_ROOM: usize = LEAF_BYTES - HEAD_BYTES;
@@ -53,11 +54,32 @@ impl LeafBuilder {
         Ok(())
     }
 
+    pub(super) fn save(&self, out: &mut Vec<u8>) {
+        self.entries.save(out);
+        self.body.save(out);
+    }
+
+    pub(super) fn restore(input: &mut Input<'_>) -> Result<Self, StoreError> {
+        let entries = u16::restore(input)?;
+        let body = Vec::restore(input)?;
+        if body.len() > LEAF_ROOM {
+            return Err(input.damaged(format!("a leaf of {} bytes", body.len())));
+        }
+        Ok(Self { body, entries })
+    }
+
     /// Returns the leaf's bytes, and starts an empty one.
     pub fn finish(&mut self) -> [u8; LEAF_BYTES] {
-        let entries = self.entries.to_le_bytes();
-        let used = (self.body.len() as u16).to_le_bytes();
-        let leaf = crate::record::join(&[&entries, &used, &self.body]);
+        let mut leaf = [0; LEAF_BYTES];
+        let [entries_low, entries_high] = self.entries.to_le_bytes();
+        let [used_low, used_high] = (self.body.len() as u16).to_le_bytes();
+        let head = [entries_low, entries_high, used_low, used_high];
+        if let Some((start, room)) = leaf.split_first_chunk_mut::<HEAD_BYTES>() {
+            *start = head;
+            if let Some(room) = room.get_mut(..self.body.len()) {
+                room.copy_from_slice(&self.body);
+            }
+        }
         self.body.clear();
         self.entries = 0;
         leaf

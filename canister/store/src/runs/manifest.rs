@@ -1,11 +1,11 @@
 //! The list of changes and span filters: what is not named here does not exist.
 //!
 //! ```text
-//! record, 96 bytes, by id u64
+//! record, 128 bytes, by id u64
 //! offset size
 //!      0    1  kind: 1 change, 2 span filters
 //!      1    1  state: 0 building, 1 unstable, 2 stable
-//!      2    1  level
+//!      2    1  level of a change; of a span, which of the widths
 //!      3    1  reserved
 //!      4    4  first height
 //!      8    4  last height
@@ -15,10 +15,11 @@
 //!     76    8  puts
 //!     84    8  spends
 //!     92    4  reserved
+//!     96   32  hash of the block before the first one
 //! ```
 //!
-//! Numbers are little endian. A range that is being built is the whole one that was taken for it;
-//! it is written again, or given back, when whoever built it is gone.
+//! Numbers are little endian. Only merges are recorded while they are built: what is written of
+//! them outlives an upgrade, so the whole range that was taken for them is named.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ use crate::StoreError;
 use crate::record::join;
 
 /// Bytes of a record.
-pub const RECORD_BYTES: usize = 96;
+pub const RECORD_BYTES: usize = 128;
 
 /// Name of a change or of span filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +52,7 @@ pub enum Kind {
 /// What may be read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing yet.
+    /// Nothing yet: a merge under way.
     Building,
     /// It belongs to a block of the unstable tree.
     Unstable,
@@ -66,7 +67,7 @@ pub struct ChangeRecord {
     pub kind: Kind,
     /// What may be read.
     pub state: State,
-    /// 0 for one block, one more for each merge.
+    /// 0 for one block, one more for each merge; of a span, which of the widths.
     pub level: u8,
     /// Height of its first block.
     pub first: Height,
@@ -74,6 +75,8 @@ pub struct ChangeRecord {
     pub last: Height,
     /// Hash of its last block.
     pub block: BlockHash,
+    /// Hash of the block before its first one.
+    pub parent: BlockHash,
     /// The coin run, or the filter of its keys.
     pub coins: Extent,
     /// The script run, or the filter of its keys.
@@ -107,6 +110,8 @@ impl ChangeRecord {
             &self.scripts.length.to_le_bytes(),
             &self.puts.to_le_bytes(),
             &self.spends.to_le_bytes(),
+            &[0; 4],
+            self.parent.as_byte_array(),
         ])
     }
 
@@ -141,6 +146,9 @@ impl ChangeRecord {
                 length: next()?,
             })
         };
+        let (coins, scripts) = (extent()?, extent()?);
+        let (puts, spends) = (next()?, next()?);
+        let _reserved: [u8; 4] = input.array()?;
         Ok(Self {
             kind,
             state,
@@ -148,18 +156,20 @@ impl ChangeRecord {
             first,
             last,
             block,
-            coins: extent()?,
-            scripts: extent()?,
-            puts: next()?,
-            spends: next()?,
+            parent: BlockHash::from_byte_array(input.array()?),
+            coins,
+            scripts,
+            puts,
+            spends,
         })
     }
 }
 
-/// All records, with a copy on the heap: 100 bytes for each change.
+/// All records, with a copy on the heap: 150 bytes for each change.
 pub struct Manifest<M: Memory> {
     stored: StableMap<u64, [u8; RECORD_BYTES], M>,
     records: BTreeMap<ChangeId, ChangeRecord>,
+    next: u64,
 }
 
 impl<M: Memory> Manifest<M> {
@@ -174,7 +184,22 @@ impl<M: Memory> Manifest<M> {
             let record = ChangeRecord::decode(&entry.value())?;
             records.insert(ChangeId(*entry.key()), record);
         }
-        Ok(Self { stored, records })
+        let next = records
+            .keys()
+            .next_back()
+            .map_or(0, |id: &ChangeId| id.0 + 1);
+        Ok(Self {
+            stored,
+            records,
+            next,
+        })
+    }
+
+    /// Returns an id that no change has, nor had since the manifest was opened.
+    pub const fn new_id(&mut self) -> ChangeId {
+        let id = ChangeId(self.next);
+        self.next += 1;
+        id
     }
 
     /// Returns a record.
@@ -216,15 +241,10 @@ impl<M: Memory> Manifest<M> {
         self.records.insert(id, record);
     }
 
-    /// Removes a record; its ranges are free from now on.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`].
-    pub fn remove(&mut self, id: ChangeId) -> Result<ChangeRecord, StoreError> {
-        let record = self.get(id)?;
+    /// Removes and returns a record, if it is there; its ranges are free from now on.
+    pub fn remove(&mut self, id: ChangeId) -> Option<ChangeRecord> {
         self.stored.remove(&id.0);
-        self.records.remove(&id);
-        Ok(record)
+        self.records.remove(&id)
     }
 
     /// Puts a finished merge in the place of its inputs, and returns their ranges. Readers see
@@ -242,8 +262,7 @@ impl<M: Memory> Manifest<M> {
             self.get(*input)?;
         }
         let mut freed = Vec::with_capacity(2 * inputs.len());
-        for input in inputs {
-            let old = self.remove(*input)?;
+        for old in inputs.iter().filter_map(|input| self.remove(*input)) {
             freed.extend([old.coins, old.scripts]);
         }
         self.set(output, record);
@@ -267,6 +286,7 @@ mod tests {
             first: Height::new(first),
             last: Height::new(last),
             block: BlockHash::from_byte_array([first as u8; 32]),
+            parent: BlockHash::from_byte_array([first as u8 + 1; 32]),
             coins: Extent { start, length: 9 },
             scripts: Extent {
                 start: start + 4096,

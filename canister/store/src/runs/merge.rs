@@ -8,10 +8,15 @@
 use ic_stable_structures::Memory;
 
 use super::change::{ChangePlan, ChangeRuns};
-use super::coin_cursor::CoinCursor;
-use super::coin_entry::{CoinChange, CoinEntry};
+use super::checkpoint::{self, Saved};
+use super::coin_cursor::{CoinCursor, Head};
+use super::coin_entry::{CoinChange, CoinEntry, EntryKind};
 use super::coin_writer::CoinWriter;
 use super::extent::Extent;
+use super::header::RunKind;
+use super::key::OutpointKey;
+use super::number::Input;
+use super::run::Run;
 use super::script_merge::ScriptMerge;
 use crate::StoreError;
 use crate::coins::Progress;
@@ -28,12 +33,13 @@ pub enum Depth {
     Bottom,
 }
 
-/// A merge under way; it is started again when it is lost.
+/// A merge under way. What it wrote outlives the heap from one [`ChangeMerge::save`] to the next.
 #[derive(Clone, Debug)]
 pub struct ChangeMerge {
     coins: CoinMerge,
     scripts: ScriptMerge,
-    are_coins_done: bool,
+    /// The coin run, once it is finished.
+    coin_run: Option<Run>,
     done: Option<ChangeRuns>,
 }
 
@@ -49,25 +55,68 @@ impl ChangeMerge {
         scripts: Extent,
         depth: Depth,
     ) -> Result<Self, StoreError> {
-        if inputs.len() > MAX_MERGE_INPUTS {
-            return Err(StoreError::BeyondEnd {
-                offset: 0,
-                end: inputs.len() as u64,
-                length: MAX_MERGE_INPUTS as u64,
-            });
-        }
+        check_count(inputs)?;
         let plan = ChangePlan::of(inputs);
         let starts = inputs.iter().map(|input| CoinCursor::start(&input.coins));
         Ok(Self {
             coins: CoinMerge {
                 inputs: starts.collect(),
+                last: None,
                 out: CoinWriter::new(coins, &plan.coins)?,
                 depth,
             },
             scripts: ScriptMerge::new(inputs, scripts, &plan.scripts, depth)?,
-            are_coins_done: false,
+            coin_run: None,
             done: None,
         })
+    }
+
+    /// Writes what waits for whole pages, and returns what [`ChangeMerge::restore`] needs to go on
+    /// from here: up to 6 KiB.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when a run is full.
+    pub fn save<M: Memory>(&mut self, memory: &M) -> Result<Vec<u8>, StoreError> {
+        let mut out = Vec::new();
+        self.coin_run.is_some().save(&mut out);
+        match self.coin_run {
+            None => self.coins.save(memory, &mut out)?,
+            Some(_) => self.scripts.save(memory, &mut out)?,
+        }
+        Ok(out)
+    }
+
+    /// Goes on from a saved state, with the same inputs and extents. An empty state is a start.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the state is not one of this merge.
+    pub fn restore<M: Memory>(
+        memory: &M,
+        inputs: &[ChangeRuns],
+        coins: Extent,
+        scripts: Extent,
+        depth: Depth,
+        state: &[u8],
+    ) -> Result<Self, StoreError> {
+        let mut merge = Self::new(inputs, coins, scripts, depth)?;
+        if state.is_empty() {
+            return Ok(merge);
+        }
+        let plan = ChangePlan::of(inputs);
+        let mut input = checkpoint::input(state);
+        if bool::restore(&mut input)? {
+            let run = Run::open(memory, coins, RunKind::Coins)?;
+            let used = coins.part(0, run.header().length());
+            merge.coin_run = Some(Run::open(memory, used, RunKind::Coins)?);
+            let plan = &plan.scripts;
+            merge.scripts = ScriptMerge::restore(memory, inputs, scripts, plan, depth, &mut input)?;
+        } else {
+            merge.coins = CoinMerge::restore(memory, inputs, coins, &plan, depth, &mut input)?;
+        }
+        if input.left() > 0 {
+            return Err(input.damaged(format!("{} bytes after its end", input.left())));
+        }
+        Ok(merge)
     }
 
     /// Merges up to `budget` further keys (at least one): outpoints, then places in scripts' lists.
@@ -76,13 +125,15 @@ impl ChangeMerge {
     /// [`StoreError`] when an input is damaged; the inputs stay as they are.
     pub fn step<M: Memory>(&mut self, memory: &M, budget: usize) -> Result<Progress, StoreError> {
         for _ in 0..budget.max(1) {
-            if !self.are_coins_done {
-                self.are_coins_done = !self.coins.next(memory)?;
-            } else if !self.scripts.next(memory)? {
-                self.done = Some(ChangeRuns {
-                    coins: self.coins.out.finish(memory)?,
-                    scripts: self.scripts.finish(memory)?,
-                });
+            let Some(coins) = self.coin_run else {
+                if !self.coins.next(memory)? {
+                    self.coin_run = Some(self.coins.out.finish(memory)?);
+                }
+                continue;
+            };
+            if !self.scripts.next(memory)? {
+                let scripts = self.scripts.finish(memory)?;
+                self.done = Some(ChangeRuns { coins, scripts });
                 return Ok(Progress::Done);
             }
         }
@@ -98,52 +149,154 @@ impl ChangeMerge {
 #[derive(Clone, Debug)]
 struct CoinMerge {
     inputs: Vec<CoinCursor>,
+    /// The last outpoint taken off the inputs.
+    last: Option<OutpointKey>,
     out: CoinWriter,
     depth: Depth,
 }
 
 impl CoinMerge {
+    fn save<M: Memory>(&mut self, memory: &M, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.out.save(memory, out)?;
+        self.last.save(out);
+        Ok(())
+    }
+
+    fn restore<M: Memory>(
+        memory: &M,
+        inputs: &[ChangeRuns],
+        extent: Extent,
+        plan: &ChangePlan,
+        depth: Depth,
+        state: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        let out = CoinWriter::restore(extent, &plan.coins, state)?;
+        let last: Option<OutpointKey> = Option::restore(state)?;
+        let seek = |input: &ChangeRuns| {
+            let Some(last) = &last else {
+                return Ok(CoinCursor::start(&input.coins));
+            };
+            let mut cursor = CoinCursor::seek(memory, &input.coins, last)?;
+            if cursor.peek(memory)?.is_some_and(|e| e.outpoint == *last) {
+                cursor.advance();
+            }
+            Ok::<_, StoreError>(cursor)
+        };
+        Ok(Self {
+            inputs: inputs.iter().map(seek).collect::<Result<_, _>>()?,
+            last,
+            out,
+            depth,
+        })
+    }
+
     /// Merges what the inputs do to the next outpoint; returns whether there was one.
     fn next<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
-        let mut smallest = None;
+        let mut smallest: Option<Head> = None;
         for input in &mut self.inputs {
-            if let Some(entry) = input.peek(memory)?
-                && smallest.is_none_or(|smallest| entry.outpoint < smallest)
+            if let Some(head) = input.peek(memory)?
+                && smallest.is_none_or(|smallest| is_before(head, &smallest))
             {
-                smallest = Some(entry.outpoint);
+                smallest = Some(*head);
             }
         }
-        let Some(outpoint) = smallest else {
+        let Some(smallest) = smallest else {
             return Ok(false);
         };
+        let outpoint = smallest.outpoint;
+        self.last = Some(outpoint);
         // Nothing yet; or the changes so far, of which nothing may be left.
-        let mut sum: Option<Option<CoinChange>> = None;
+        let mut sum: Option<Option<EntryKind>> = None;
+        let mut newest = None;
         for input in &mut self.inputs {
-            let is_it = input.peek(memory)?.is_some_and(|e| e.outpoint == outpoint);
-            if let Some(entry) = is_it.then(|| input.next(memory)).transpose()?.flatten() {
-                sum = Some(add(sum, entry.change)?);
+            if !is_at(input.peek(memory)?, &smallest) {
+                continue;
+            }
+            let raw = input.raw();
+            let (kind, _) = raw.ok_or_else(|| missing_entry(&outpoint))?.kind();
+            sum = Some(add(sum, kind)?);
+            // What was there before has no say in what is left.
+            if let Some(older) = newest.replace(input) {
+                older.advance();
             }
         }
-        let Some(change) = sum.flatten() else {
+        let newest = newest.ok_or_else(|| missing_entry(&outpoint))?;
+        let Some(kind) = sum.flatten() else {
+            newest.advance();
             return Ok(true);
         };
-        if self.depth == Depth::Bottom && change.is_spend() {
+        if self.depth == Depth::Bottom && kind != EntryKind::Put {
             let detail = format!("{outpoint:?} is spent and was never put");
             return Err(StoreError::damaged("oldest change", detail));
         }
-        self.out.push(memory, CoinEntry { outpoint, change })?;
+        write(memory, &mut self.out, &outpoint, kind, newest)?;
         Ok(true)
     }
 }
 
+fn is_before(head: &Head, other: &Head) -> bool {
+    let order = head.prefix.cmp(&other.prefix);
+    order
+        .then_with(|| head.outpoint.cmp(&other.outpoint))
+        .is_lt()
+}
+
+fn is_at(head: Option<&Head>, other: &Head) -> bool {
+    head.is_some_and(|head| head.prefix == other.prefix && head.outpoint == other.outpoint)
+}
+
+/// Writes the coin of a cursor's entry, doing what `kind` says, and goes on.
+fn write<M: Memory>(
+    memory: &M,
+    out: &mut CoinWriter,
+    outpoint: &OutpointKey,
+    kind: EntryKind,
+    from: &mut CoinCursor,
+) -> Result<(), StoreError> {
+    let raw = from.raw().ok_or_else(|| missing_entry(outpoint))?;
+    let (_, is_overflow) = raw.kind();
+    if !is_overflow {
+        out.push_raw(memory, outpoint, kind, &raw)?;
+        from.advance();
+        return Ok(());
+    }
+    let entry = from.next(memory)?.ok_or_else(|| missing_entry(outpoint))?;
+    let change = match (kind, entry.change) {
+        (EntryKind::Put, CoinChange::Put(coin) | CoinChange::Replace(coin)) => {
+            CoinChange::Put(coin)
+        }
+        (EntryKind::Replace, CoinChange::Put(coin) | CoinChange::Replace(coin)) => {
+            CoinChange::Replace(coin)
+        }
+        _ => CoinChange::Spend,
+    };
+    let outpoint = *outpoint;
+    out.push(memory, CoinEntry { outpoint, change })
+}
+
+fn missing_entry(outpoint: &OutpointKey) -> StoreError {
+    StoreError::damaged("coin run", format!("no entry of {outpoint:?}"))
+}
+
+fn check_count(inputs: &[ChangeRuns]) -> Result<(), StoreError> {
+    if inputs.len() <= MAX_MERGE_INPUTS {
+        return Ok(());
+    }
+    Err(StoreError::BeyondEnd {
+        offset: 0,
+        end: inputs.len() as u64,
+        length: MAX_MERGE_INPUTS as u64,
+    })
+}
+
 fn add(
-    older: Option<Option<CoinChange>>,
-    newer: CoinChange,
-) -> Result<Option<CoinChange>, StoreError> {
+    older: Option<Option<EntryKind>>,
+    newer: EntryKind,
+) -> Result<Option<EntryKind>, StoreError> {
     match older {
         None => Ok(Some(newer)),
         Some(Some(older)) => older.then(newer),
-        Some(None) if newer.is_spend() => {
+        Some(None) if newer != EntryKind::Put => {
             Err(StoreError::damaged("changes", "a coin is spent twice"))
         }
         Some(None) => Ok(Some(newer)),

@@ -4,10 +4,11 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::{Memory, VectorMemory};
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
+use millrace_core::delta::Coin;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 
 use super::allocator::Allocator;
-use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use super::merge::{ChangeMerge, Depth, MAX_MERGE_INPUTS};
 use super::run::Run;
 use super::span::{MAX_SPAN_RUNS, SpanWriter};
@@ -35,13 +36,13 @@ impl Bench {
             spends: spends.iter().map(|number| coin(*number)).collect(),
             puts: puts.iter().map(|number| coin(*number)).collect(),
         };
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+        let (change, bytes) = delta.change();
+        let plan = ChangePlan::of_block(&change);
         let (coins, scripts) = plan.lengths();
         let coins = self.allocator.allocate(&self.memory, coins).unwrap();
         let scripts = self.allocator.allocate(&self.memory, scripts).unwrap();
         let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
-        while writer.step(&self.memory, 7).unwrap() == Progress::More {}
+        while writer.step(&self.memory, bytes.as_slice(), 7).unwrap() == Progress::More {}
         writer.runs().unwrap()
     }
 

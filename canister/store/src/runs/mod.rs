@@ -1,4 +1,5 @@
-//! Sorted runs: the UTXO set as changes that are written once and merged later.
+//! Sorted runs: the UTXO set as changes that are written once and merged later. [`crate::coins`]
+//! decides what is written and merged when.
 //!
 //! `DESIGN.md` beside the sources has the terms, the layout, the invariants and the costs. Nothing
 //! here keeps state of its own outside stable memory but writers and merges, which may be lost at
@@ -20,13 +21,15 @@
 //! | [`span`] | filters over several runs |
 //! | [`change`] | both runs of a block |
 //! | [`merge`] | several changes into one |
-//! | [`read`] | coins, lists and balances after a list of changes |
+//! | [`checkpoint`] | what a merge remembers over an upgrade |
+//! | [`read`] | coins, lists and balances along a path of changes |
 //! | [`manifest`], [`superblock`] | what there is |
 //! | [`allocator`] | what is free |
 //! | [`audit`] | checks of all invariants |
 pub mod allocator;
 pub mod audit;
 pub mod change;
+pub mod checkpoint;
 pub mod coin_cursor;
 pub mod coin_entry;
 pub mod coin_writer;
@@ -49,6 +52,8 @@ pub mod span;
 pub mod superblock;
 pub mod writer;
 
+#[cfg(test)]
+mod change_list;
 #[cfg(test)]
 mod codec_tests;
 #[cfg(test)]

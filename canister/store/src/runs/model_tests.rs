@@ -7,20 +7,22 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{Amount, BlockHash, OutPoint, ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::Height;
-use millrace_core::delta::{BlockDelta, Coin, KeyedCoin};
+use millrace_core::delta::Coin;
 use millrace_core::script::ScriptHash;
+use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
 
 use super::allocator::Allocator;
-use super::audit::{audit_chain, audit_manifest, audit_span};
-use super::change::{BlockChange, ChangePlan, ChangeRuns, ChangeWriter};
+use super::audit::{ChainAudit, audit_manifest, audit_span};
+use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
+use super::change_list::{ChangeList, Span};
+use super::checkpoint::SLOT_BYTES;
 use super::extent::Extent;
 use super::manifest::{ChangeId, ChangeRecord, Kind, Manifest, State};
 use super::merge::{ChangeMerge, Depth};
-use super::read::{ChangeList, Span};
 use super::run::Run;
 use super::span::{SpanWriter, span_bytes};
-use super::superblock::Superblock;
+use super::superblock;
 use crate::coins::{ListedCoin, Progress};
 
 type Set = BTreeMap<OutPoint, Coin>;
@@ -41,7 +43,8 @@ enum Operation {
     Rewind(usize),
     /// Merges neighbours.
     Merge(prop::sample::Index, usize, usize),
-    /// Loses a merge under way, and everything else on the heap.
+    /// Merges neighbours, and loses the heap again and again: what was merged since the last time
+    /// it was saved is merged again.
     Lose(prop::sample::Index, usize, usize),
 }
 
@@ -85,7 +88,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (region, names) = (VectorMemory::default(), VectorMemory::default());
-        Superblock::default().write(&region).unwrap();
+        superblock::open(&region).unwrap();
         let manifest = Manifest::open(names.clone()).unwrap();
         let mut world = Self {
             region,
@@ -146,14 +149,14 @@ impl World {
 
     fn connect(&mut self, delta: BlockDelta, step: usize) {
         let (height, block) = (delta.height, delta.block);
-        let change = BlockChange::from(delta);
-        let plan = change.plan();
+        let (change, bytes) = delta.change();
+        let plan = ChangePlan::of_block(&change);
         let (coins, scripts) = self.take(&plan);
         let mut writer = ChangeWriter::new(change, &plan, coins, scripts).unwrap();
-        while writer.step(&self.region, step).unwrap() == Progress::More {}
+        while writer.step(&self.region, bytes.as_slice(), step).unwrap() == Progress::More {}
         let runs = writer.runs().unwrap();
         let record = self.finished(runs, (coins, scripts), 0, (height, height), block);
-        let id = self.new_id();
+        let id = self.manifest.new_id();
         self.manifest.set(id, record);
     }
 
@@ -161,14 +164,6 @@ impl World {
         let (coins, scripts) = plan.lengths();
         let mut take = |length| self.allocator.allocate(&self.region, length).unwrap();
         (take(coins), take(scripts))
-    }
-
-    fn new_id(&self) -> ChangeId {
-        let mut superblock = Superblock::read(&self.region).unwrap();
-        let id = superblock.next_change;
-        superblock.next_change += 1;
-        superblock.write(&self.region).unwrap();
-        ChangeId(id)
     }
 
     fn finished(
@@ -188,6 +183,7 @@ impl World {
             first,
             last,
             block,
+            parent: BlockHash::from_byte_array([first.get().wrapping_sub(1) as u8; 32]),
             coins: runs.coins.extent(),
             scripts: runs.scripts.extent(),
             puts: runs.coins.header().puts,
@@ -237,9 +233,9 @@ impl World {
                     self.rewind();
                 }
             }
-            Operation::Merge(at, count, step) => self.merge(at, count, step, usize::MAX),
+            Operation::Merge(at, count, step) => self.merge(at, count, step, false),
             Operation::Lose(at, count, step) => {
-                self.merge(at, count, step, 3);
+                self.merge(at, count, step, true);
                 self.manifest = Manifest::open(self.names.clone()).unwrap();
                 self.allocator = Allocator::of(self.manifest.extents()).unwrap();
             }
@@ -252,14 +248,14 @@ impl World {
         if newest.level > 0 || stable.len() == 1 {
             return;
         }
-        self.manifest.remove(id).unwrap();
+        self.manifest.remove(id);
         self.allocator.free(newest.coins);
         self.allocator.free(newest.scripts);
         self.sets.pop();
     }
 
-    /// Merges neighbours of one level; gives up after some steps.
-    fn merge(&mut self, at: prop::sample::Index, count: usize, step: usize, steps: usize) {
+    /// Merges neighbours of one level.
+    fn merge(&mut self, at: prop::sample::Index, count: usize, step: usize, is_lossy: bool) {
         let stable = self.manifest.stable();
         let first = at.index(stable.len());
         let level = stable[first].1.level;
@@ -283,21 +279,26 @@ impl World {
             Depth::Above
         };
         let mut merge = ChangeMerge::new(&runs, taken.0, taken.1, depth).unwrap();
-        for _ in 0..steps {
-            if merge.step(&self.region, step).unwrap() == Progress::Done {
-                break;
-            }
-            if steps == usize::MAX && step > 180 {
+        let mut saved = Vec::new();
+        let mut steps = 0;
+        while merge.step(&self.region, step).unwrap() == Progress::More {
+            steps += 1;
+            if is_lossy && steps % 5 == 2 {
+                saved = merge.save(&self.region).unwrap();
+                assert!(saved.len() as u64 + 8 <= SLOT_BYTES);
+            } else if is_lossy && steps % 5 == 0 {
+                let (coins, scripts) = taken;
+                merge = ChangeMerge::restore(&self.region, &runs, coins, scripts, depth, &saved)
+                    .unwrap();
+            } else if step > 180 {
                 self.check_tip();
             }
         }
-        let Some(merged) = merge.runs() else {
-            return;
-        };
+        let merged = merge.runs().unwrap();
         let heights = (oldest.first, newest.last);
         let record = self.finished(merged, taken, level + 1, heights, newest.block);
         let ids: Vec<ChangeId> = inputs.iter().map(|(id, _)| *id).collect();
-        let output = self.new_id();
+        let output = self.manifest.new_id();
         for freed in self.manifest.swap(&ids, output, record).unwrap() {
             self.allocator.free(freed);
         }
@@ -324,7 +325,11 @@ impl World {
                 continue;
             }
             if height + 1 == self.sets.len() {
-                assert_eq!(audit_chain(&self.region, &runs), Ok(set.len() as u64));
+                let mut chain = ChainAudit::default();
+                for change in &runs {
+                    chain.apply(&self.region, change).unwrap();
+                }
+                assert_eq!(chain.coins(), set.len() as u64);
             }
             let spans = self.spans(&runs);
             let newest_first: Vec<ChangeRuns> = runs.into_iter().rev().collect();
@@ -364,7 +369,7 @@ impl World {
     fn compare(&self, list: &ChangeList, set: &Set) {
         let stride = 1 + self.known.len() / 300;
         for outpoint in self.known.keys().step_by(stride) {
-            let found = list.coin(&self.region, outpoint).unwrap();
+            let found = list.coin(&self.region, outpoint);
             assert_eq!(found.as_ref(), set.get(outpoint), "{outpoint}");
         }
         for owner in 0..OWNERS {
@@ -382,7 +387,7 @@ impl World {
             let mut found = Vec::new();
             let mut from = None;
             loop {
-                let page = list.coins_of(&self.region, &key, from, 400).unwrap();
+                let page = list.coins_of(&self.region, &key, from, 400);
                 let is_last = page.len() < 400;
                 found.extend(page);
                 if is_last {
@@ -391,7 +396,7 @@ impl World {
                 from = found.pop().map(|coin| (coin.height, coin.outpoint));
             }
             assert!(found == expected, "the list of {owner}");
-            let balance = list.balance(&self.region, &key).unwrap();
+            let balance = list.balance(&self.region, &key);
             let sum: i128 = expected.iter().map(|c| i128::from(c.value.to_sat())).sum();
             assert_eq!(
                 (balance.satoshi, balance.coins),

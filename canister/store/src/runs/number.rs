@@ -18,8 +18,12 @@ pub const MAX_WIDE_BYTES: usize = 19;
 const MAX_ZEROS: u32 = 9;
 
 /// Appends a varint.
-pub fn put_varint(out: &mut Vec<u8>, number: u64) {
-    put_wide(out, u128::from(number));
+pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 /// Appends a varint of up to 128 bits.
@@ -33,16 +37,46 @@ pub fn put_wide(out: &mut Vec<u8>, mut number: u128) {
 
 /// Appends a signed number: zigzag, so that small ones of either sign are short.
 pub fn put_signed(out: &mut Vec<u8>, number: i128) {
+    if let Ok(narrow) = i64::try_from(number) {
+        return put_varint(out, ((narrow << 1) ^ (narrow >> 63)) as u64);
+    }
     put_wide(out, ((number << 1) ^ (number >> 127)) as u128);
 }
 
 /// Appends an amount with its decimal zeros left out, as Bitcoin Core's `CompressAmount` does.
 pub fn put_amount(out: &mut Vec<u8>, amount: Amount) {
-    put_wide(out, compress(amount.to_sat()));
+    let satoshi = amount.to_sat();
+    if satoshi < NARROW {
+        put_varint(out, compress_narrow(satoshi));
+    } else {
+        put_wide(out, compress_wide(satoshi));
+    }
+}
+
+/// Amounts below this, which is more than there can be under consensus rules, are compressed and
+/// restored within 64 bits: Wasm computes with 128 ten times as slowly.
+const NARROW: u64 = 1 << 60;
+
+fn compress_narrow(satoshi: u64) -> u64 {
+    if satoshi == 0 {
+        return 0;
+    }
+    let mut rest = satoshi;
+    let mut zeros = 0;
+    while zeros < u64::from(MAX_ZEROS) && rest.is_multiple_of(10) {
+        rest /= 10;
+        zeros += 1;
+    }
+    if zeros == u64::from(MAX_ZEROS) {
+        1 + (rest - 1) * 10 + zeros
+    } else {
+        // The last digit is not zero, which leaves nine.
+        1 + (rest / 10 * 9 + rest % 10 - 1) * 10 + zeros
+    }
 }
 
 /// Wider than Bitcoin Core's result, since any 64-bit amount can appear here.
-fn compress(satoshi: u64) -> u128 {
+fn compress_wide(satoshi: u64) -> u128 {
     if satoshi == 0 {
         return 0;
     }
@@ -61,6 +95,27 @@ fn compress(satoshi: u64) -> u128 {
 }
 
 fn decompress(number: u128) -> Option<u64> {
+    match u64::try_from(number) {
+        Ok(narrow) if narrow < NARROW => decompress_narrow(narrow),
+        _ => decompress_wide(number),
+    }
+}
+
+fn decompress_narrow(number: u64) -> Option<u64> {
+    let Some(number) = number.checked_sub(1) else {
+        return Some(0);
+    };
+    let zeros = (number % 10) as u32;
+    let rest = number / 10;
+    let digits = if zeros == MAX_ZEROS {
+        rest + 1
+    } else {
+        rest / 9 * 10 + rest % 9 + 1
+    };
+    digits.checked_mul(10u64.pow(zeros))
+}
+
+fn decompress_wide(number: u128) -> Option<u64> {
     let Some(number) = number.checked_sub(1) else {
         return Some(0);
     };
@@ -85,6 +140,11 @@ impl<'a> Input<'a> {
     /// Starts at the front of `bytes`; errors name `what`.
     pub const fn new(what: &'static str, bytes: &'a [u8]) -> Self {
         Self { rest: bytes, what }
+    }
+
+    /// Returns the bytes not read yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// Returns the number of bytes not read yet.
@@ -123,7 +183,11 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn byte(&mut self) -> Result<u8, StoreError> {
-        self.array().map(|[byte]| byte)
+        let Some((byte, rest)) = self.rest.split_first() else {
+            return Err(self.damaged("it ends too early"));
+        };
+        self.rest = rest;
+        Ok(*byte)
     }
 
     /// Reads a varint of up to 128 bits.
@@ -152,8 +216,28 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn varint(&mut self) -> Result<u64, StoreError> {
+        if let Some(short) = self.short_varint() {
+            return Ok(short);
+        }
         let wide = self.wide()?;
         u64::try_from(wide).map_err(|_| self.damaged(format!("{wide} is over 64 bits")))
+    }
+
+    /// Reads a varint of up to eight bytes in its shortest form, which nearly all are; others are
+    /// left where they are.
+    fn short_varint(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for (index, byte) in self.rest.iter().take(8).enumerate() {
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                if *byte == 0 && index > 0 {
+                    return None;
+                }
+                self.rest = self.rest.get(index + 1..)?;
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// Reads a varint of up to 32 bits.
@@ -161,7 +245,15 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn varint_u32(&mut self) -> Result<u32, StoreError> {
-        let wide = self.wide()?;
+        if let [byte @ 0..0x80, rest @ ..] = self.rest {
+            let number = u32::from(*byte);
+            self.rest = rest;
+            return Ok(number);
+        }
+        let wide = match self.short_varint() {
+            Some(short) => u128::from(short),
+            None => self.wide()?,
+        };
         u32::try_from(wide).map_err(|_| self.damaged(format!("{wide} is over 32 bits")))
     }
 
@@ -170,6 +262,9 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn signed(&mut self) -> Result<i128, StoreError> {
+        if let Some(short) = self.short_varint() {
+            return Ok(i128::from((short >> 1) as i64 ^ -((short & 1) as i64)));
+        }
         let wide = self.wide()?;
         Ok((wide >> 1) as i128 ^ -((wide & 1) as i128))
     }
@@ -179,7 +274,10 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn amount(&mut self) -> Result<Amount, StoreError> {
-        let wide = self.wide()?;
+        let wide = match self.short_varint() {
+            Some(short) => u128::from(short),
+            None => self.wide()?,
+        };
         let satoshi = decompress(wide);
         let satoshi = satoshi.ok_or_else(|| self.damaged(format!("{wide} is no amount")))?;
         Ok(Amount::from_sat(satoshi))

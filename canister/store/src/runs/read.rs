@@ -1,178 +1,158 @@
-//! Reads the UTXO set as it stands after a list of changes.
+//! Reads the UTXO set along a path of changes, newest first.
 
 use bitcoin::OutPoint;
 use ic_stable_structures::Memory;
-use millrace_core::Height;
 use millrace_core::delta::Coin;
-use millrace_core::script::ScriptHash;
 
 use super::change::ChangeRuns;
 use super::coin_cursor::find_coin;
 use super::coin_entry::PutCoin;
-use super::filter::Filter;
+use super::header::RunKind;
 use super::key::{Digest, OutpointKey, Place, ScriptKey};
 use super::script_cursor::{FoundGroup, find_group};
 use super::script_entry::{BalanceChange, ListChange};
 use super::script_merge::merge_place;
 use crate::StoreError;
-use crate::coins::{Balance, ListedCoin};
+use crate::coins::ListedCoin;
 
-/// Filters over neighbours in a list of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Index of the newest change it covers.
-    pub first: usize,
-    /// Index after the oldest one.
-    pub end: usize,
-    /// Keys of the coin runs.
-    pub coins: Filter,
-    /// Keys of the script runs.
-    pub scripts: Filter,
-}
-
-/// The UTXO set after some changes.
-#[derive(Clone, Debug)]
-pub struct ChangeList {
-    /// Newest first, down to the oldest change of all.
-    changes: Vec<ChangeRuns>,
-    /// By their first change, the widest first.
-    spans: Vec<Span>,
-}
-
-impl ChangeList {
-    /// Takes changes, newest first and complete, and any spans over them.
-    pub fn new(changes: Vec<ChangeRuns>, mut spans: Vec<Span>) -> Self {
-        spans.sort_by_key(|span| (span.first, std::cmp::Reverse(span.end)));
-        Self { changes, spans }
-    }
-
-    /// Returns the unspent coin at `outpoint`. Reads a filter block for each span or change that
-    /// is newer than the coin, and where one says maybe, fences and mostly one leaf.
+/// Changes from the newest to the oldest of all.
+pub trait Path<'a> {
+    /// Returns the next older change that may have a key, as far as filters over several changes
+    /// know; `None` after the oldest one.
     ///
     /// # Errors
-    /// [`StoreError`] when a run is damaged.
-    pub fn coin<M: Memory>(
-        &self,
+    /// [`StoreError`] when a filter cannot be read.
+    fn next<M: Memory>(
+        &mut self,
         memory: &M,
-        outpoint: &OutPoint,
-    ) -> Result<Option<Coin>, StoreError> {
-        let key = OutpointKey::from(outpoint);
-        let mut at = 0;
-        while let Some(change) = self.changes.get(at) {
-            if let Some(end) = self.skip(memory, at, &key.digest(), |span| &span.coins)? {
-                at = end;
-                continue;
-            }
-            if let Some(change) = find_coin(memory, &change.coins, &key)? {
-                return change.coin().map(coin_of).transpose();
-            }
-            at += 1;
+        kind: RunKind,
+        digest: &Digest,
+    ) -> Result<Option<&'a ChangeRuns>, StoreError>;
+}
+
+/// Returns the unspent coin at `outpoint`. Reads a filter block for each span or change that is
+/// newer than the coin, and where one says maybe, fences and mostly one leaf.
+///
+/// # Errors
+/// [`StoreError`] when a run is damaged.
+pub fn coin<'a, M: Memory>(
+    memory: &M,
+    path: &mut impl Path<'a>,
+    outpoint: &OutPoint,
+) -> Result<Option<Coin>, StoreError> {
+    let key = OutpointKey::from(outpoint);
+    let digest = key.digest();
+    while let Some(change) = path.next(memory, RunKind::Coins, &digest)? {
+        if let Some(change) = find_coin(memory, &change.coins, &key)? {
+            return change.coin().map(coin_of).transpose();
         }
-        Ok(None)
     }
+    Ok(None)
+}
 
-    /// Returns what a script holds. Reads a filter block for each span or change, and where one
-    /// says maybe, fences and mostly one leaf.
+/// Returns what a script's coins sum up to. Reads a filter block for each span or change, and
+/// where one says maybe, fences and mostly one leaf.
+///
+/// # Errors
+/// [`StoreError`] when a run is damaged.
+pub fn balance<'a, M: Memory>(
+    memory: &M,
+    path: &mut impl Path<'a>,
+    key: &ScriptKey,
+) -> Result<BalanceChange, StoreError> {
+    let digest = Digest::from(key);
+    let mut sum = BalanceChange::default();
+    while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
+        if let Some(group) = find_group(memory, &change.scripts, key)? {
+            sum = sum.and(group.change);
+        }
+    }
+    Ok(sum)
+}
+
+/// A script's coins in list order. Holds a leaf for each change that has the script.
+#[derive(Clone, Debug)]
+pub struct ScriptList {
+    /// Oldest first: what follows a put can only be its spend.
+    groups: Vec<FoundGroup>,
+}
+
+/// What is at a place of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// An unspent coin.
+    Coin(ListedCoin),
+    /// A coin that a newer change spent.
+    Spent(Place),
+}
+
+impl Listed {
+    /// Returns the place.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Coin(coin) => Place::new(coin.height, OutpointKey::from(&coin.outpoint)),
+            Self::Spent(place) => *place,
+        }
+    }
+}
+
+impl ScriptList {
+    /// Finds a script's groups, and goes to a place (included). Costs as [`balance`], and reads
+    /// nothing of the coins before the place but as many leaves as their number has bits.
     ///
     /// # Errors
     /// [`StoreError`] when a run is damaged.
-    pub fn balance<M: Memory>(
-        &self,
+    pub fn open<'a, M: Memory>(
         memory: &M,
-        script: &ScriptHash,
-    ) -> Result<Balance, StoreError> {
-        let groups = self.groups(memory, &ScriptKey::from(script))?;
-        let changes = groups.iter().map(|group| group.change);
-        let sum = changes.fold(BalanceChange::default(), BalanceChange::and);
-        Ok(Balance {
-            satoshi: sum.satoshi,
-            coins: sum.coins,
+        path: &mut impl Path<'a>,
+        key: &ScriptKey,
+        from: Option<&Place>,
+    ) -> Result<Self, StoreError> {
+        let digest = Digest::from(key);
+        let mut groups = Vec::new();
+        while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
+            let found = find_group(memory, &change.scripts, key)?;
+            if let Some(mut group) = found {
+                if let Some(from) = from {
+                    group.cursor.skip_to(memory, from)?;
+                }
+                groups.push(group);
+            }
+        }
+        groups.reverse();
+        Ok(Self { groups })
+    }
+
+    /// Returns what is at the next place of any change; `None` at the end.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a run is damaged.
+    pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<Listed>, StoreError> {
+        let found = merge_place(memory, &mut self.groups, |group| Some(&mut group.cursor))?;
+        Ok(match found {
+            None => None,
+            Some((place, None)) => Some(Listed::Spent(place)),
+            Some((place, Some(ListChange::Put { value, coinbase }))) => {
+                Some(Listed::Coin(ListedCoin {
+                    outpoint: OutPoint::from(&place.outpoint),
+                    value,
+                    height: place.height(),
+                    coinbase,
+                }))
+            }
+            Some((place, Some(ListChange::Spend))) => {
+                let detail = format!("{place:?} is spent and was never put");
+                return Err(StoreError::damaged("changes", detail));
+            }
         })
     }
-
-    /// Returns up to `limit` coins of a script in list order, from a place (included) on. Holds a
-    /// leaf for each change that has the script, and reads nothing of its coins before the place.
-    ///
-    /// # Errors
-    /// [`StoreError`] when a run is damaged.
-    pub fn coins_of<M: Memory>(
-        &self,
-        memory: &M,
-        script: &ScriptHash,
-        from: Option<(Height, OutPoint)>,
-        limit: usize,
-    ) -> Result<Vec<ListedCoin>, StoreError> {
-        let mut groups = self.groups(memory, &ScriptKey::from(script))?;
-        if let Some((height, outpoint)) = from {
-            let place = Place::new(height, OutpointKey::from(&outpoint));
-            for group in &mut groups {
-                group.cursor.skip_to(memory, &place)?;
-            }
-        }
-        let mut found = Vec::new();
-        while found.len() < limit {
-            // Oldest first: what follows a put can only be its spend.
-            let cursors = groups.iter_mut().rev().map(|group| &mut group.cursor);
-            match merge_place(memory, cursors)? {
-                None => break,
-                Some((_, None)) => {}
-                Some((place, Some(ListChange::Put { value, coinbase }))) => {
-                    found.push(ListedCoin {
-                        outpoint: OutPoint::from(&place.outpoint),
-                        value,
-                        height: place.height(),
-                        coinbase,
-                    });
-                }
-                Some((place, Some(ListChange::Spend))) => {
-                    let detail = format!("{place:?} is spent and was never put");
-                    return Err(StoreError::damaged("changes", detail));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// Returns the script's groups, newest first.
-    fn groups<M: Memory>(
-        &self,
-        memory: &M,
-        key: &ScriptKey,
-    ) -> Result<Vec<FoundGroup>, StoreError> {
-        let mut groups = Vec::new();
-        let mut at = 0;
-        while let Some(change) = self.changes.get(at) {
-            if let Some(end) = self.skip(memory, at, &key.digest(), |span| &span.scripts)? {
-                at = end;
-                continue;
-            }
-            groups.extend(find_group(memory, &change.scripts, key)?);
-            at += 1;
-        }
-        Ok(groups)
-    }
-
-    /// Returns where to go on when a span that begins at a change knows that the key is in none of
-    /// its changes.
-    fn skip<M: Memory>(
-        &self,
-        memory: &M,
-        at: usize,
-        digest: &Digest,
-        filter: impl Fn(&Span) -> &Filter,
-    ) -> Result<Option<usize>, StoreError> {
-        let from = self.spans.partition_point(|span| span.first < at);
-        let spans = self.spans.iter().skip(from);
-        for span in spans.take_while(|span| span.first == at) {
-            if span.end > at && !filter(span).may_contain(memory, digest)? {
-                return Ok(Some(span.end));
-            }
-        }
-        Ok(None)
-    }
 }
 
-fn coin_of(coin: &PutCoin) -> Result<Coin, StoreError> {
+/// Returns a put coin with its script in full.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when the script was left in the overflow area.
+pub fn coin_of(coin: &PutCoin) -> Result<Coin, StoreError> {
     let script = coin.script.script();
     Ok(Coin {
         value: coin.value,

@@ -124,6 +124,29 @@ impl Run {
     /// # Errors
     /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
     pub fn fences_below<M: Memory>(&self, memory: &M, prefix: u64) -> Result<u32, StoreError> {
+        Ok(self.search(memory, prefix)?.0)
+    }
+
+    /// Returns the number of leaves whose fence is below `prefix`, and of those whose fence is not
+    /// above it. Reads as much as one of both in nearly all cases.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
+    pub fn fences_at<M: Memory>(&self, memory: &M, prefix: u64) -> Result<(u32, u32), StoreError> {
+        let (below, up_to) = self.search(memory, prefix)?;
+        if let Some(up_to) = up_to {
+            return Ok((below, up_to));
+        }
+        let up_to = match prefix.checked_add(1) {
+            Some(next) => self.fences_below(memory, next)?,
+            None => self.header.leaves,
+        };
+        Ok((below, up_to))
+    }
+
+    /// Returns the number of fences below `prefix`, and of those not above it, where the fences read
+    /// for that say so.
+    fn search<M: Memory>(&self, memory: &M, prefix: u64) -> Result<(u32, Option<u32>), StoreError> {
         let mut bounds = Bounds {
             low: 0,
             high: self.header.leaves,
@@ -135,7 +158,7 @@ impl Run {
         while bounds.high - bounds.low > WINDOW {
             let start = bounds.guess(prefix, round < GUESSES);
             self.read_fences(memory, start, &mut fences)?;
-            let below = fences.iter().filter(|fence| **fence < prefix).count() as u32;
+            let below = fences.partition_point(|fence| *fence < prefix) as u32;
             if below == 0 {
                 bounds.high = start;
                 bounds.high_fence = fences.first().copied().unwrap_or_default();
@@ -143,14 +166,20 @@ impl Run {
                 bounds.low = start + WINDOW;
                 bounds.low_fence = fences.last().copied().unwrap_or_default();
             } else {
-                return Ok(start + below);
+                let up_to = fences.partition_point(|fence| *fence <= prefix) as u32;
+                let is_known = up_to < WINDOW || start + WINDOW == self.header.leaves;
+                return Ok((start + below, is_known.then_some(start + up_to)));
             }
             round += 1;
         }
         let left = (bounds.high - bounds.low) as usize;
         let rest = fences.get_mut(..left).unwrap_or_default();
         self.read_fences(memory, bounds.low, rest)?;
-        Ok(bounds.low + rest.iter().filter(|fence| **fence < prefix).count() as u32)
+        let below = rest.partition_point(|fence| *fence < prefix) as u32;
+        let up_to = rest.partition_point(|fence| *fence <= prefix) as u32;
+        let is_known = bounds.high == self.header.leaves || bounds.high_fence > prefix;
+        let is_known = is_known || up_to < left as u32;
+        Ok((bounds.low + below, is_known.then_some(bounds.low + up_to)))
     }
 
     fn read_fences<M: Memory>(
@@ -178,9 +207,10 @@ impl Bounds {
     fn guess(&self, prefix: u64, is_interpolated: bool) -> u32 {
         let leaves = self.high - self.low;
         let offset = if is_interpolated {
-            let above = u128::from(prefix.saturating_sub(self.low_fence));
-            let range = u128::from(self.high_fence.saturating_sub(self.low_fence)) + 1;
-            (above.min(range) * u128::from(leaves) / range) as u32
+            // Only a guess: rounding is harmless, and the quotient within 0 and 1.
+            let above = prefix.saturating_sub(self.low_fence) as f64;
+            let range = self.high_fence.saturating_sub(self.low_fence).max(1) as f64;
+            ((above / range).min(1.0) * f64::from(leaves)) as u32
         } else {
             leaves / 2
         };

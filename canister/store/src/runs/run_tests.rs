@@ -71,8 +71,15 @@ fn write_coins(memory: &VectorMemory, coins: &BTreeMap<OutpointKey, CoinChange>)
     let mut plan = RunPlan::default();
     let mut before = None;
     for entry in entries() {
-        plan = plan.and(CoinWriter::plan_of(&entry, before.as_ref()));
-        before = Some(entry.outpoint);
+        let script = entry.change.coin().map(|coin| match &coin.script {
+            ScriptForm::Plain(script) => script.len() as u32,
+            other => other.script().unwrap().len() as u32,
+        });
+        plan = plan.and(CoinWriter::bound(
+            before == Some(entry.outpoint.txid),
+            script,
+        ));
+        before = Some(entry.outpoint.txid);
     }
     let extent = room(memory, plan.length(RunKind::Coins));
     let mut writer = CoinWriter::new(extent, &plan).unwrap();
@@ -139,9 +146,8 @@ fn sum(entries: &[ScriptEntry]) -> BalanceChange {
 }
 
 fn write_groups(memory: &VectorMemory, groups: &BTreeMap<ScriptKey, Vec<ScriptEntry>>) -> Run {
-    let plans = groups
-        .values()
-        .map(|list| ScriptWriter::plan_of(list.iter()));
+    let entries = groups.values().flat_map(|list| 0..list.len());
+    let plans = entries.map(|at| ScriptWriter::bound(at == 0));
     let plan = plans.fold(RunPlan::default(), RunPlan::and);
     let extent = room(memory, plan.length(RunKind::Scripts));
     let mut writer = ScriptWriter::new(extent, &plan).unwrap();

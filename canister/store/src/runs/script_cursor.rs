@@ -2,11 +2,11 @@
 
 use ic_stable_structures::Memory;
 
-use super::key::{Place, ScriptKey};
+use super::key::{Digest, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
 use super::run::Run;
-use super::script_entry::{BalanceChange, PartHead, ScriptEntry};
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use crate::StoreError;
 
 const WHAT: &str = "script leaf";
@@ -15,6 +15,9 @@ const WHAT: &str = "script leaf";
 #[derive(Clone, Copy, Debug)]
 struct Part {
     key: ScriptKey,
+    /// Offset of its head in the leaf's body.
+    start: usize,
+    entries: u32,
     goes_on: bool,
     entries_left: u32,
     /// Offset in the leaf's body after its entries.
@@ -56,26 +59,37 @@ pub fn find_group<M: Memory>(
     run: &Run,
     key: &ScriptKey,
 ) -> Result<Option<FoundGroup>, StoreError> {
-    if !run.may_contain(memory, &key.digest())? {
+    if !run.may_contain(memory, &Digest::from(key))? {
         return Ok(None);
     }
-    let first = run.leaf_before(memory, key.digest().prefix)?;
-    let mut cursor = ScriptCursor::at_leaf(run, first);
-    while let Some((found, change)) = cursor.next_group(memory)? {
-        if found == *key {
-            return Ok(Some(FoundGroup { change, cursor }));
-        }
-        if found > *key {
-            break;
-        }
-    }
-    Ok(None)
+    let (cursor, group) = ScriptCursor::seek(memory, run, key)?;
+    let group = group.filter(|(found, _)| found == key);
+    Ok(group.map(|(_, change)| FoundGroup { change, cursor }))
 }
 
 impl ScriptCursor {
     /// Starts before the first group. Reads nothing.
     pub fn start(run: &Run) -> Self {
         Self::at_leaf(run, 0)
+    }
+
+    /// Returns a cursor in the first group with `key` or a larger one, and that group; `None` in its
+    /// place after the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the run is damaged.
+    pub fn seek<M: Memory>(
+        memory: &M,
+        run: &Run,
+        key: &ScriptKey,
+    ) -> Result<(Self, Option<(ScriptKey, BalanceChange)>), StoreError> {
+        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, Digest::from(key).prefix)?);
+        while let Some(group) = cursor.next_group(memory)? {
+            if group.0 >= *key {
+                return Ok((cursor, Some(group)));
+            }
+        }
+        Ok((cursor, None))
     }
 
     fn at_leaf(run: &Run, next_leaf: u32) -> Self {
@@ -141,6 +155,34 @@ impl ScriptCursor {
         }
     }
 
+    /// Returns the whole group as its leaf holds it, and its number of entries, before the first of
+    /// them was read; `None` when it goes on in the next leaf.
+    pub fn raw_group(&self) -> Option<(&[u8], u32)> {
+        let part = self.part?;
+        let is_whole = !part.goes_on && self.last_place.is_none() && self.peeked.is_none();
+        let (_, body) = leaf::open(WHAT, self.leaf.as_slice()).ok()?;
+        let bytes = body.get(part.start..part.end)?;
+        is_whole.then_some((bytes, part.entries))
+    }
+
+    /// Takes the group's next entry if it is at `place`, and returns what happens there.
+    ///
+    /// # Errors
+    /// As [`ScriptCursor::next_entry`].
+    pub fn take_at<M: Memory>(
+        &mut self,
+        memory: &M,
+        place: &Place,
+    ) -> Result<Option<ListChange>, StoreError> {
+        let next = self.peek_entry(memory)?;
+        let change = next.filter(|entry| entry.place == *place);
+        let change = change.map(|entry| entry.change);
+        if change.is_some() {
+            self.peeked = None;
+        }
+        Ok(change)
+    }
+
     /// Goes to the group's first entry at `place` or after it. Of a group over many leaves, this
     /// reads as many leaves as their number has bits.
     ///
@@ -171,10 +213,7 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let mut high = match key.digest().prefix.checked_add(1) {
-            Some(prefix) => self.run.fences_below(memory, prefix)?,
-            None => self.run.header().leaves,
-        };
+        let (_, mut high) = self.run.fences_at(memory, Digest::from(key).prefix)?;
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;
@@ -247,12 +286,15 @@ impl ScriptCursor {
             self.parts_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
         }
         let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
-        let mut input = Input::new(WHAT, body.get(self.offset..).unwrap_or_default());
+        let start = self.offset;
+        let mut input = Input::new(WHAT, body.get(start..).unwrap_or_default());
         let head = PartHead::decode(&mut input)?;
         self.parts_left -= 1;
         self.offset = body.len() - input.left();
         self.part = Some(Part {
             key: head.key,
+            start,
+            entries: head.entries,
             goes_on: head.goes_on,
             entries_left: head.entries,
             end: self.offset + head.bytes as usize,

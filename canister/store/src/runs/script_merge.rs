@@ -4,9 +4,11 @@
 use ic_stable_structures::Memory;
 
 use super::change::ChangeRuns;
+use super::checkpoint::Saved;
 use super::extent::Extent;
 use super::key::{Place, ScriptKey};
 use super::merge::Depth;
+use super::number;
 use super::run::Run;
 use super::script_cursor::ScriptCursor;
 use super::script_entry::{BalanceChange, ListChange, ScriptEntry};
@@ -31,11 +33,31 @@ struct Group {
     written: BalanceChange,
 }
 
+impl Saved for Group {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.key.save(out);
+        self.change.save(out);
+        self.written.save(out);
+    }
+
+    fn restore(input: &mut number::Input<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: ScriptKey::restore(input)?,
+            change: BalanceChange::restore(input)?,
+            written: BalanceChange::restore(input)?,
+        })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct ScriptMerge {
     inputs: Vec<Input>,
     is_begun: bool,
     group: Option<Group>,
+    /// The last group that ended.
+    last_key: Option<ScriptKey>,
+    /// The last place of the group.
+    last_place: Option<Place>,
     out: ScriptWriter,
     depth: Depth,
 }
@@ -55,9 +77,56 @@ impl ScriptMerge {
             inputs: inputs.collect(),
             is_begun: false,
             group: None,
+            last_key: None,
+            last_place: None,
             out: ScriptWriter::new(extent, plan)?,
             depth,
         })
+    }
+
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.save(memory, out)?;
+        self.group.save(out);
+        self.last_key.save(out);
+        self.last_place.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore<M: Memory>(
+        memory: &M,
+        inputs: &[ChangeRuns],
+        extent: Extent,
+        plan: &RunPlan,
+        depth: Depth,
+        state: &mut number::Input<'_>,
+    ) -> Result<Self, StoreError> {
+        let mut merge = Self::new(inputs, extent, plan, depth)?;
+        merge.out = ScriptWriter::restore(extent, plan, state)?;
+        merge.group = Option::restore(state)?;
+        merge.last_key = Option::restore(state)?;
+        merge.last_place = Option::restore(state)?;
+        let key = merge.group.map(|group| group.key).or(merge.last_key);
+        let Some(key) = key else {
+            return Ok(merge);
+        };
+        for (input, runs) in merge.inputs.iter_mut().zip(inputs) {
+            (input.cursor, input.group) = ScriptCursor::seek(memory, &runs.scripts, &key)?;
+            if input.group.is_none_or(|(found, _)| found != key) {
+                continue;
+            }
+            if merge.group.is_none() {
+                input.group = input.cursor.next_group(memory)?;
+            } else if let Some(place) = &merge.last_place {
+                input.cursor.skip_to(memory, place)?;
+                input.cursor.take_at(memory, place)?;
+            }
+        }
+        merge.is_begun = true;
+        Ok(merge)
     }
 
     /// Merges the next place of the group, or goes to the next group; returns whether there was
@@ -76,6 +145,7 @@ impl ScriptMerge {
             self.end_group(memory, &group)?;
             return Ok(true);
         };
+        self.last_place = Some(place);
         if let Some(change) = change {
             match change {
                 ListChange::Put { value, .. } => {
@@ -105,6 +175,21 @@ impl ScriptMerge {
         let Some(key) = groups.map(|(key, _)| key).min() else {
             return Ok(false);
         };
+        let has_key = |input: &&mut Input| input.group.is_some_and(|(other, _)| other == key);
+        let is_bottom = self.depth == Depth::Bottom;
+        let mut sharing = self.inputs.iter_mut();
+        let first = sharing.find(has_key);
+        let is_shared = sharing.any(|input| has_key(&input));
+        // What one input alone has is copied as it is; but at the bottom, all is checked.
+        if let Some(input) = first.filter(|_| !is_shared && !is_bottom)
+            && let Some((_, change)) = input.group
+            && let Some(raw) = input.cursor.raw_group()
+            && self.out.push_group(memory, key, change.coins, raw)?
+        {
+            input.group = input.cursor.next_group(memory)?;
+            self.last_key = Some(key);
+            return Ok(true);
+        }
         let groups = self.inputs.iter().filter_map(|input| input.group);
         let change = groups
             .filter(|(other, _)| *other == key)
@@ -124,9 +209,10 @@ impl ScriptMerge {
         memory: &M,
         key: &ScriptKey,
     ) -> Result<Option<(Place, Option<ListChange>)>, StoreError> {
-        let of_group = |input: &&mut Input| input.group.is_some_and(|(other, _)| other == *key);
-        let cursors = self.inputs.iter_mut().filter(of_group);
-        merge_place(memory, cursors.map(|input| &mut input.cursor))
+        merge_place(memory, &mut self.inputs, |input| {
+            let is_in_group = input.group.is_some_and(|(other, _)| other == *key);
+            is_in_group.then_some(&mut input.cursor)
+        })
     }
 
     fn end_group<M: Memory>(&mut self, memory: &M, group: &Group) -> Result<(), StoreError> {
@@ -141,20 +227,23 @@ impl ScriptMerge {
             }
         }
         self.group = None;
+        self.last_key = Some(group.key);
+        self.last_place = None;
         Ok(())
     }
 }
 
-/// Takes the smallest next place off cursors in one group, given oldest first; returns it with
-/// what is left of their changes there.
-pub(super) fn merge_place<'a, M: Memory>(
+/// Takes the smallest next place off the cursors that `cursor` finds in `inputs`, oldest first;
+/// returns it with what is left of their changes there.
+pub(super) fn merge_place<M: Memory, T>(
     memory: &M,
-    cursors: impl Iterator<Item = &'a mut ScriptCursor>,
+    inputs: &mut [T],
+    mut cursor: impl FnMut(&mut T) -> Option<&mut ScriptCursor>,
 ) -> Result<Option<(Place, Option<ListChange>)>, StoreError> {
-    let mut cursors: Vec<&mut ScriptCursor> = cursors.collect();
     let mut smallest: Option<Place> = None;
-    for cursor in &mut cursors {
-        if let Some(entry) = cursor.peek_entry(memory)?
+    for input in &mut *inputs {
+        if let Some(cursor) = cursor(input)
+            && let Some(entry) = cursor.peek_entry(memory)?
             && smallest.is_none_or(|smallest| entry.place < smallest)
         {
             smallest = Some(entry.place);
@@ -165,17 +254,16 @@ pub(super) fn merge_place<'a, M: Memory>(
     };
     let mut seen = 0;
     let mut change = None;
-    for cursor in &mut cursors {
-        if cursor
-            .peek_entry(memory)?
-            .is_none_or(|entry| entry.place != place)
-        {
+    for input in inputs {
+        let Some(cursor) = cursor(input) else {
             continue;
-        }
-        let next = cursor.next_entry(memory)?.map(|entry| entry.change);
+        };
+        let Some(next) = cursor.take_at(memory, &place)? else {
+            continue;
+        };
         change = match (seen, change, next) {
-            (0, _, next) => next,
-            (1, Some(ListChange::Put { .. }), Some(ListChange::Spend)) => None,
+            (0, _, next) => Some(next),
+            (1, Some(ListChange::Put { .. }), ListChange::Spend) => None,
             _ => {
                 let detail = format!("{place:?} is put or spent twice");
                 return Err(StoreError::damaged("changes", detail));

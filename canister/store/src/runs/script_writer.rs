@@ -2,12 +2,15 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::extent::Extent;
 use super::header::RunKind;
-use super::key::{Place, SCRIPT_KEY_BYTES, ScriptKey};
-use super::number::{MAX_VARINT_BYTES, MAX_WIDE_BYTES};
+use super::key::{Digest, Place, SCRIPT_KEY_BYTES, ScriptKey};
+use super::number::{Input, MAX_VARINT_BYTES, MAX_WIDE_BYTES};
 use super::run::Run;
-use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
+use super::script_entry::{
+    BalanceChange, ListChange, MAX_PART_HEAD_BYTES, MAX_SCRIPT_ENTRY_BYTES, PartHead, ScriptEntry,
+};
 use super::writer::{RunPlan, RunWriter};
 use crate::StoreError;
 
@@ -32,6 +35,9 @@ pub struct ScriptWriter {
     out: RunWriter,
     group: Option<Group>,
     last: Option<ScriptKey>,
+    /// Room for a part, and for a group's entries: most groups are small, and there are many.
+    part: Vec<u8>,
+    spare: Vec<u8>,
 }
 
 impl ScriptWriter {
@@ -44,20 +50,43 @@ impl ScriptWriter {
             out: RunWriter::new(extent, RunKind::Scripts, plan)?,
             group: None,
             last: None,
+            part: Vec::new(),
+            spare: Vec::new(),
         })
     }
 
-    /// Returns the part of a plan that a group takes.
-    pub fn plan_of<'a>(entries: impl Iterator<Item = &'a ScriptEntry>) -> RunPlan {
-        let mut encoded = Vec::new();
-        let mut before = None;
-        for entry in entries {
-            entry.encode(before, &mut encoded);
-            before = Some(&entry.place);
-        }
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.out.save(memory, out)?;
+        self.last.save(out);
+        self.group.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        plan: &RunPlan,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            out: RunWriter::restore(extent, RunKind::Scripts, plan, input)?,
+            last: Option::restore(input)?,
+            group: Option::restore(input)?,
+            part: Vec::new(),
+            spare: Vec::new(),
+        })
+    }
+
+    /// Returns the most that one entry takes of a plan, and the head of its group if it is the
+    /// first in it.
+    pub fn bound(is_first: bool) -> RunPlan {
+        let head_bytes = if is_first { FIRST_HEAD_BYTES } else { 0 };
         RunPlan {
-            keys: 1,
-            entry_bytes: (FIRST_HEAD_BYTES + encoded.len()) as u64,
+            keys: u64::from(is_first),
+            entry_bytes: (head_bytes + MAX_SCRIPT_ENTRY_BYTES) as u64,
             overflow_bytes: 0,
         }
     }
@@ -75,19 +104,56 @@ impl ScriptWriter {
         change: BalanceChange,
     ) -> Result<(), StoreError> {
         self.end_group(memory)?;
-        if self.last.is_some_and(|last| last >= key) {
-            let detail = format!("{key:?} does not ascend");
-            return Err(StoreError::damaged("script run", detail));
-        }
-        self.last = Some(key);
+        self.ascend(key)?;
         self.group = Some(Group {
             key,
             change,
             is_begun: false,
             last: None,
             entries: 0,
-            bytes: Vec::new(),
+            bytes: std::mem::take(&mut self.spare),
         });
+        Ok(())
+    }
+
+    /// Adds a whole group of another run, as its leaf holds it, unless so long a one could leave
+    /// too much of a leaf empty: returns whether it was added. `coins` is the change of the number of
+    /// coins.
+    ///
+    /// # Errors
+    /// As [`ScriptWriter::begin_group`].
+    pub fn push_group<M: Memory>(
+        &mut self,
+        memory: &M,
+        key: ScriptKey,
+        coins: i64,
+        (bytes, entries): (&[u8], u32),
+    ) -> Result<bool, StoreError> {
+        let is_short = bytes.len() <= MAX_PART_HEAD_BYTES + MAX_SCRIPT_ENTRY_BYTES;
+        self.end_group(memory)?;
+        if !is_short && bytes.len() > self.out.leaf.room() {
+            return Ok(false);
+        }
+        self.ascend(key)?;
+        if bytes.len() > self.out.leaf.room() {
+            self.out.end_leaf(memory)?;
+        }
+        self.out.push(memory, &Digest::from(&key), bytes)?;
+        self.out.header.entries += 1;
+        // So many more were put than spent.
+        let puts = i64::from(entries).saturating_add(coins) / 2;
+        let puts = puts.clamp(0, i64::from(entries)) as u64;
+        self.out.header.puts += puts;
+        self.out.header.spends += u64::from(entries) - puts;
+        Ok(true)
+    }
+
+    fn ascend(&mut self, key: ScriptKey) -> Result<(), StoreError> {
+        if self.last.is_some_and(|last| last >= key) {
+            let detail = format!("{key:?} does not ascend");
+            return Err(StoreError::damaged("script run", detail));
+        }
+        self.last = Some(key);
         Ok(())
     }
 
@@ -109,7 +175,7 @@ impl ScriptWriter {
         }
         if !group.try_add(entry, self.out.leaf.room()) {
             if group.entries > 0 {
-                Self::write_part(&mut self.out, memory, group, true)?;
+                write_part(&mut self.out, memory, group, true, &mut self.part)?;
             }
             self.out.end_leaf(memory)?;
             if !group.try_add(entry, self.out.leaf.room()) {
@@ -140,7 +206,9 @@ impl ScriptWriter {
             return Ok(());
         };
         if group.entries > 0 {
-            return Self::write_part(&mut self.out, memory, &mut group, false);
+            write_part(&mut self.out, memory, &mut group, false, &mut self.part)?;
+            self.spare = group.bytes;
+            return Ok(());
         }
         if group.change == BalanceChange::default() {
             return Ok(());
@@ -148,29 +216,53 @@ impl ScriptWriter {
         let detail = format!("{:?} for no entries of {:?}", group.change, group.key);
         Err(StoreError::damaged("script run", detail))
     }
+}
 
-    fn write_part<M: Memory>(
-        out: &mut RunWriter,
-        memory: &M,
-        group: &mut Group,
-        goes_on: bool,
-    ) -> Result<(), StoreError> {
-        let head = PartHead {
-            key: group.key,
-            change: (!group.is_begun).then_some(group.change),
-            goes_on,
-            entries: group.entries,
-            bytes: group.bytes.len() as u32,
-        };
-        let mut part = Vec::with_capacity(FIRST_HEAD_BYTES + group.bytes.len());
-        head.encode(&mut part);
-        part.extend_from_slice(&group.bytes);
-        out.push(memory, &group.key.digest(), &part)?;
-        out.header.entries += u64::from(!group.is_begun);
-        group.is_begun = true;
-        group.entries = 0;
-        group.bytes.clear();
-        Ok(())
+/// Writes what a group has for the leaf; `part` is overwritten.
+fn write_part<M: Memory>(
+    out: &mut RunWriter,
+    memory: &M,
+    group: &mut Group,
+    goes_on: bool,
+    part: &mut Vec<u8>,
+) -> Result<(), StoreError> {
+    let head = PartHead {
+        key: group.key,
+        change: (!group.is_begun).then_some(group.change),
+        goes_on,
+        entries: group.entries,
+        bytes: group.bytes.len() as u32,
+    };
+    part.clear();
+    head.encode(part);
+    part.extend_from_slice(&group.bytes);
+    out.push(memory, &Digest::from(&group.key), part)?;
+    out.header.entries += u64::from(!group.is_begun);
+    group.is_begun = true;
+    group.entries = 0;
+    group.bytes.clear();
+    Ok(())
+}
+
+impl Saved for Group {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.key.save(out);
+        self.change.save(out);
+        self.is_begun.save(out);
+        self.last.save(out);
+        self.entries.save(out);
+        self.bytes.save(out);
+    }
+
+    fn restore(input: &mut Input<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            key: ScriptKey::restore(input)?,
+            change: BalanceChange::restore(input)?,
+            is_begun: bool::restore(input)?,
+            last: Option::restore(input)?,
+            entries: u32::restore(input)?,
+            bytes: Vec::restore(input)?,
+        })
     }
 }
 

@@ -35,8 +35,14 @@ impl Keys {
 
     fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<Digest>, StoreError> {
         Ok(match self {
-            Self::Coins(cursor) => cursor.next(memory)?.map(|entry| entry.outpoint.digest()),
-            Self::Scripts(cursor) => cursor.next_group(memory)?.map(|(key, _)| key.digest()),
+            Self::Coins(cursor) => {
+                let digest = cursor.peek(memory)?.map(|head| head.outpoint.digest());
+                cursor.advance();
+                digest
+            }
+            Self::Scripts(cursor) => cursor
+                .next_group(memory)?
+                .map(|(key, _)| Digest::from(&key)),
         })
     }
 }

@@ -2,12 +2,14 @@
 
 use ic_stable_structures::Memory;
 
+use super::checkpoint::Saved;
 use super::coin_entry::{MAX_COIN_ENTRY_BYTES, TXID_BYTES};
 use super::extent::{Appender, Extent};
 use super::filter::{FilterWriter, blocks_for};
 use super::header::{FENCE_BYTES, FILTER_BLOCK_BYTES, HEADER_BYTES, RunHeader, RunKind};
 use super::key::Digest;
 use super::leaf::{LEAF_BYTES, LEAF_ROOM, LeafBuilder};
+use super::number::Input;
 use super::run::Run;
 use super::script_entry::{MAX_PART_HEAD_BYTES, MAX_SCRIPT_ENTRY_BYTES};
 use crate::StoreError;
@@ -128,6 +130,61 @@ impl RunWriter {
             overflow: Appender::new(between(header.overflow_at, header.leaves_at)),
             leaves: Appender::new(between(header.leaves_at, extent.length)),
             leaf: LeafBuilder::default(),
+        })
+    }
+
+    /// Writes what waits but the leaf, and appends what is needed to go on.
+    pub(super) fn save<M: Memory>(
+        &mut self,
+        memory: &M,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        out.extend_from_slice(&self.header.encode());
+        self.filter.save(memory, out)?;
+        for stream in [&mut self.fences, &mut self.overflow, &mut self.leaves] {
+            stream.flush(memory)?;
+            stream.length().save(out);
+        }
+        self.leaf.save(out);
+        Ok(())
+    }
+
+    pub(super) fn restore(
+        extent: Extent,
+        kind: RunKind,
+        plan: &RunPlan,
+        input: &mut Input<'_>,
+    ) -> Result<Self, StoreError> {
+        let fresh = Self::new(extent, kind, plan)?;
+        let header = RunHeader::decode(input.bytes(HEADER_BYTES)?)?;
+        let parts = |header: &RunHeader| {
+            let blocks = header.filter_blocks;
+            (
+                header.kind,
+                blocks,
+                header.fences_at,
+                header.overflow_at,
+                header.leaves_at,
+            )
+        };
+        if parts(&header) != parts(&fresh.header) {
+            return Err(input.damaged(format!("{header:?} is not what the inputs make")));
+        }
+        let between = |from: u64, to: u64| extent.part(from, to.saturating_sub(from));
+        let filter = between(HEADER_BYTES as u64, header.fences_at);
+        let filter = FilterWriter::restore(filter, header.filter_blocks, input)?;
+        let mut stream = |from, to| {
+            let written = u64::restore(input)?;
+            Ok::<_, StoreError>(Appender::resume(between(from, to), written))
+        };
+        Ok(Self {
+            fences: stream(header.fences_at, header.overflow_at)?,
+            overflow: stream(header.overflow_at, header.leaves_at)?,
+            leaves: stream(header.leaves_at, extent.length)?,
+            extent,
+            header,
+            filter,
+            leaf: LeafBuilder::restore(input)?,
         })
     }
 

@@ -24,12 +24,12 @@ fn txid(prefix: u64, rest: u32) -> Txid {
     Txid::from_byte_array(join(&[&prefix.to_be_bytes(), &rest.to_le_bytes()]))
 }
 
-/// Places of transactions of 10 bytes each, in block order.
-fn places(txids: &[Txid]) -> Vec<TransactionPlace> {
+/// Entries of transactions of 10 bytes each, in block order.
+fn places(txids: &[Txid]) -> Vec<Entry> {
     (0..)
         .zip(txids)
-        .map(|(position, txid)| TransactionPlace {
-            txid: *txid,
+        .map(|(position, txid)| Entry {
+            prefix: prefix_of(txid),
             position,
             offset: 81 + 10 * position,
             length: 10,

@@ -10,12 +10,14 @@ use std::convert::Infallible;
 use bitcoin::OutPoint;
 
 use super::*;
-use crate::block::CheckedBlock;
+use crate::connect::{BlockConnector, ConnectStep};
 use crate::delta::{Coin, CoinView};
-use crate::fixtures::Coins;
+use crate::fees::BlockFees;
+use crate::fixtures::{CheckedBlock, Coins};
+use crate::testing::BlockDelta;
 use crate::units::Height;
 
-type Verdict = Result<ConnectedBlock, ConnectError<Infallible>>;
+type Verdict = Result<Connected, ConnectError<Infallible>>;
 
 /// Median times past by height.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,14 @@ impl MedianTimes for Times {
     }
 }
 
+/// A block that was connected, its change as maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Connected {
+    delta: BlockDelta,
+    fees: BlockFees,
+    witness: WitnessData,
+}
+
 /// Connects a block, pausing after each `budget` inputs and outputs.
 fn connect(
     block: &CheckedBlock,
@@ -38,11 +48,17 @@ fn connect(
     times: &Times,
     budget: usize,
 ) -> Verdict {
-    let mut connector = BlockConnector::start(block, place, validation)?;
+    let mut connector = BlockConnector::start(block.scanned(), place, validation)?;
     loop {
-        match connector.step(block, coins, times, budget)? {
+        match connector.step(coins, times, budget)? {
             ConnectStep::More(more) => connector = *more,
-            ConnectStep::Done(done) => return Ok(done),
+            ConnectStep::Done(done) => {
+                return Ok(Connected {
+                    delta: coins.delta_of(&done.change, block),
+                    fees: done.fees,
+                    witness: done.witness,
+                });
+            }
         }
     }
 }
@@ -71,8 +87,8 @@ fn a_failing_look_up_condemns_nothing() {
     let (block, _) = real::with_coins(170);
     let place = real::mainnet_place(&block, 170);
     for validation in [BlockValidation::ProofOfWork, BlockValidation::Consensus] {
-        let connector = BlockConnector::start(&block, place, validation).unwrap();
-        let error = connector.step(&block, &Broken, &Broken, 100).unwrap_err();
+        let connector = BlockConnector::start(block.scanned(), place, validation).unwrap();
+        let error = connector.step(&Broken, &Broken, 100).unwrap_err();
         assert_eq!(error.to_string(), "coin look-up failed: a page is damaged");
         assert!(!error.condemns_block());
         assert!(!error.suspects_carrier());

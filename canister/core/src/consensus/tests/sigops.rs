@@ -1,11 +1,12 @@
 //! Signature operations are counted as Bitcoin Core counts them.
 
+use bitcoin::absolute::LockTime;
 use bitcoin::hashes::Hash;
 use bitcoin::script::Builder;
-use bitcoin::{ScriptBuf, TxIn, TxOut, Witness};
+use bitcoin::{OutPoint, Script, ScriptBuf, Transaction, TxIn, TxOut, Txid, Witness, transaction};
 
-use super::super::sigops::{own_cost, spend_cost};
-use super::real::with_coins;
+use super::real::{spending_block, with_coins};
+use crate::scan::Lock;
 
 const CHECKSIG: u8 = 0xac;
 const CHECKSIGVERIFY: u8 = 0xad;
@@ -19,6 +20,11 @@ fn p2sh() -> ScriptBuf {
     ScriptBuf::new_p2sh(&bitcoin::ScriptHash::all_zeros())
 }
 
+/// An input that names nothing is a coinbase's.
+fn not_null() -> OutPoint {
+    OutPoint::new(Txid::all_zeros(), 0)
+}
+
 fn pushing(scripts: &[&[u8]]) -> ScriptBuf {
     let mut builder = Builder::new();
     for script in scripts {
@@ -27,10 +33,23 @@ fn pushing(scripts: &[&[u8]]) -> ScriptBuf {
     builder.into_script()
 }
 
+/// Cost that `input` adds by spending a coin locked by `spent`.
+fn spend_cost(input: &TxIn, spent: &Script) -> u64 {
+    let transaction = Transaction {
+        version: transaction::Version::ONE,
+        lock_time: LockTime::ZERO,
+        input: vec![input.clone()],
+        output: Vec::new(),
+    };
+    let input = spending_block(transaction).scanned().inputs()[0];
+    input.sigop_cost(Lock::of(spent.as_bytes())).into()
+}
+
 /// Cost of spending a P2SH coin behind which `redeem` is.
 fn p2sh_cost(redeem: &[u8]) -> u64 {
     let input = TxIn {
         script_sig: pushing(&[&[1], redeem]),
+        previous_output: not_null(),
         ..TxIn::default()
     };
     spend_cost(&input, &p2sh())
@@ -70,6 +89,7 @@ fn scripts_behind_a_hash_count_when_all_before_them_is_pushed() {
     let cost = |script_sig: ScriptBuf| {
         let input = TxIn {
             script_sig,
+            previous_output: not_null(),
             ..TxIn::default()
         };
         spend_cost(&input, &p2sh())
@@ -98,6 +118,7 @@ fn witness_programs_cost_a_quarter() {
     let input = |script_sig: ScriptBuf, items: &[&[u8]]| TxIn {
         script_sig,
         witness: Witness::from_slice(items),
+        previous_output: not_null(),
         ..TxIn::default()
     };
     let none = ScriptBuf::new;
@@ -145,20 +166,22 @@ fn real_blocks_cost_what_another_implementation_says() {
             let inside = made.iter().find(|(made, _)| made == outpoint);
             earlier.or_else(|| inside.map(|(_, output)| output.clone()))
         };
-        for (txid, transaction) in block.transactions() {
-            let inputs = transaction.input.iter();
-            let spends: u64 = inputs
-                .filter(|_| !transaction.is_coinbase())
-                .map(|input| {
-                    let output = spent(&input.previous_output).unwrap();
-                    spend_cost(input, &output.script_pubkey)
-                })
-                .sum();
-            assert_eq!(
-                own_cost(transaction) + spends,
-                transaction.total_sigop_cost(spent) as u64,
-                "{height} {txid}"
-            );
-        }
+        let scanned = block.scanned();
+        let inputs = scanned.inputs().iter();
+        let spends: u64 = inputs
+            .map(|input| {
+                let output = spent(&input.outpoint()).unwrap();
+                u64::from(input.sigop_cost(Lock::of(output.script_pubkey.as_bytes())))
+            })
+            .sum();
+        let expected: usize = block
+            .transactions()
+            .map(|(_, transaction)| transaction.total_sigop_cost(spent))
+            .sum();
+        assert_eq!(
+            scanned.own_sigop_cost() + spends,
+            expected as u64,
+            "{height}"
+        );
     }
 }

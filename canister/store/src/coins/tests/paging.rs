@@ -45,13 +45,13 @@ proptest! {
             world.run(operation);
         }
         let (height, name, vout) = start;
-        let txid = Txid::from_byte_array(*hash(name % 40).as_byte_array());
+        let txid = txid(name % 40);
         let from = (Height::new(height), OutPoint { txid, vout });
         for (number, block) in &world.blocks {
             if block.state != State::Connected {
                 continue;
             }
-            let view = world.coins.view(world.path(*number).into_iter().map(hash));
+            let view = world.coins.view(&hash(*number)).unwrap();
             for owner in 0..4 {
                 let key = ScriptHash::of(&script(owner));
                 let mut expected: Vec<(Height, OutPoint)> = block
@@ -84,15 +84,17 @@ type Counted = Rc<CountingMemory<VectorMemory>>;
 /// `is_spent` names.
 struct Busy {
     coins: Coins<Counted>,
-    regions: Vec<Counted>,
+    regions: [Counted; 2],
 }
 
 impl Busy {
     fn new(count: u32, is_spent: impl Fn(u32) -> bool) -> Self {
-        let regions: Vec<Counted> = (0..9)
-            .map(|_| Rc::new(CountingMemory::new(VectorMemory::default())))
-            .collect();
-        let (mut coins, mut blobs) = open_in(&regions);
+        let region = || Rc::new(CountingMemory::new(VectorMemory::default()));
+        let regions: [Counted; 2] = [region(), region()];
+        let mut coins = open_in(&regions);
+        let (genesis, _) = change(0, 0, &Set::new(), &[], &[]);
+        let (genesis, bytes) = genesis.change();
+        coins.seed(BlockHash::all_zeros(), genesis, &bytes).unwrap();
         let coin = |vout: u32| {
             let txid = Txid::from_byte_array([7; 32]);
             let coin = Coin {
@@ -112,12 +114,14 @@ impl Busy {
         let puts = (0..count).map(coin).collect();
         let spends = (0..count).filter(|vout| is_spent(*vout)).map(coin);
         let spends = spends.collect();
-        for delta in [
-            change(1, puts, BTreeMap::new()),
-            change(2, BTreeMap::new(), spends),
+        for (parent, delta) in [
+            (0, change(1, puts, BTreeMap::new())),
+            (1, change(2, BTreeMap::new(), spends)),
         ] {
-            let delta = PreparedDelta::from(delta);
-            let progress = coins.connect_step(&mut blobs, &delta, usize::MAX);
+            let block = delta.block;
+            let (change, bytes) = delta.change();
+            coins.begin_connect(hash(parent), change).unwrap();
+            let progress = coins.connect_step(&block, bytes.as_slice(), usize::MAX);
             assert_eq!(progress, Ok(Progress::Done));
         }
         Self { coins, regions }
@@ -128,7 +132,7 @@ impl Busy {
         for region in &self.regions {
             region.reset();
         }
-        read(&self.coins.view([hash(2), hash(1)].into_iter()));
+        read(&self.coins.view(&hash(2)).unwrap());
         let pages = self.regions.iter().map(|region| region.pages_read().get());
         pages.sum()
     }

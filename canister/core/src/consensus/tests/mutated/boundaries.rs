@@ -101,7 +101,7 @@ fn a_block_may_cost_80_000_signature_operations() {
 fn an_output_and_a_transaction_may_hold_all_money() {
     let paying = |outputs: Vec<TxOut>| {
         let paying = transaction(vec![input(outpoint(1))], outputs);
-        check_transaction(paying.compute_txid(), &paying)
+        super::super::real::judge_alone(paying)
     };
     assert_eq!(paying(vec![pay(ALL_MONEY)]), Ok(()));
     assert_eq!(paying(vec![pay(ALL_MONEY - 1), pay(1)]), Ok(()));

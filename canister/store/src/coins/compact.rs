@@ -1,0 +1,260 @@
+//! Merges stable changes: [`FAN_OUT`] of one level, the oldest ones, into one of the next. What
+//! reads meet stays within [`MAX_LEVEL_CHANGES`] for each level, and there is one more level each
+//! time the chain is eight times as long.
+//!
+//! One merge may be under way for each level, so that a long one of a high level never keeps the
+//! short ones of lower levels waiting. A merge is named in the manifest from its first step on, and
+//! its state saved each [`CHECKPOINT_KEYS`] keys: an upgrade loses no more of it than that.
+
+use ic_stable_structures::Memory;
+
+use super::index::Node;
+use super::{Coins, Progress};
+use crate::StoreError;
+use crate::runs::change::{ChangePlan, ChangeRuns};
+use crate::runs::checkpoint::{self, SLOT_BYTES};
+use crate::runs::extent::Extent;
+use crate::runs::manifest::{ChangeId, ChangeRecord, Kind, State};
+use crate::runs::merge::{ChangeMerge, Depth};
+
+/// Changes of one level that are merged into one of the next.
+pub const FAN_OUT: usize = 8;
+
+/// Changes of one level, at most: what comes while eight of them are being merged. At that many,
+/// merging goes before everything that would add to them.
+pub const MAX_LEVEL_CHANGES: usize = 12;
+
+/// Keys merged between two checkpoints: about 3 MB of runs, for two pages of state.
+pub(super) const CHECKPOINT_KEYS: usize = 50_000;
+
+/// A merge under way.
+#[derive(Clone, Debug)]
+pub(super) struct Merge {
+    output: ChangeId,
+    /// As in the manifest.
+    record: ChangeRecord,
+    inputs: Vec<ChangeId>,
+    /// Lost with the heap, and restored by the next step.
+    state: Option<Box<ChangeMerge>>,
+    /// Keys merged since the last checkpoint.
+    unsaved: usize,
+}
+
+impl<M: Memory> Coins<M> {
+    /// Returns whether changes are to be merged.
+    pub fn wants_compaction(&self) -> bool {
+        self.next_merge().is_some()
+    }
+
+    /// Returns whether some level is full, so that nothing may add to it.
+    pub fn must_compact(&self) -> bool {
+        !self.is_compaction_broken && self.full_level().is_some()
+    }
+
+    /// Merges up to `budget` further keys (at least one) of the next level to be merged: the
+    /// highest one that is full, else the lowest with [`FAN_OUT`] changes or a merge under way.
+    ///
+    /// Each key is 40 to 70 bytes read and, unless its put and spend meet, written.
+    ///
+    /// # Errors
+    /// [`StoreError`] when an input is damaged, or memory cannot grow: nothing is merged any more
+    /// until the coins are opened again. Reads go on.
+    pub fn compact_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
+        let Some(level) = self.next_merge() else {
+            return Ok(Progress::Done);
+        };
+        let done = self.merge_step(level, budget);
+        if done.is_err() {
+            self.is_compaction_broken = true;
+        }
+        done?;
+        Ok(if self.wants_compaction() {
+            Progress::More
+        } else {
+            Progress::Done
+        })
+    }
+
+    fn next_merge(&self) -> Option<u8> {
+        if self.is_compaction_broken {
+            return None;
+        }
+        self.full_level().or_else(|| {
+            let ready = self.levels().find(|(_, count)| *count >= FAN_OUT);
+            let ready = ready.map(|(level, _)| level);
+            let begun = self.merges.keys().next().copied();
+            match (ready, begun) {
+                (Some(ready), Some(begun)) => Some(ready.min(begun)),
+                (ready, begun) => ready.or(begun),
+            }
+        })
+    }
+
+    fn full_level(&self) -> Option<u8> {
+        let full = self.levels().filter(|(_, n)| *n >= MAX_LEVEL_CHANGES);
+        full.map(|(level, _)| level).max()
+    }
+
+    /// Returns each level that has changes and their number, lowest first.
+    fn levels(&self) -> impl Iterator<Item = (u8, usize)> {
+        let stable = self.index.stable();
+        let levels = stable.chunk_by(|a, b| a.level == b.level).rev();
+        levels.filter_map(|nodes| Some((nodes.first()?.level, nodes.len())))
+    }
+
+    fn merge_step(&mut self, level: u8, budget: usize) -> Result<(), StoreError> {
+        if !self.merges.contains_key(&level) {
+            self.begin_merge(level)?;
+        }
+        let Some(mut merge) = self.merges.remove(&level) else {
+            return Err(StoreError::missing("merge of level", level));
+        };
+        let done = self.advance(&mut merge, budget);
+        self.merges.insert(level, merge);
+        match done? {
+            Some(runs) => self.finish_merge(level, runs),
+            None => Ok(()),
+        }
+    }
+
+    /// Names the output of a new merge in the manifest.
+    fn begin_merge(&mut self, level: u8) -> Result<(), StoreError> {
+        let nodes = self.index.stable();
+        let mut nodes = nodes.iter().filter(|node| node.level == level);
+        let inputs: Vec<&Node> = nodes.by_ref().take(FAN_OUT).collect();
+        let (Some(oldest), Some(newest)) = (inputs.first(), inputs.last()) else {
+            return Err(StoreError::missing("changes of level", level));
+        };
+        let runs: Vec<ChangeRuns> = inputs.iter().map(|node| node.runs).collect();
+        let (oldest, newest) = (oldest.id, newest.id);
+        let inputs = inputs.iter().map(|node| node.id).collect();
+        let (oldest, newest) = (self.manifest.get(oldest)?, self.manifest.get(newest)?);
+        let (coins, scripts) = ChangePlan::of(&runs).lengths();
+        let ranges = self.take((coins, scripts.saturating_add(SLOT_BYTES)))?;
+        let record = ChangeRecord {
+            kind: Kind::Change,
+            state: State::Building,
+            level: level.saturating_add(1),
+            first: oldest.first,
+            last: newest.last,
+            block: newest.block,
+            parent: oldest.parent,
+            coins: ranges.0,
+            scripts: ranges.1,
+            puts: 0,
+            spends: 0,
+        };
+        checkpoint::write(&self.region, slot(&record), &[])?;
+        let output = self.manifest.new_id();
+        self.manifest.set(output, record);
+        self.merges.insert(
+            level,
+            Merge {
+                output,
+                record,
+                inputs,
+                state: None,
+                unsaved: 0,
+            },
+        );
+        Ok(())
+    }
+
+    /// Finds the merges that were under way; one whose inputs are not there is given up.
+    pub(super) fn find_merges(&mut self) {
+        let records = self.manifest.records();
+        let building = records.filter(|(_, record)| record.state == State::Building);
+        let building: Vec<(ChangeId, ChangeRecord)> = building.map(|(id, r)| (id, *r)).collect();
+        for (output, record) in building {
+            let level = record.level.saturating_sub(1);
+            let nodes = self.index.stable().iter();
+            let inputs = nodes.filter(|node| {
+                node.level == level && (record.first..=record.last).contains(&node.first)
+            });
+            let inputs = inputs.map(|node| node.id).collect();
+            self.merges.insert(
+                level,
+                Merge {
+                    output,
+                    record,
+                    inputs,
+                    state: None,
+                    unsaved: 0,
+                },
+            );
+        }
+    }
+
+    /// Goes on with a merge. Returns the finished runs.
+    fn advance(&self, merge: &mut Merge, budget: usize) -> Result<Option<ChangeRuns>, StoreError> {
+        let mut state = match merge.state.take() {
+            Some(state) => state,
+            None => Box::new(self.restore(merge)?),
+        };
+        let progress = state.step(&self.region, budget)?;
+        merge.unsaved = merge.unsaved.saturating_add(budget.max(1));
+        if progress == Progress::Done {
+            return Ok(state.runs());
+        }
+        if merge.unsaved >= self.checkpoint_keys {
+            let bytes = state.save(&self.region)?;
+            checkpoint::write(&self.region, slot(&merge.record), &bytes)?;
+            merge.unsaved = 0;
+        }
+        merge.state = Some(state);
+        Ok(None)
+    }
+
+    fn restore(&self, merge: &Merge) -> Result<ChangeMerge, StoreError> {
+        let record = &merge.record;
+        let nodes = self.index.stable().iter();
+        let inputs = nodes.filter(|node| merge.inputs.contains(&node.id));
+        let inputs: Vec<ChangeRuns> = inputs.map(|node| node.runs).collect();
+        let depth = if record.first.get() == 0 {
+            Depth::Bottom
+        } else {
+            Depth::Above
+        };
+        let saved = checkpoint::read(&self.region, slot(record))?;
+        let scripts = record
+            .scripts
+            .part(0, slot(record).start - record.scripts.start);
+        ChangeMerge::restore(&self.region, &inputs, record.coins, scripts, depth, &saved)
+    }
+
+    /// Puts a finished merge in the place of its inputs.
+    fn finish_merge(&mut self, level: u8, runs: ChangeRuns) -> Result<(), StoreError> {
+        let Some(merge) = self.merges.remove(&level) else {
+            return Ok(());
+        };
+        let taken = (merge.record.coins, merge.record.scripts);
+        let header = runs.coins.header();
+        let record = ChangeRecord {
+            state: State::Stable,
+            coins: runs.coins.extent(),
+            scripts: runs.scripts.extent(),
+            puts: header.puts,
+            spends: header.spends,
+            ..merge.record
+        };
+        let freed = self.manifest.swap(&merge.inputs, merge.output, record)?;
+        for input in &merge.inputs {
+            self.stop_span_over(*input);
+        }
+        for extent in freed {
+            self.allocator.free(extent);
+        }
+        self.allocator.trim(taken.0, runs.coins.extent());
+        self.allocator.trim(taken.1, runs.scripts.extent());
+        for span in self.index.swap(&merge.inputs, merge.output, &record, runs) {
+            self.forget(span);
+        }
+        Ok(())
+    }
+}
+
+/// Returns where a merge's state is saved.
+const fn slot(record: &ChangeRecord) -> Extent {
+    let offset = record.scripts.length.saturating_sub(SLOT_BYTES);
+    record.scripts.part(offset, SLOT_BYTES)
+}

@@ -5,6 +5,7 @@ use ic_stable_structures::Memory;
 use millrace_core::Height;
 use millrace_core::delta::BlockDelta;
 
+use super::compact::Merging;
 use super::{Coins, Progress};
 use crate::StoreError;
 use crate::runs::change::{BlockChange, ChangeRuns, ChangeWriter};
@@ -118,6 +119,9 @@ impl<M: Memory> Coins<M> {
             self.manifest.set(id, record);
             self.index.push_unstable(id, &record, runs);
             self.want_spans(id);
+            if self.merging == Merging::NoSpace {
+                self.merging = Merging::Possible;
+            }
         }
         Ok(Progress::Done)
     }

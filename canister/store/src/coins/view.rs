@@ -61,7 +61,7 @@ impl<M: Memory> View<'_, M> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
-        read::coin(self.region, &mut self.walk.clone(), outpoint)
+        read::coin(self.region, &mut { self.walk }, outpoint)
     }
 
     /// Returns up to `limit` coins of a script in list order (height descending, transaction id
@@ -93,7 +93,7 @@ impl<M: Memory> View<'_, M> {
     ) -> Result<CoinPage, StoreError> {
         let from = from.map(|(height, at)| Place::new(height, OutpointKey::from(&at)));
         let key = ScriptKey::from(script);
-        let mut path = self.walk.clone();
+        let mut path = self.walk;
         let mut list = ScriptList::open(self.region, &mut path, &key, from.as_ref())?;
         let mut page = CoinPage::default();
         while let Some(listed) = list.next(self.region)? {
@@ -117,7 +117,7 @@ impl<M: Memory> View<'_, M> {
     /// [`StoreError::Damaged`].
     pub fn balance(&self, script: &ScriptHash) -> Result<Balance, StoreError> {
         let key = ScriptKey::from(script);
-        let sum = read::balance(self.region, &mut self.walk.clone(), &key)?;
+        let sum = read::balance(self.region, &mut { self.walk }, &key)?;
         Ok(Balance {
             satoshi: sum.satoshi,
             coins: sum.coins,

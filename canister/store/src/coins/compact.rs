@@ -27,6 +27,17 @@ pub const MAX_LEVEL_CHANGES: usize = 12;
 /// Keys merged between two checkpoints: about 3 MB of runs, for two pages of state.
 pub(super) const CHECKPOINT_KEYS: usize = 50_000;
 
+/// Whether changes can be merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merging {
+    /// As far as is known.
+    Possible,
+    /// Memory could not grow; it is tried again when the next block is connected.
+    NoSpace,
+    /// An input is damaged, and the next try would find that again.
+    Broken,
+}
+
 /// A merge under way.
 #[derive(Clone, Debug)]
 pub(super) struct Merge {
@@ -48,7 +59,7 @@ impl<M: Memory> Coins<M> {
 
     /// Returns whether some level is full, so that nothing may add to it.
     pub fn must_compact(&self) -> bool {
-        !self.is_compaction_broken && self.full_level().is_some()
+        self.merging == Merging::Possible && self.full_level().is_some()
     }
 
     /// Merges up to `budget` further keys (at least one) of the next level to be merged: the
@@ -57,17 +68,20 @@ impl<M: Memory> Coins<M> {
     /// Each key is 40 to 70 bytes read and, unless its put and spend meet, written.
     ///
     /// # Errors
-    /// [`StoreError`] when an input is damaged, or memory cannot grow: nothing is merged any more
-    /// until the coins are opened again. Reads go on.
+    /// [`StoreError::OutOfMemory`]: nothing is merged until the next block is connected. Another
+    /// [`StoreError`] when an input is damaged: nothing is merged until the coins are opened again.
+    /// Reads and connecting go on.
     pub fn compact_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
         let Some(level) = self.next_merge() else {
             return Ok(Progress::Done);
         };
-        let done = self.merge_step(level, budget);
-        if done.is_err() {
-            self.is_compaction_broken = true;
+        if let Err(error) = self.merge_step(level, budget) {
+            self.merging = match error {
+                StoreError::OutOfMemory { .. } => Merging::NoSpace,
+                _ => Merging::Broken,
+            };
+            return Err(error);
         }
-        done?;
         Ok(if self.wants_compaction() {
             Progress::More
         } else {
@@ -76,7 +90,7 @@ impl<M: Memory> Coins<M> {
     }
 
     fn next_merge(&self) -> Option<u8> {
-        if self.is_compaction_broken {
+        if self.merging != Merging::Possible {
             return None;
         }
         self.full_level().or_else(|| {

@@ -6,6 +6,7 @@ use millrace_core::Height;
 use millrace_core::connect::BlockChange;
 use millrace_core::scan::BlockBytes;
 
+use super::compact::Merging;
 use super::{Coins, Progress};
 use crate::StoreError;
 use crate::runs::change::{ChangePlan, ChangeRuns, ChangeWriter};
@@ -124,6 +125,9 @@ impl<M: Memory> Coins<M> {
             self.manifest.set(id, record);
             self.index.push_unstable(id, &record, runs);
             self.want_spans(id);
+            if self.merging == Merging::NoSpace {
+                self.merging = Merging::Possible;
+            }
         }
         Ok(Progress::Done)
     }

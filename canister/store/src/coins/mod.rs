@@ -35,7 +35,7 @@ use crate::runs::allocator::Allocator;
 use crate::runs::extent::Extent;
 use crate::runs::manifest::{ChangeId, Manifest, State};
 use crate::runs::superblock;
-use compact::{CHECKPOINT_KEYS, Merge};
+use compact::{CHECKPOINT_KEYS, Merge, Merging};
 use connect::BlockWriting;
 use index::Index;
 use spans::{SpanWriting, Wanted};
@@ -79,8 +79,8 @@ pub struct Coins<M: Memory> {
     span: Option<SpanWriting>,
     /// Merges under way, by the level of their inputs.
     merges: BTreeMap<u8, Merge>,
-    /// Whether a merge failed: its inputs are damaged, and the next try would find that again.
-    is_compaction_broken: bool,
+    /// Whether merging goes on.
+    merging: Merging,
     /// Keys merged between two checkpoints.
     checkpoint_keys: usize,
 }
@@ -107,7 +107,7 @@ impl<M: Memory> Coins<M> {
             spans_wanted: VecDeque::new(),
             span: None,
             merges: BTreeMap::new(),
-            is_compaction_broken: false,
+            merging: Merging::Possible,
             checkpoint_keys: CHECKPOINT_KEYS,
         };
         coins.find_merges();

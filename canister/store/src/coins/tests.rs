@@ -4,6 +4,7 @@
 mod cost;
 mod crash;
 mod paging;
+mod space;
 
 use std::collections::BTreeMap;
 

@@ -61,8 +61,7 @@ impl<M: Memory> View<'_, M> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
-        let mut path = self.walk;
-        read::coin(self.region, &mut path, outpoint)
+        read::coin(self.region, &mut { self.walk }, outpoint)
     }
 
     /// Returns up to `limit` coins of a script in list order (height descending, transaction id
@@ -118,8 +117,7 @@ impl<M: Memory> View<'_, M> {
     /// [`StoreError::Damaged`].
     pub fn balance(&self, script: &ScriptHash) -> Result<Balance, StoreError> {
         let key = ScriptKey::from(script);
-        let mut path = self.walk;
-        let sum = read::balance(self.region, &mut path, &key)?;
+        let sum = read::balance(self.region, &mut { self.walk }, &key)?;
         Ok(Balance {
             satoshi: sum.satoshi,
             coins: sum.coins,

@@ -143,6 +143,17 @@ fn what_a_block_costs_until_it_is_stable_and_merged() {
     let [used, free] = [used / unspent, free / unspent];
     println!("{used} bytes a coin, unstable blocks included, and {free} free for merges");
     assert!(used < 230, "{used}");
+    let changes = (chain.coins.stable_len() + chain.coins.unstable_len()) as u64;
+    chain.pages.clear();
+    let memories = chain.memories.clone();
+    chain.count("open", |coins| *coins = open_in(&memories));
+    let read = chain.pages["open"].read;
+    println!("{read} pages read to open {changes} changes");
+    assert_eq!(chain.pages["open"].written, 0);
+    assert!(
+        read <= 3 * changes + 3,
+        "{read} pages for {changes} changes"
+    );
 }
 
 #[test]

@@ -1,0 +1,69 @@
+//! A memory that cannot grow: merging waits, and goes on when there is room again.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::*;
+
+/// A memory with a limit of 64 KiB pages.
+#[derive(Clone)]
+struct Limited {
+    inner: VectorMemory,
+    limit: Rc<Cell<u64>>,
+}
+
+impl ic_stable_structures::Memory for Limited {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        if self.inner.size() + pages > self.limit.get() {
+            return -1;
+        }
+        self.inner.grow(pages)
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.inner.read(offset, dst);
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.inner.write(offset, src);
+    }
+}
+
+#[test]
+fn merging_waits_for_space_and_everything_else_goes_on() {
+    let limit = Rc::new(Cell::new(u64::MAX));
+    let memory = || Limited {
+        inner: VectorMemory::default(),
+        limit: Rc::clone(&limit),
+    };
+    let mut world = World::on([memory(), memory()]);
+    world.grow(8, 1);
+    limit.set(ic_stable_structures::Memory::size(&world.memories[0]));
+    let full = loop {
+        let number = world.add(world.root, &[(1, 1)], &[]);
+        let delta = world.blocks[&number].delta.clone();
+        if let Err(error) = world.coins.begin_connect(hash(world.root), delta) {
+            world.forget(number);
+            break error;
+        }
+        world.writing = Some(number);
+        world.connect(number, 100);
+    };
+    assert!(matches!(full, StoreError::OutOfMemory { .. }), "{full}");
+    let error = world.coins.compact_step(1).unwrap_err();
+    assert!(matches!(error, StoreError::OutOfMemory { .. }), "{error}");
+    assert!(!world.coins.wants_compaction() && !world.coins.must_compact());
+    world.check();
+    world.coins.audit().unwrap();
+    limit.set(u64::MAX);
+    let number = world.add(world.root, &[(2, 2)], &[]);
+    world.connect(number, 100);
+    while world.coins.compact_step(10).unwrap() == Progress::More {}
+    assert_eq!(world.coins.stable_len(), 1);
+    world.check();
+    world.coins.audit().unwrap();
+}

@@ -45,8 +45,8 @@ fn merging_waits_for_space_and_everything_else_goes_on() {
     limit.set(ic_stable_structures::Memory::size(&world.memories[0]));
     let full = loop {
         let number = world.add(world.root, &[(1, 1)], &[]);
-        let delta = world.blocks[&number].delta.clone();
-        if let Err(error) = world.coins.begin_connect(hash(world.root), delta) {
+        let (change, _) = world.blocks[&number].delta.change();
+        if let Err(error) = world.coins.begin_connect(hash(world.root), change) {
             world.forget(number);
             break error;
         }

@@ -112,7 +112,8 @@ pub struct InitConfig {
     pub disable_api_if_not_fully_synced: Option<Flag>,
     /// Who may change `api_access` besides the controllers; nobody.
     pub watchdog_canister: Option<Option<Principal>>,
-    /// Whether every heartbeat burns the canister's cycles; disabled.
+    /// Whether every heartbeat burns all cycles the canister could spend; disabled. For system
+    /// subnets: elsewhere nothing would be left to run on.
     pub burn_cycles: Option<Flag>,
     /// Whether fee percentiles are computed when asked for instead of with each new tip; disabled.
     pub lazily_evaluate_fee_percentiles: Option<Flag>,

@@ -1,10 +1,10 @@
 //! The small and the full chain of the mark to beat: taking them in, what they occupy, every read, and
 //! an upgrade on top.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bitcoin::Block;
 use candid::Nat;
-use millrace_candid::{BlockValidation, InitConfig, InitNetwork};
+use millrace_candid::{BlockValidation, GetStatusResult, InitConfig, InitNetwork};
 use millrace_tests::chain::{Body, MainnetLike, Named, Plan};
 
 use crate::cache::{Cache, Prepared};
@@ -318,7 +318,8 @@ fn upgrade(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
 /// A block is refused, a call fails, an answer changes, or the upgrade costs more than [`UPGRADE_MAX`].
 pub fn measure_upgrade(bench: &Bench, mark: &Mark) -> Result<Rows> {
     let (mut canister, prepared) = mark.prepare(bench)?;
-    let status: millrace_candid::Status = canister.ask("get_status_query", ())?;
+    let status: GetStatusResult = canister.ask("get_status_query", ())?;
+    let status = status.map_err(|error| anyhow!("no status: {error:?}"))?;
     let unstable = status.tip.height - status.anchor.height;
     let wanted = mark.plan.blocks.min(499);
     if unstable < wanted {

@@ -13,6 +13,7 @@ use ic_btc_interface::{
 use millrace_candid::{Flag, InitConfig, InitNetwork, SetConfigRequest};
 use millrace_client_canister::wire::{Answer, Failure, Request};
 use millrace_source_canister::wire as source;
+use millrace_tests::mining::{Miner, script};
 use millrace_tests::setup::{Client, Setup, Source, bitcoin_instance, pulled, pushed};
 use serde_bytes::ByteBuf;
 
@@ -111,6 +112,22 @@ fn a_canister_that_pulls_hands_what_the_crate_sends_to_its_source() {
     let text = "Sending transaction bitcoin network must succeed: ";
     assert!(message.contains(text), "{message}");
     assert_eq!(refused.refunded, 0, "the price is kept");
+}
+
+#[test]
+fn a_canister_that_burns_its_cycles_still_pulls() {
+    let pic = bitcoin_instance();
+    let source = Source::in_instance(&pic);
+    let config = InitConfig {
+        burn_cycles: Some(Flag::Enabled),
+        ..pulled(InitNetwork::Regtest, &source)
+    };
+    let setup = Setup::with_id(pic, principal(TESTNET_CANISTER), config);
+    let mut miner = Miner::new();
+    let tip = miner.mine_many(miner.tree.genesis(), 3, &script(1));
+    source.load(&setup, miner.chain(tip));
+    setup.tick_until_tip(tip);
+    assert_eq!(setup.pic.cycle_balance(setup.canister), 0);
 }
 
 #[test]

@@ -116,12 +116,13 @@ const STATE: &[Row] = &[
         "state of the canister",
         ask(
             "get_status",
-            "()",
+            "(null)",
             Reply(
-                "(record {
+                "(variant { Ok = record {
                     version = \"$version\";
                     chain = variant { regtest };
                     tip = $id8;
+                    chain_work = \"0000000000000000000000000000000000000000000000000000000000000012\";
                     anchor = $id4;
                     best_header = $id8;
                     synced = true;
@@ -133,7 +134,7 @@ const STATE: &[Row] = &[
                     pending_blocks = 0;
                     outbox_transactions = 0;
                     outbox_bytes = 0;
-                })",
+                } })",
             ),
         ),
     ),
@@ -141,9 +142,9 @@ const STATE: &[Row] = &[
         "ends of all branches",
         ask(
             "get_chain_tips",
-            "()",
+            "(null)",
             Reply(
-                "(record {
+                "(variant { Ok = record {
                     tips = vec {
                         record { block = $id8; status = variant { active }; branch_length = 0 };
                         record {
@@ -153,7 +154,8 @@ const STATE: &[Row] = &[
                         };
                     };
                     omitted = 0;
-                })",
+                    tip = $id8;
+                } })",
             ),
         ),
     ),

@@ -1,10 +1,13 @@
 //! Reads a block once, front to back, in steps of bounded work, and keeps what connecting it
 //! needs: ids, inputs, coins, sums.
 //!
-//! The bytes stay where they are; the heap holds a window of them and the records of [`record`],
-//! about half as much as the block. Ids are hashed in the same pass. What a scan finds depends on
-//! the bytes alone; the UTXO set and the chain are [`crate::connect`]'s.
+//! The bytes stay where they are; the heap holds a window of them and a record of a few dozen bytes
+//! for each transaction, input and coin, about half as much as the block. Ids are hashed in the same
+//! pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
+//! [`crate::connect`]'s.
 
+mod open;
+mod reading;
 mod record;
 mod scanner;
 pub(crate) mod sigops;

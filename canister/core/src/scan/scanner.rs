@@ -1,16 +1,14 @@
 //! The machine that reads a block item by item.
 
-use bitcoin::hashes::{Hash, HashEngine, sha256};
-use bitcoin::{Amount, Sequence, Txid};
+use bitcoin::hashes::Hash;
+use bitcoin::{Sequence, Txid};
 
-use super::sigops::{SigopCounter, last_push};
+use super::open::{Fault, Open, Region, p2sh_sigop_cost};
+use super::reading::Malformed;
+use super::sigops::SigopCounter;
 use super::window::{BlockBytes, Window};
-use super::{
-    CoinbaseStart, Collected, Lock, MERKLE_PAIR_BYTES, ScanError, ScannedBlock, ScannedCoin,
-    ScannedInput, ScannedTransaction,
-};
+use super::{Collected, Lock, ScanError, ScannedBlock, ScannedCoin};
 use crate::block::{BlockError, HEADER_BYTES, MAX_BLOCK_BYTES, decode_header};
-use crate::consensus::{ConsensusError, MAX_COINBASE_SCRIPT_BYTES, MIN_COINBASE_SCRIPT_BYTES};
 use crate::delta::MAX_SCRIPT_BYTES;
 use crate::script::{ScriptHash, ScriptKey};
 
@@ -19,7 +17,7 @@ pub const BYTES_PER_ITEM: usize = 2_000;
 
 const OUTPOINT_BYTES: usize = 36;
 const VALUE_BYTES: usize = 8;
-const FIXED_BYTES: usize = 4;
+pub(super) const FIXED_BYTES: usize = 4;
 
 /// How an output script that commits to witnesses starts: `OP_RETURN`, a push of 36 bytes, a
 /// marker. 32 bytes of hash follow; more may.
@@ -27,8 +25,9 @@ const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
 const OP_RETURN: u8 = 0x6a;
 
-/// Cost of an operation outside of witness data (BIP141).
-const BASE_FACTOR: u32 = 4;
+/// The lowest transaction version whose sequence numbers are relative lock-times (BIP68). Versions
+/// are compared without sign.
+const FIRST_LOCKING_VERSION: u32 = 2;
 
 /// Witness items that count as one input or output: they are only stepped over.
 const WITNESS_ITEMS_PER_ITEM: usize = 32;
@@ -44,13 +43,13 @@ pub enum ScanStep {
 /// A block being read. It holds nothing that cannot be read again: drop it at any time.
 #[derive(Clone)]
 pub struct BlockScanner {
-    judges: bool,
-    window: Window,
-    found: Collected,
+    pub(super) judges: bool,
+    pub(super) window: Window,
+    pub(super) found: Collected,
     /// Transactions not begun.
     left: u64,
     stage: Stage,
-    open: Open,
+    pub(super) open: Open,
 }
 
 /// What comes next.
@@ -72,72 +71,7 @@ enum Stage {
     LockTime,
 }
 
-/// Which hash the bytes being taken are part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Region {
-    /// Both ids.
-    Base,
-    /// The id with witness data only.
-    Witness,
-}
-
-/// The transaction being read.
-#[derive(Clone)]
-struct Open {
-    offset: u32,
-    version: u32,
-    is_segwit: bool,
-    region: Region,
-    base: sha256::HashEngine,
-    whole: sha256::HashEngine,
-    /// Bytes of marker, flag and witnesses.
-    witness_bytes: u32,
-    /// Inputs, or outputs, or witnesses not begun; at last 0.
-    left: u64,
-    inputs: u64,
-    is_coinbase: bool,
-    ignores_lock_time: bool,
-    has_witness: bool,
-    /// Index of its first input among the block's.
-    first_input: usize,
-    first_coin: usize,
-    outputs: u64,
-    output_satoshi: u128,
-    sigops: u32,
-    /// Items of the witness at hand not begun.
-    items: u64,
-    /// Whether the item at hand may be a script.
-    counter: SigopCounter,
-    fault: Option<Fault>,
-}
-
-/// A broken rule of a transaction whose id is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    NoOutputs,
-    OutputValue { vout: usize, satoshi: u64 },
-    OutputTotal { satoshi: u128 },
-    NullInput,
-    ScriptTooLong { length: usize },
-    CoinbaseScript { length: usize },
-}
-
-/// Why bytes are no block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum Malformed {
-    #[error("it ends within a transaction, after {0} bytes")]
-    Ends(u32),
-    #[error("a number at byte {0} is written longer than it need be")]
-    NotMinimal(u32),
-    #[error("the transaction at byte {0} has the unknown flag {1}")]
-    Flag(u32, u8),
-    #[error("the transaction at byte {0} has witness data but no inputs")]
-    NoInputs(u32),
-    #[error("the transaction at byte {0} says it has witness data and has none")]
-    NoWitness(u32),
-}
-
-type Scan<T, E> = Result<T, ScanError<E>>;
+pub(super) type Scan<T, E> = Result<T, ScanError<E>>;
 
 impl BlockScanner {
     /// Starts to read a block. `judges` is whether rules of transactions are to be judged, ids
@@ -499,258 +433,5 @@ impl BlockScanner {
             .close(&mut self.open, bytes, lock_time, self.judges);
         self.stage = Stage::Transaction;
         Ok(())
-    }
-
-    /// Passes over up to `left` bytes, no more than the window holds; returns how many are left.
-    fn pass<B: BlockBytes + ?Sized>(&mut self, source: &B, left: u64) -> Scan<u64, B::Error> {
-        if left > 0 && self.window.ready() == 0 {
-            self.need(source, 1)?;
-        }
-        let now = left.min(self.window.ready() as u64);
-        let is_counted = self.judges && (self.open.region == Region::Base || self.open.items == 0);
-        let bytes = self.window.take(now as usize);
-        if is_counted {
-            self.open.counter.push(bytes);
-        }
-        if self.open.region == Region::Witness {
-            self.open.witness_bytes += now as u32;
-        }
-        Ok(left - now)
-    }
-
-    /// Makes sure that the next `count` bytes are at hand.
-    fn need<B: BlockBytes + ?Sized>(&mut self, source: &B, count: usize) -> Scan<(), B::Error> {
-        if self.window.ready() >= count {
-            return Ok(());
-        }
-        self.flush();
-        self.window.refill(source).map_err(ScanError::Bytes)?;
-        if self.window.ready() < count {
-            return Err(self.malformed(Malformed::Ends(source.length())));
-        }
-        Ok(())
-    }
-
-    /// Takes four bytes that are at hand.
-    fn fixed(&mut self) -> u32 {
-        let bytes = self.window.take(FIXED_BYTES).first_chunk().copied();
-        u32::from_le_bytes(bytes.unwrap_or_default())
-    }
-
-    /// Takes a number in Bitcoin's variable length.
-    fn number<B: BlockBytes + ?Sized>(&mut self, source: &B) -> Scan<u64, B::Error> {
-        self.need(source, 1)?;
-        let first = self.window.take(1).first().copied().unwrap_or_default();
-        let (bytes, least) = match first {
-            0xfd => (2, 0xfd),
-            0xfe => (4, 0x1_0000),
-            0xff => (8, 0x1_0000_0000),
-            short => return Ok(u64::from(short)),
-        };
-        let offset = self.window.offset() - 1;
-        self.need(source, bytes)?;
-        let digits = self.window.take(bytes).iter().rev();
-        let number = digits.fold(0, |number, digit| number << 8 | u64::from(*digit));
-        if number < least {
-            return Err(self.malformed(Malformed::NotMinimal(offset)));
-        }
-        Ok(number)
-    }
-
-    fn enter(&mut self, region: Region) {
-        if self.open.region != region {
-            self.flush();
-            self.open.region = region;
-        }
-    }
-
-    /// Hashes what was taken since the last time.
-    fn flush(&mut self) {
-        let bytes = self.window.pending();
-        if self.open.region == Region::Base {
-            self.open.base.input(bytes);
-        }
-        if self.judges && self.open.is_segwit {
-            self.open.whole.input(bytes);
-        }
-        self.window.settle();
-    }
-
-    fn malformed<E>(&self, reason: Malformed) -> ScanError<E> {
-        ScanError::Block(BlockError::Malformed {
-            hash: self.found.hash,
-            reason: reason.to_string(),
-        })
-    }
-}
-
-/// The lowest transaction version whose sequence numbers are relative lock-times (BIP68). Versions
-/// are compared without sign.
-const FIRST_LOCKING_VERSION: u32 = 2;
-
-/// Returns what an input script costs if it unlocks a P2SH coin (BIP16, BIP141); a P2WSH program
-/// within costs what its witness does, which is not known yet, and is told by [`NESTED_P2WSH`].
-fn p2sh_sigop_cost(script: &[u8]) -> u32 {
-    let Some(redeem) = last_push(script) else {
-        return 0;
-    };
-    match Lock::of(redeem) {
-        Lock::WitnessKeyHash => 1,
-        Lock::WitnessScriptHash => NESTED_P2WSH,
-        Lock::ScriptHash | Lock::Other => {
-            SigopCounter::count(redeem, true).saturating_mul(BASE_FACTOR)
-        }
-    }
-}
-
-/// Stands for a cost that the witness will tell. No redeem script is long enough to cost as much.
-const NESTED_P2WSH: u32 = u32::MAX;
-
-impl Open {
-    fn new(offset: u32, first_input: usize, first_coin: usize) -> Self {
-        Self {
-            offset,
-            version: 0,
-            is_segwit: false,
-            region: Region::Base,
-            base: Txid::engine(),
-            whole: Txid::engine(),
-            witness_bytes: 0,
-            left: 0,
-            inputs: 0,
-            is_coinbase: false,
-            ignores_lock_time: true,
-            has_witness: false,
-            first_input,
-            first_coin,
-            outputs: 0,
-            output_satoshi: 0,
-            sigops: 0,
-            items: 0,
-            counter: SigopCounter::new(true),
-            fault: None,
-        }
-    }
-
-    fn input(&self, transaction: usize, txid: Txid, vout: u32) -> ScannedInput {
-        ScannedInput {
-            txid,
-            vout,
-            transaction: transaction as u32,
-            sequence: Sequence::MAX.to_consensus_u32(),
-            p2sh_sigop_cost: 0,
-            witness_sigops: 0,
-        }
-    }
-
-    const fn blame(&mut self, fault: Fault) {
-        if self.fault.is_none() {
-            self.fault = Some(fault);
-        }
-    }
-
-    /// A negative amount of the wire format reads as one above all money.
-    fn add_output(&mut self, satoshi: u64) {
-        let max = Amount::MAX_MONEY.to_sat();
-        if satoshi > max {
-            let vout = self.outputs as usize;
-            self.blame(Fault::OutputValue { vout, satoshi });
-        }
-        self.output_satoshi += u128::from(satoshi);
-        if self.output_satoshi > u128::from(max) {
-            let satoshi = self.output_satoshi;
-            self.blame(Fault::OutputTotal { satoshi });
-        }
-        self.outputs += 1;
-    }
-
-    /// Gives the input whose witness ended the operations of the witness's last item.
-    fn note_witness_script(&self, inputs: &mut [ScannedInput]) {
-        let index = self.first_input as u64 + self.inputs - self.left - 1;
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if let Some(input) = inputs.get_mut(index).filter(|_| !self.is_coinbase) {
-            input.witness_sigops = self.counter.total();
-        }
-    }
-}
-
-impl Fault {
-    fn of(self, txid: Txid) -> ConsensusError {
-        match self {
-            Self::NoOutputs => ConsensusError::NoOutputs { txid },
-            Self::OutputValue { vout, satoshi } => ConsensusError::OutputValue {
-                txid,
-                vout,
-                satoshi,
-            },
-            Self::OutputTotal { satoshi } => ConsensusError::OutputTotal { txid, satoshi },
-            Self::NullInput => ConsensusError::NullInput { txid },
-            Self::ScriptTooLong { length } => ConsensusError::ScriptTooLong { txid, length },
-            Self::CoinbaseScript { length } => ConsensusError::CoinbaseScript { length },
-        }
-    }
-}
-
-impl Collected {
-    /// Notes how a coinbase's script starts.
-    fn note_coinbase(&mut self, script: &[u8], open: &mut Open) {
-        let length = script.len();
-        if !(MIN_COINBASE_SCRIPT_BYTES..=MAX_COINBASE_SCRIPT_BYTES).contains(&length) {
-            open.blame(Fault::CoinbaseScript { length });
-        }
-        let mut start = [0; 8];
-        for (slot, byte) in start.iter_mut().zip(script) {
-            *slot = *byte;
-        }
-        if !self.is_too_large() {
-            self.coinbases.push(CoinbaseStart {
-                transaction: self.transactions.len() as u32,
-                script_bytes: length as u32,
-                start,
-            });
-        }
-    }
-
-    /// Takes a transaction whose last byte was hashed.
-    fn close(&mut self, open: &mut Open, bytes: u32, lock_time: u32, judges: bool) {
-        let engine = |engine: &mut sha256::HashEngine| std::mem::replace(engine, Txid::engine());
-        let txid = Txid::from_engine(engine(&mut open.base));
-        let index = self.txids.len();
-        if judges {
-            // The coinbase holds the commitment and cannot be under it.
-            self.wtxids.push(match (index, open.is_segwit) {
-                (0, _) => [0; 32],
-                (_, true) => Txid::from_engine(engine(&mut open.whole)).to_byte_array(),
-                (_, false) => txid.to_byte_array(),
-            });
-            self.own_sigop_cost += u64::from(open.sigops) * u64::from(BASE_FACTOR);
-            if self.fault.is_none() {
-                self.fault = open.fault.map(|fault| fault.of(txid));
-            }
-        }
-        self.txids.push(txid);
-        if open.has_witness && self.witness.first.is_none() {
-            self.witness.first = Some(index as u32);
-        }
-        for input in self.inputs.iter_mut().skip(open.first_input) {
-            if input.p2sh_sigop_cost == NESTED_P2WSH {
-                input.p2sh_sigop_cost = input.witness_sigops;
-            }
-        }
-        let base_bytes = bytes - open.witness_bytes;
-        self.base_bytes += base_bytes as usize;
-        self.has_merkle_pair |= base_bytes == MERKLE_PAIR_BYTES;
-        if index == 0 || !self.is_too_large() {
-            self.transactions.push(ScannedTransaction {
-                offset: open.offset,
-                bytes,
-                base_bytes,
-                lock_time,
-                first_coin: open.first_coin as u32,
-                output_satoshi: open.output_satoshi,
-                is_coinbase: open.is_coinbase,
-                ignores_lock_time: open.ignores_lock_time,
-            });
-        }
     }
 }

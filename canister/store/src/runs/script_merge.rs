@@ -11,7 +11,7 @@ use super::merge::Depth;
 use super::number;
 use super::run::Run;
 use super::script_cursor::ScriptCursor;
-use super::script_entry::{BalanceChange, ListChange, ScriptEntry};
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use super::script_writer::ScriptWriter;
 use super::writer::RunPlan;
 use crate::StoreError;
@@ -180,10 +180,11 @@ impl ScriptMerge {
         let mut sharing = self.inputs.iter_mut();
         let first = sharing.find(has_key);
         let is_shared = sharing.any(|input| has_key(&input));
-        // What one input alone has is copied as it is; but at the bottom, all is checked.
-        if let Some(input) = first.filter(|_| !is_shared && !is_bottom)
+        // What one input alone has is copied as it is.
+        if let Some(input) = first.filter(|_| !is_shared)
             && let Some((_, change)) = input.group
             && let Some(raw) = input.cursor.raw_group()
+            && (!is_bottom || check_bottom(change, raw.0)?)
             && self.out.push_group(memory, key, change.coins, raw)?
         {
             input.group = input.cursor.next_group(memory)?;
@@ -231,6 +232,28 @@ impl ScriptMerge {
         self.last_place = None;
         Ok(())
     }
+}
+
+/// Checks a group of the oldest change: it has no spends, and sums up to what it says.
+fn check_bottom(change: BalanceChange, group: &[u8]) -> Result<bool, StoreError> {
+    let mut input = number::Input::new("oldest change", group);
+    let head = PartHead::decode(&mut input)?;
+    let mut sum = BalanceChange::default();
+    let mut before = None;
+    for _ in 0..head.entries {
+        let entry = ScriptEntry::decode(before.as_ref(), &mut input)?;
+        let ListChange::Put { value, .. } = entry.change else {
+            let detail = format!("{:?} is spent and was never put", entry.place);
+            return Err(input.damaged(detail));
+        };
+        let satoshi = i128::from(value.to_sat());
+        sum = sum.and(BalanceChange { satoshi, coins: 1 });
+        before = Some(entry.place);
+    }
+    if sum != change {
+        return Err(input.damaged(format!("{change:?} for coins of {sum:?}")));
+    }
+    Ok(true)
 }
 
 /// Takes the smallest next place off the cursors that `cursor` finds in `inputs`, oldest first;

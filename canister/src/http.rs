@@ -215,6 +215,11 @@ impl<M: Memory> App<M> {
             "Whether retiring was given up",
             watch.is_retiring_halted.into(),
         );
+        gauge(
+            "compacting_halted",
+            "Whether merging changes was given up",
+            watch.is_compacting_halted.into(),
+        );
     }
 
     fn resource_metrics(&self, env: &impl Env, out: &mut String) {
@@ -233,13 +238,21 @@ impl<M: Memory> App<M> {
         );
         gauge(
             "blob_pages",
-            "4 KiB pages of blocks and change logs",
+            "4 KiB pages of blocks and transactions",
             blob_pages.into(),
         );
         gauge(
             "blob_free_pages",
             "4 KiB pages free for those",
             free_pages.into(),
+        );
+        let (run_bytes, free_bytes) = self.store.coins.run_bytes();
+        gauge("coin_bytes", "Bytes of sorted runs of coins", run_bytes);
+        gauge("coin_free_bytes", "Bytes free between them", free_bytes);
+        gauge(
+            "stable_changes",
+            "Sorted runs of stable coins that a read may meet",
+            self.store.coins.stable_len() as u64,
         );
         gauge(
             "budget_instructions",

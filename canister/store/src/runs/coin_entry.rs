@@ -251,29 +251,60 @@ impl EntryKind {
     }
 }
 
-/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded.
+/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
+/// the first bytes of their transaction ids nearly always decide.
 ///
 /// # Errors
 /// [`StoreError::Damaged`].
 pub fn find_entry(
     outpoint: &OutpointKey,
     entries: u16,
-    mut input: Input<'_>,
+    input: Input<'_>,
 ) -> Result<Option<CoinEntry>, StoreError> {
-    let mut before: Option<&[u8; 32]> = None;
+    let damaged = || input.damaged("an entry that has no end");
+    let bytes = input.rest();
+    let wanted = outpoint.digest().prefix;
+    let mut at = 0;
+    let mut before: Option<&[u8; TXID_BYTES]> = None;
+    let mut prefix = 0;
     for _ in 0..entries {
-        let raw = RawEntry::read(input.rest()).ok_or_else(|| input.damaged("an entry"))?;
-        before = raw.txid.or(before);
-        let Some(txid) = before else {
-            return Err(input.damaged("its first entry repeats a transaction id"));
-        };
-        match txid.cmp(&outpoint.txid).then(raw.vout.cmp(&outpoint.vout)) {
-            Ordering::Less => input.bytes(raw.length)?,
-            Ordering::Equal => return CoinEntry::decode(Some(txid), &mut input).map(Some),
-            Ordering::Greater => return Ok(None),
-        };
+        let start = at;
+        let flags = *bytes.get(at).ok_or_else(damaged)?;
+        at += 1;
+        if flags & SAME_TXID == 0 {
+            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            let txid: &[u8; TXID_BYTES] = txid.ok_or_else(damaged)?;
+            prefix = prefix_of(txid);
+            before = Some(txid);
+            at += TXID_BYTES;
+        }
+        if prefix > wanted {
+            return Ok(None);
+        }
+        let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
+        if prefix == wanted {
+            let entry = bytes.get(start..).unwrap_or_default();
+            let mut entry = Input::new("coin leaf", entry);
+            let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
+            match decoded.outpoint.cmp(outpoint) {
+                Ordering::Less => {}
+                Ordering::Equal => return Ok(Some(decoded)),
+                Ordering::Greater => return Ok(None),
+            }
+        }
+        at = after_varint(bytes, at).ok_or_else(damaged)?;
+        if flags & PUT != 0 {
+            at = after_varint(bytes, at).ok_or_else(damaged)?;
+            at = after_varint(bytes, at).ok_or_else(damaged)?;
+            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
+        }
     }
     Ok(None)
+}
+
+fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {
+    txid.first_chunk()
+        .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 fn after_varint(bytes: &[u8], mut at: usize) -> Option<usize> {

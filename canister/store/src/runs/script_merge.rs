@@ -11,7 +11,7 @@ use super::merge::Depth;
 use super::number;
 use super::run::Run;
 use super::script_cursor::ScriptCursor;
-use super::script_entry::{BalanceChange, ListChange, ScriptEntry};
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use super::script_writer::ScriptWriter;
 use super::writer::RunPlan;
 use crate::StoreError;
@@ -22,6 +22,52 @@ struct Input {
     cursor: ScriptCursor,
     /// Its group, `None` after the last one; unknown before the first step.
     group: Option<(ScriptKey, BalanceChange)>,
+    /// First bytes of the group's key, which nearly always decide which of two is smaller.
+    prefix: u64,
+}
+
+impl Input {
+    fn start(run: &Run) -> Self {
+        Self {
+            cursor: ScriptCursor::start(run),
+            group: None,
+            prefix: 0,
+        }
+    }
+
+    fn next_group<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
+        let group = self.cursor.next_group(memory)?;
+        self.set_group(group);
+        Ok(())
+    }
+
+    fn set_group(&mut self, group: Option<(ScriptKey, BalanceChange)>) {
+        self.prefix = group.map_or(u64::MAX, |(key, _)| key.digest().prefix);
+        self.group = group;
+    }
+}
+
+/// Returns the input with the smallest key, that key, and whether another input has it, too.
+fn smallest_group(inputs: &[Input]) -> Option<(usize, ScriptKey, bool)> {
+    let mut smallest: Option<(usize, ScriptKey, bool)> = None;
+    let mut prefix = u64::MAX;
+    for (index, input) in inputs.iter().enumerate() {
+        if input.prefix > prefix {
+            continue;
+        }
+        let Some((key, _)) = &input.group else {
+            continue;
+        };
+        match &mut smallest {
+            Some((_, other, is_shared)) if key == other => *is_shared = true,
+            Some((_, other, _)) if &*other < key => {}
+            _ => {
+                smallest = Some((index, *key, false));
+                prefix = input.prefix;
+            }
+        }
+    }
+    smallest
 }
 
 /// The group that is being merged.
@@ -69,10 +115,7 @@ impl ScriptMerge {
         plan: &RunPlan,
         depth: Depth,
     ) -> Result<Self, StoreError> {
-        let inputs = inputs.iter().map(|input| Input {
-            cursor: ScriptCursor::start(&input.scripts),
-            group: None,
-        });
+        let inputs = inputs.iter().map(|input| Input::start(&input.scripts));
         Ok(Self {
             inputs: inputs.collect(),
             is_begun: false,
@@ -114,12 +157,14 @@ impl ScriptMerge {
             return Ok(merge);
         };
         for (input, runs) in merge.inputs.iter_mut().zip(inputs) {
-            (input.cursor, input.group) = ScriptCursor::seek(memory, &runs.scripts, &key)?;
+            let (cursor, group) = ScriptCursor::seek(memory, &runs.scripts, &key)?;
+            input.cursor = cursor;
+            input.set_group(group);
             if input.group.is_none_or(|(found, _)| found != key) {
                 continue;
             }
             if merge.group.is_none() {
-                input.group = input.cursor.next_group(memory)?;
+                input.next_group(memory)?;
             } else if let Some(place) = &merge.last_place {
                 input.cursor.skip_to(memory, place)?;
                 input.cursor.take_at(memory, place)?;
@@ -134,7 +179,7 @@ impl ScriptMerge {
     pub(super) fn next<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
         if !self.is_begun {
             for input in &mut self.inputs {
-                input.group = input.cursor.next_group(memory)?;
+                input.next_group(memory)?;
             }
             self.is_begun = true;
         }
@@ -171,22 +216,18 @@ impl ScriptMerge {
     }
 
     fn begin_group<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
-        let groups = self.inputs.iter().filter_map(|input| input.group);
-        let Some(key) = groups.map(|(key, _)| key).min() else {
+        let Some((first, key, is_shared)) = smallest_group(&self.inputs) else {
             return Ok(false);
         };
-        let has_key = |input: &&mut Input| input.group.is_some_and(|(other, _)| other == key);
         let is_bottom = self.depth == Depth::Bottom;
-        let mut sharing = self.inputs.iter_mut();
-        let first = sharing.find(has_key);
-        let is_shared = sharing.any(|input| has_key(&input));
-        // What one input alone has is copied as it is; but at the bottom, all is checked.
-        if let Some(input) = first.filter(|_| !is_shared && !is_bottom)
+        // What one input alone has is copied as it is.
+        if let Some(input) = self.inputs.get_mut(first).filter(|_| !is_shared)
             && let Some((_, change)) = input.group
             && let Some(raw) = input.cursor.raw_group()
+            && (!is_bottom || check_bottom(change, raw.0)?)
             && self.out.push_group(memory, key, change.coins, raw)?
         {
-            input.group = input.cursor.next_group(memory)?;
+            input.next_group(memory)?;
             self.last_key = Some(key);
             return Ok(true);
         }
@@ -223,7 +264,7 @@ impl ScriptMerge {
         }
         for input in &mut self.inputs {
             if input.group.is_some_and(|(other, _)| other == group.key) {
-                input.group = input.cursor.next_group(memory)?;
+                input.next_group(memory)?;
             }
         }
         self.group = None;
@@ -231,6 +272,28 @@ impl ScriptMerge {
         self.last_place = None;
         Ok(())
     }
+}
+
+/// Checks a group of the oldest change: it has no spends, and sums up to what it says.
+fn check_bottom(change: BalanceChange, group: &[u8]) -> Result<bool, StoreError> {
+    let mut input = number::Input::new("oldest change", group);
+    let head = PartHead::decode(&mut input)?;
+    let mut sum = BalanceChange::default();
+    let mut before = None;
+    for _ in 0..head.entries {
+        let entry = ScriptEntry::decode(before.as_ref(), &mut input)?;
+        let ListChange::Put { value, .. } = entry.change else {
+            let detail = format!("{:?} is spent and was never put", entry.place);
+            return Err(input.damaged(detail));
+        };
+        let satoshi = i128::from(value.to_sat());
+        sum = sum.and(BalanceChange { satoshi, coins: 1 });
+        before = Some(entry.place);
+    }
+    if sum != change {
+        return Err(input.damaged(format!("{change:?} for coins of {sum:?}")));
+    }
+    Ok(true)
 }
 
 /// Takes the smallest next place off the cursors that `cursor` finds in `inputs`, oldest first;

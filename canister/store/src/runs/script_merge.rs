@@ -6,7 +6,7 @@ use ic_stable_structures::Memory;
 use super::change::ChangeRuns;
 use super::checkpoint::Saved;
 use super::extent::Extent;
-use super::key::{Place, ScriptKey};
+use super::key::{Digest, Place, ScriptKey};
 use super::merge::Depth;
 use super::number;
 use super::run::Run;
@@ -42,7 +42,7 @@ impl Input {
     }
 
     fn set_group(&mut self, group: Option<(ScriptKey, BalanceChange)>) {
-        self.prefix = group.map_or(u64::MAX, |(key, _)| key.digest().prefix);
+        self.prefix = group.map_or(u64::MAX, |(key, _)| Digest::from(&key).prefix);
         self.group = group;
     }
 }

@@ -133,7 +133,7 @@ impl<M: Memory> App<M> {
         match BlockConnector::start(block, place, self.config.block_validation) {
             Ok(connector) => {
                 let parent = connector.block().header().prev_blockhash;
-                let coins = Resolver::new(parent, connector.spent_outside());
+                let coins = Resolver::new(parent, connector.look_ups());
                 Ok(Some(Stage::Resolving(Box::new(connector), coins)))
             }
             Err(error) => {

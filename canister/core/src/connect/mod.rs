@@ -20,7 +20,7 @@ use crate::delta::{Coin, CoinView, DeltaError, may_overwrite_unspent};
 use crate::deployments::Deployments;
 use crate::fees::{BlockFees, TransactionFee};
 use crate::network::Network;
-use crate::scan::{Lock, ScannedBlock, ScannedInput};
+use crate::scan::{Lock, ScannedBlock, ScannedCoin, ScannedInput};
 use crate::script::{ScriptHash, ScriptKey};
 
 use change::inputs_by_outpoint;
@@ -128,20 +128,23 @@ impl BlockConnector {
         &self.block
     }
 
-    /// Returns the coins that it spends and does not make itself, in order. A coin that comes twice
-    /// is there twice.
-    pub fn spent_outside(&self) -> impl Iterator<Item = OutPoint> {
+    /// Returns what will be looked up: the coins that it spends and does not make itself, and where
+    /// it matters also the names of those it makes. A coin that is spent twice is there twice.
+    pub fn look_ups(&self) -> impl Iterator<Item = OutPoint> {
         let mut makers = self.block.by_txid().iter().peekable();
         let inputs = self.order.iter();
         let inputs = inputs.filter_map(|(_, index)| self.block.inputs().get(*index as usize));
-        inputs.map(ScannedInput::outpoint).filter(move |outpoint| {
+        let spent = inputs.map(ScannedInput::outpoint).filter(move |outpoint| {
             let txid = |maker: u32| self.block.txids().get(maker as usize);
             while makers
                 .next_if(|maker| txid(**maker) < Some(&outpoint.txid))
                 .is_some()
             {}
             makers.peek().and_then(|maker| txid(**maker)) != Some(&outpoint.txid)
-        })
+        });
+        let is_checked = self.needs_overwrite_check();
+        let made = self.block.coins().iter().filter(move |_| is_checked);
+        spent.chain(made.map(|coin| self.outpoint(coin)))
     }
 
     /// Looks at up to `budget` inputs and coins (at least one, so that every call progresses).
@@ -277,10 +280,7 @@ impl BlockConnector {
         let Some(coin) = self.block.coins().get(at) else {
             return Ok(());
         };
-        let outpoint = OutPoint {
-            txid: self.txid(coin.transaction),
-            vout: coin.vout,
-        };
+        let outpoint = self.outpoint(coin);
         let Some(replaced) = coins.coin(&outpoint).map_err(DeltaError::View)? else {
             return Ok(());
         };
@@ -319,6 +319,13 @@ impl BlockConnector {
             fees,
             witness: self.witness,
         })
+    }
+
+    fn outpoint(&self, coin: &ScannedCoin) -> OutPoint {
+        OutPoint {
+            txid: self.txid(coin.transaction),
+            vout: coin.vout,
+        }
     }
 
     fn txid(&self, transaction: u32) -> Txid {

@@ -1,6 +1,7 @@
 //! Merges stable changes: [`FAN_OUT`] of one level, the oldest ones, into one of the next. What
 //! reads meet stays within [`MAX_LEVEL_CHANGES`] for each level, and there is one more level each
-//! time the chain is eight times as long.
+//! time the chain is eight times as long. A change that is much larger than the others of its level
+//! goes on to the next one as it is.
 //!
 //! One merge may be under way for each level, so that a long one of a high level never keeps the
 //! short ones of lower levels waiting. A merge is named in the manifest from its first step on, and
@@ -118,6 +119,9 @@ impl<M: Memory> Coins<M> {
 
     fn merge_step(&mut self, level: u8, budget: usize) -> Result<(), StoreError> {
         if !self.merges.contains_key(&level) {
+            if let Some(oldest) = self.outsized(level) {
+                return self.promote(oldest);
+            }
             self.begin_merge(level)?;
         }
         let Some(mut merge) = self.merges.remove(&level) else {
@@ -129,6 +133,31 @@ impl<M: Memory> Coins<M> {
             Some(runs) => self.finish_merge(level, runs),
             None => Ok(()),
         }
+    }
+
+    /// Returns the oldest of the changes to be merged when the others are no more than a
+    /// [`FAN_OUT`]th of it: a base that came from elsewhere, or blocks much larger than what
+    /// followed. Merging would rewrite it for hardly anything.
+    fn outsized(&self, level: u8) -> Option<ChangeId> {
+        let nodes = self.index.stable().iter();
+        let mut inputs = nodes.filter(|node| node.level == level).take(FAN_OUT);
+        let oldest = inputs.next()?;
+        let others = inputs.map(Node::bytes).fold(0, u64::saturating_add);
+        let is_outsized = oldest.bytes() / FAN_OUT as u64 > others;
+        is_outsized.then_some(oldest.id)
+    }
+
+    /// Moves the oldest change of a level to the next level as it is. Its spans go: they are for
+    /// single blocks.
+    fn promote(&mut self, id: ChangeId) -> Result<(), StoreError> {
+        let mut record = self.manifest.get(id)?;
+        record.level = record.level.saturating_add(1);
+        self.manifest.set(id, record);
+        self.stop_span_over(id);
+        for span in self.index.promote(id) {
+            self.forget(span);
+        }
+        Ok(())
     }
 
     /// Names the output of a new merge in the manifest.

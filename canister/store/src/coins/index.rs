@@ -196,6 +196,16 @@ impl Index {
         node.spans.iter().map(|span| span.id).collect()
     }
 
+    /// Moves a stable change to the next level; returns the ids of its spans.
+    pub(super) fn promote(&mut self, id: ChangeId) -> Vec<ChangeId> {
+        let Some(node) = self.stable.iter_mut().find(|node| node.id == id) else {
+            return Vec::new();
+        };
+        node.level = node.level.saturating_add(1);
+        let spans = std::mem::take(&mut node.spans);
+        spans.iter().map(|span| span.id).collect()
+    }
+
     /// Puts a merge in the place of stable changes that follow each other; returns the ids of their
     /// spans.
     pub(super) fn swap(
@@ -309,6 +319,12 @@ impl Node {
                 .saturating_sub(record.spends),
             spans: Vec::new(),
         }
+    }
+
+    /// Returns the bytes of its runs.
+    pub(super) const fn bytes(&self) -> u64 {
+        let (coins, scripts) = (self.runs.coins.extent(), self.runs.scripts.extent());
+        coins.length.saturating_add(scripts.length)
     }
 
     /// Returns the widest span that knows that a key is in none of its changes.

@@ -55,9 +55,11 @@ pub struct Resolver {
     leaf: LeafCache,
 }
 
-/// Coins that a [`Resolver`] found, and all others one by one.
+/// Coins that a [`Resolver`] looked up, and all others one by one.
 pub struct ResolvedCoins<'a, M: Memory> {
     found: &'a [(OutpointKey, PutCoin)],
+    /// In order.
+    missing: &'a [Wanted],
     view: View<'a, M>,
 }
 
@@ -126,6 +128,7 @@ impl Resolver {
         let view = coins.view(&self.tip);
         Ok(ResolvedCoins {
             found: &self.found,
+            missing: &self.wanted,
             view: view.ok_or_else(|| StoreError::missing("change of", self.tip))?,
         })
     }
@@ -221,12 +224,13 @@ impl<M: Memory> CoinView for ResolvedCoins<'_, M> {
 
     fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
         let key = OutpointKey::from(outpoint);
-        match self.found.binary_search_by_key(&key, |(key, _)| *key) {
-            Ok(at) => {
-                let coin = self.found.get(at);
-                coin.map(|(_, coin)| coin_of(coin)).transpose()
-            }
-            // It is nowhere, or it was not asked for: outputs are, where a block may repeat one.
+        if let Ok(at) = self.found.binary_search_by_key(&key, |(key, _)| *key) {
+            let coin = self.found.get(at);
+            return coin.map(|(_, coin)| coin_of(coin)).transpose();
+        }
+        let missing = self.missing.binary_search_by_key(&key, |wanted| wanted.key);
+        match missing {
+            Ok(_) => Ok(None),
             Err(_) => self.view.coin(outpoint),
         }
     }

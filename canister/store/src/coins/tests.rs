@@ -118,6 +118,11 @@ impl World<Memory> {
 
 impl<M: ic_stable_structures::Memory + Clone> World<M> {
     fn on(memories: [M; 2]) -> Self {
+        Self::with_base(memories, &[(1, 50), (2, 7)])
+    }
+
+    /// A world whose first block makes some coins.
+    fn with_base(memories: [M; 2], base: &[(u8, u64)]) -> Self {
         let mut world = Self {
             coins: reopened(&memories),
             memories,
@@ -126,7 +131,7 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
             root: 0,
             next: 1,
         };
-        let (delta, after) = change(0, 0, &Set::new(), &[(1, 50), (2, 7)], &[]);
+        let (delta, after) = change(0, 0, &Set::new(), base, &[]);
         let (first, bytes) = delta.change();
         world
             .coins
@@ -509,6 +514,24 @@ fn look_ups_go_on_where_changes_became_stable_and_were_merged_in_between() {
             .iter()
             .any(|node| node.level == 1)
     );
+}
+
+#[test]
+fn a_base_much_larger_than_what_follows_is_not_rewritten() {
+    // Scripts of 10,000 bytes.
+    let base = vec![(0, 5); 100];
+    let mut world = World::with_base([Memory::default(), Memory::default()], &base);
+    let base = world.coins.index.stable()[0].runs;
+    world.grow(27, 2);
+    while world.coins.compact_step(1_000).unwrap() == Progress::More {}
+    let stable = world.coins.index.stable();
+    let levels: Vec<u8> = stable.iter().map(|node| node.level).collect();
+    assert_eq!(levels, [1, 1, 1, 1, 0]);
+    assert_eq!(stable[0].runs, base);
+    world.check();
+    world.coins.audit().unwrap();
+    world.reopen();
+    world.coins.audit().unwrap();
 }
 
 #[test]

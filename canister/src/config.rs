@@ -22,24 +22,22 @@ pub const MAX_ADAPTERS: usize = 64;
 
 /// Instructions a heartbeat may spend on work unless configured otherwise: below one slice of
 /// deterministic time slicing (2 G), so that neighbours on the subnet do not starve. A heartbeat
-/// may exceed its budget by one step; the largest one is [`DECODING_INSTRUCTIONS`].
+/// may exceed its budget by one step; the longest one is [`LONGEST_STEP`].
 pub const DEFAULT_INSTRUCTIONS: Instructions = Instructions::new(1_500_000_000);
 
-/// What decoding a block and checking its merkle root costs at most, by measurement of the Wasm
-/// module on blocks made to cost much: it is the one step that cannot be paused. Witness data of
-/// empty items takes 581 instructions a byte, 2.3 G for the 4 MB that a block may have. Everything
-/// else takes less: the smallest transactions 700 a byte, but only 1 MB of them weighs as little as
-/// is allowed (0.7 G), and beyond that weight nothing is hashed (0.25 G for 4 MB); inputs 125 and
-/// outputs 185 a byte of 1 MB; long items 5. An ordinary block of 1.6 MB stays below 0.7 G.
-pub const DECODING_INSTRUCTIONS: Instructions = Instructions::new(2_400_000_000);
+/// What the longest step costs at most, estimated: retiring a block that lets a full tree of 10,000
+/// headers go, with some 0.3 to 0.5 M instructions for the records of each. The longest step of
+/// connecting a block is the end of its scan, which hashes the merkle tree: some 0.7 G for 4 MB of the
+/// smallest transactions, below 30 M for an ordinary block.
+pub const LONGEST_STEP: Instructions = Instructions::new(5_000_000_000);
 
-/// Largest instruction budget: a step that begins just below it, [`DECODING_INSTRUCTIONS`] at
+/// Largest instruction budget: a step that begins just below it, [`LONGEST_STEP`] at
 /// most, and the drain before it, 4 G at most, still end below the system's 40 G per message.
 pub const MAX_INSTRUCTIONS: Instructions = Instructions::new(30_000_000_000);
 
 const _: () = {
     let drain = 4_000_000_000;
-    assert!(drain + MAX_INSTRUCTIONS.get() + DECODING_INSTRUCTIONS.get() < 40_000_000_000);
+    assert!(drain + MAX_INSTRUCTIONS.get() + LONGEST_STEP.get() < 40_000_000_000);
 };
 
 /// Distinct 4 KiB stable pages a heartbeat may write unless configured otherwise: 80 MiB.

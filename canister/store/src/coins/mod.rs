@@ -17,7 +17,6 @@ mod audit;
 mod compact;
 mod connect;
 mod index;
-mod locate;
 mod resolve;
 mod spans;
 #[cfg(test)]

@@ -213,7 +213,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_transaction",
             "(record { txid = $nowhere })",
-            Reply("(variant { Err = variant { transaction_not_found = record { txid = $nowhere } } })"),
+            Reply("(variant { Err = variant { transaction_not_found = record { txid = $nowhere; min_height = 5 } } })"),
         ),
     ),
     typed(
@@ -221,7 +221,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_transaction",
             "(record { txid = $pay; block = opt $block6 })",
-            Reply("(variant { Err = variant { transaction_not_found = record { txid = $pay } } })"),
+            Reply("(variant { Err = variant { transaction_not_found = record { txid = $pay; min_height = 5 } } })"),
         ),
     ),
     typed(
@@ -279,7 +279,7 @@ pub const ROWS: &[Row] = &[
                 block = $block2; position = 0; siblings = vec {};
             } } })",
             Reply(
-                "(variant { Ok = record { block = $id2; position = 0; confirmations = 7; transactions = null; tip = $id8 } })",
+                "(variant { Ok = record { block = $id2; position = 0; confirmations = 7; transactions = opt 1; tip = $id8 } })",
             ),
         ),
     ),

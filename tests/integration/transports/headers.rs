@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
             Reply(
                 "(variant { Ok = record {
                     headers = vec { $header0; $header1; $header2; $header3; $header4; $header5; $header6; $header7; $header8 };
-                    first_height = 0;
+                    first_height = 0; on_chain = true;
                     tip = $id8;
                 } })",
             ),
@@ -41,7 +41,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_block_headers",
             "(record { select = variant { range = record { start_height = 4; end_height = opt 5 } } })",
-            Reply("(variant { Ok = record { headers = vec { $header4; $header5 }; first_height = 4; tip = $id8 } })"),
+            Reply("(variant { Ok = record { headers = vec { $header4; $header5 }; first_height = 4; on_chain = true; tip = $id8 } })"),
         ),
     ),
     both(
@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_block_headers",
             "(record { select = variant { hash = $block2 } })",
-            Reply("(variant { Ok = record { headers = vec { $header2 }; first_height = 2; tip = $id8 } })"),
+            Reply("(variant { Ok = record { headers = vec { $header2 }; first_height = 2; on_chain = true; tip = $id8 } })"),
         ),
     ),
     typed(
@@ -98,7 +98,14 @@ pub const ROWS: &[Row] = &[
         ask(
             "get_block_headers",
             "(record { select = variant { hash = $fork } })",
-            Reply("(variant { Err = variant { unknown_block = record { hash = $fork } } })"),
+            Reply(
+                "(variant { Ok = record {
+                    headers = vec { $fork_header };
+                    first_height = 8;
+                    on_chain = false;
+                    tip = $id8;
+                } })",
+            ),
         ),
     ),
     typed(
@@ -109,7 +116,7 @@ pub const ROWS: &[Row] = &[
             Reply(
                 "(variant { Ok = record {
                     headers = vec { $fork_header };
-                    first_height = 8;
+                    first_height = 8; on_chain = true;
                     tip = record { hash = $fork; height = 8 };
                 } })",
             ),

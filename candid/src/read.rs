@@ -97,7 +97,8 @@ pub enum ReadError {
     /// No header with this hash is known on that chain.
     #[serde(rename = "unknown_block")]
     UnknownBlock { hash: ByteBuf },
-    /// The block is stable: its bytes are no longer kept. Those from `min_height` on are.
+    /// Its bytes are not held: it is below `min_height` and stable, or they did not come yet, or it
+    /// was refused.
     #[serde(rename = "block_not_held")]
     BlockNotHeld { hash: ByteBuf, min_height: u32 },
     /// The block has only `size` bytes.

@@ -245,7 +245,7 @@ fn answers_before_and_after_an_upgrade_are_equal_at_every_step() {
         ..Watch::default()
     });
     let (beats, mut works) = beat_and_compare(&mut canister, &all);
-    // Seven queued blocks, and seven that are decoded, computed and stored.
+    // Seven queued blocks, and seven that are scanned, looked up, judged and stored.
     assert!(beats >= 7 + 3 * 7, "{beats}");
     assert!(
         canister

@@ -84,7 +84,7 @@ fn the_smallest_budget_makes_progress_and_any_upgrade_keeps_it() {
     let mut beats = 0;
     while canister.tip().1 < 200 {
         canister.heartbeat();
-        // The upgrade loses the block in hand every other time, so decoding may be repeated.
+        // The upgrade loses the block in hand every other time, so scanning may be repeated.
         if beats % 7 == 3 {
             canister.upgrade();
         }

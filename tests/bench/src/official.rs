@@ -187,7 +187,7 @@ pub const MARK: [Figure; 23] = [
         "130",
     ),
     figure(
-        "upgrade (20 and 143 unstable blocks), M",
+        "upgrade, without opening the store, M",
         ("upgrade", INSTRUCTIONS, 1_000_000),
         "1,750",
         "104,000",

@@ -316,7 +316,7 @@ fn chain_reads(sample: &Sample) -> Result<Vec<Call>> {
             transaction(Some(hash)),
         )?,
         call(
-            "get_transaction.by_outputs",
+            "get_transaction.by_id",
             "get_transaction",
             As::Both,
             transaction(None),

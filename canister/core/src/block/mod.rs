@@ -1,9 +1,8 @@
-//! Turns bytes into a block whose structure holds: bounds, coinbase, merkle root, unique
-//! transactions.
+//! The bounds of a block, its merkle root, and what can be wrong with its structure.
 //!
-//! These rules need nothing but the block. They are as lenient as the official canister where
-//! tests rely on it: further coinbase-like transactions and created value pass. What the block
-//! does to the UTXO set is [`crate::delta`]'s question.
+//! These rules need nothing but the block; [`crate::scan`] applies them. They are as lenient as the
+//! official canister where tests rely on it: further coinbase-like transactions and created value
+//! pass. What the block does to the UTXO set is [`crate::connect`]'s question.
 
 pub(crate) mod merkle;
 
@@ -31,7 +30,7 @@ pub const HEADER_BYTES: usize = 80;
 /// Why bytes are no acceptable block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// More bytes than any block has; nothing was decoded.
+    /// More bytes than any block has; nothing was read.
     #[error("block has {length} bytes, at most {MAX_BLOCK_BYTES} are allowed")]
     TooLong {
         /// Bytes given.
@@ -48,7 +47,7 @@ pub enum BlockError {
     Malformed {
         /// Hash of the header the bytes start with.
         hash: BlockHash,
-        /// What the decoder found.
+        /// What the scan found.
         reason: String,
     },
     /// Bytes follow the last transaction.

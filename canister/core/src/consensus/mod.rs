@@ -9,7 +9,9 @@
 //! | maturity of coinbases, inputs cover outputs, subsidy and fees cover the coinbase | `rules` |
 //! | witness commitment (BIP141) | `rules` |
 //! | signature operations, 80,000 (BIP141) | [`crate::scan`] counts, `rules` judges |
-//! | weight, merkle root, unique transactions | [`crate::scan`], for every block |
+//! | version (BIP34, BIP66, BIP65) | `rules` |
+//! | weight (BIP141) | `rules`, for every block; final once the commitment holds |
+//! | size without witness data, merkle root, unique transactions | [`crate::scan`], for every block |
 //! | coins exist, are spent once and replaced never (BIP30) | [`crate::connect`], for every block |
 //!
 //! What is left out is what scripts decide: signatures, `OP_CHECKLOCKTIMEVERIFY`,

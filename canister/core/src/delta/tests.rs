@@ -369,36 +369,63 @@ impl CoinView for Counting {
 #[test]
 fn overwrites_are_looked_for_unless_the_coinbase_holds_its_height() {
     let with = |script_sig: &[u8]| {
-        block(vec![transaction(
+        let mut block = block(vec![transaction(
             vec![(OutPoint::null(), ScriptBuf::from_bytes(script_sig.to_vec()))],
             vec![pay(b"a", 1)],
         )])
+        .into_block();
+        block.header.version = Version::from_consensus(4);
+        CheckedBlock::check(block).unwrap()
     };
-    let is_looked_up = |network, height, block: &CheckedBlock| {
+    let is_looked_up = |network, height, block: &CheckedBlock, validation| {
         let coins = Counting::default();
-        step(connector(block, height, network), &coins, usize::MAX).unwrap();
+        let place = BlockPlace {
+            network,
+            height: Height::new(height),
+            median_time_past: 0,
+        };
+        let connector = BlockConnector::start(block.scanned(), place, validation).unwrap();
+        step(connector, &coins, usize::MAX).unwrap();
         coins.0.get() == 1
     };
     // Heights as Bitcoin Core serialises them (BIP34).
-    let cases: [(u32, &[u8], bool); 5] = [
-        (227_931, &[3, 0x5b, 0x7a, 3, 9], false),
-        (227_931, &[3, 0x5c, 0x7a, 3, 9], true),
-        (227_930, &[3, 0x5a, 0x7a, 3, 9], true),
-        (1_983_702, &[3, 0xd6, 0x44, 0x1e], true),
-        (1_983_701, &[3, 0xd5, 0x44, 0x1e], false),
+    let cases: [(Network, u32, &[u8], bool); 6] = [
+        (Network::Mainnet, 227_931, &[3, 0x5b, 0x7a, 3, 9], false),
+        (Network::Mainnet, 227_930, &[3, 0x5a, 0x7a, 3, 9], true),
+        (Network::Mainnet, 1_983_702, &[3, 0xd6, 0x44, 0x1e], true),
+        (Network::Mainnet, 1_983_701, &[3, 0xd5, 0x44, 0x1e], false),
+        (Network::Testnet4, 5, &[0x55, 0x00], false),
+        (Network::Regtest, 5, &[0x55, 0x00], true),
     ];
-    for (height, script_sig, expected) in cases {
+    for (network, height, script_sig, expected) in cases {
         let block = with(script_sig);
-        assert_eq!(
-            is_looked_up(Network::Mainnet, height, &block),
-            expected,
-            "{height}"
+        let judged = is_looked_up(network, height, &block, BlockValidation::Consensus);
+        assert_eq!(judged, expected, "{network} {height}");
+        let lenient = BlockValidation::ProofOfWork;
+        assert!(
+            is_looked_up(network, height, &block, lenient),
+            "{network} {height}"
         );
-        assert!(is_looked_up(Network::Regtest, height, &block));
     }
-    let small = with(&[0x55, 0x00]);
-    assert!(!is_looked_up(Network::Testnet4, 5, &small));
-    assert!(is_looked_up(Network::Testnet4, 6, &small));
+}
+
+/// Under proof of work an extra coinbase can name the height of the next block, which repeats it.
+#[test]
+fn an_extra_coinbase_of_a_later_height_cannot_come_again() {
+    let naming = |height: u8| {
+        let script = ScriptBuf::from_bytes(vec![0x50 + height, 0]);
+        transaction(vec![(OutPoint::null(), script)], vec![pay(b"a", 1)])
+    };
+    let mut coins = Coins::default();
+    let first = block(vec![naming(5), naming(6)]);
+    let delta = delta_in_steps(&first, &coins, 5, Network::Testnet4, 1).unwrap();
+    coins.apply(&delta);
+    let again = block(vec![naming(6)]);
+    let outpoint = outpoint(&naming(6), 0);
+    assert_eq!(
+        delta_in_steps(&again, &coins, 6, Network::Testnet4, 1),
+        Err(DeltaError::OverwritesUnspent { outpoint })
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! needs: ids, inputs, coins, sums.
 //!
 //! The bytes stay where they are; the heap holds a window of them and a record of a few dozen bytes
-//! for each transaction, input and coin, about half as much as the block. Ids are hashed in the same
-//! pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
+//! for each transaction, input and coin: about half as much as an ordinary block, and at most 6 MB, for
+//! a block of the smallest outputs. Ids are hashed in the same pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
 //! [`crate::connect`]'s.
 
 mod open;

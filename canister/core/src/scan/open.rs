@@ -44,7 +44,7 @@ pub(super) struct Open {
     pub(super) sigops: u32,
     /// Items of the witness at hand not begun.
     pub(super) items: u64,
-    /// Whether the item at hand may be a script.
+    /// Counts the operations of the long script, or of the witness item, at hand.
     pub(super) counter: SigopCounter,
     pub(super) fault: Option<Fault>,
 }

@@ -1,15 +1,15 @@
 //! The machine that reads a block item by item.
 
 use bitcoin::hashes::Hash;
-use bitcoin::{Sequence, Txid};
+use bitcoin::{Script, Sequence, Txid};
 
 use super::open::{Fault, Open, Region, p2sh_sigop_cost};
 use super::reading::Malformed;
 use super::sigops::SigopCounter;
 use super::window::{BlockBytes, Window};
 use super::{Collected, Lock, ScanError, ScannedBlock, ScannedCoin};
-use crate::block::{BlockError, HEADER_BYTES, MAX_BLOCK_BYTES, decode_header};
-use crate::delta::MAX_SCRIPT_BYTES;
+use crate::block::{BlockError, HEADER_BYTES, MAX_BASE_BYTES, MAX_BLOCK_BYTES, decode_header};
+use crate::delta::{MAX_SCRIPT_BYTES, is_unspendable};
 use crate::script::{ScriptHash, ScriptKey};
 
 /// Bytes of a transaction that count as one input or output.
@@ -23,7 +23,8 @@ pub(super) const FIXED_BYTES: usize = 4;
 /// marker. 32 bytes of hash follow; more may.
 const COMMITMENT_PREFIX: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
-const OP_RETURN: u8 = 0x6a;
+/// Bytes of the shortest script that commits to witnesses.
+const COMMITMENT_BYTES: usize = COMMITMENT_PREFIX.len() + 32;
 
 /// The lowest transaction version whose sequence numbers are relative lock-times (BIP68). Versions
 /// are compared without sign.
@@ -249,7 +250,7 @@ impl BlockScanner {
         }
         if self.open.is_coinbase {
             self.found.note_coinbase(script, &mut self.open);
-        } else if !self.found.is_too_large() {
+        } else if self.keeps_records() {
             self.found.inputs.push(input);
         }
         self.sequence(source)
@@ -268,7 +269,7 @@ impl BlockScanner {
                 length: script_bytes,
             });
             let input = self.open.input(self.found.transactions.len(), txid, vout);
-            if !self.found.is_too_large() {
+            if self.keeps_records() {
                 self.found.inputs.push(input);
             }
         }
@@ -313,38 +314,57 @@ impl BlockScanner {
         self.open.add_output(satoshi);
         let length = self.number(source)?;
         if length > MAX_SCRIPT_BYTES as u64 {
+            // Nobody can spend it, but it may commit to witnesses, however long it is.
+            self.need(source, COMMITMENT_BYTES)?;
+            self.note_commitment();
             self.open.counter = SigopCounter::new(false);
             self.stage = Stage::OutputScript(length);
             return Ok(());
         }
         self.need(source, length as usize)?;
+        if length >= COMMITMENT_BYTES as u64 {
+            self.note_commitment();
+        }
+        let keeps_records = self.keeps_records();
         let script_offset = self.window.offset();
         let script = self.window.take(length as usize);
         if self.judges {
             let sigops = SigopCounter::count(script, false);
             self.open.sigops = self.open.sigops.saturating_add(sigops);
         }
-        let is_first = self.found.transactions.is_empty();
-        if is_first
-            && let Some(rest) = script.strip_prefix(&COMMITMENT_PREFIX)
-            && let Some(hash) = rest.first_chunk()
-        {
-            self.found.witness.commitment = Some(*hash);
-        }
-        if script.first() != Some(&OP_RETURN) && !self.found.is_too_large() {
+        let script = Script::from_bytes(script);
+        if !is_unspendable(script) && keeps_records {
             self.found.coins.push(ScannedCoin {
                 transaction: self.found.transactions.len() as u32,
                 vout: (self.open.outputs - 1) as u32,
                 satoshi,
                 script_offset,
                 script_bytes: length as u32,
-                script: ScriptKey::from(&ScriptHash::of(bitcoin::Script::from_bytes(script))),
-                lock: Lock::of(script),
+                script: ScriptKey::from(&ScriptHash::of(script)),
+                lock: Lock::of(script.as_bytes()),
                 coinbase: self.open.is_coinbase,
             });
         }
         self.stage = self.after_output();
         Ok(())
+    }
+
+    /// Notes the witness commitment that the script at hand makes, if it is the coinbase's and makes
+    /// one. The last one counts (BIP141).
+    fn note_commitment(&mut self) {
+        if self.found.transactions.is_empty()
+            && let Some(rest) = self.window.rest().strip_prefix(&COMMITMENT_PREFIX)
+            && let Some(hash) = rest.first_chunk()
+        {
+            self.found.witness.commitment = Some(*hash);
+        }
+    }
+
+    /// Returns whether records of inputs and coins are of use: not of a block that is too large even
+    /// without its witness data.
+    fn keeps_records(&self) -> bool {
+        let open = self.window.offset() - self.open.offset - self.open.witness_bytes;
+        self.found.base_bytes + open as usize <= MAX_BASE_BYTES
     }
 
     const fn after_output(&mut self) -> Stage {

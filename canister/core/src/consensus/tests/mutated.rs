@@ -597,6 +597,20 @@ fn witness_rules() {
     };
     world.txdata[COINBASE].output.insert(1, decoy.clone());
     assert!(world.judge(BlockValidation::Consensus, 2).is_ok());
+    world.txdata[COINBASE].output.push(decoy.clone());
+    refused(&world, &|e| matches!(e, E::WitnessCommitment { .. }));
+
+    // However much follows it in its script.
+    let lengthen = |output: &mut TxOut| {
+        let mut script = output.script_pubkey.to_bytes();
+        script.resize(40_000, 0);
+        output.script_pubkey = ScriptBuf::from_bytes(script);
+    };
+    let mut world = with(|_| {});
+    lengthen(world.txdata[COINBASE].output.last_mut().unwrap());
+    assert!(world.judge(BlockValidation::Consensus, 2).is_ok());
+    let mut decoy = decoy;
+    lengthen(&mut decoy);
     world.txdata[COINBASE].output.push(decoy);
     refused(&world, &|e| matches!(e, E::WitnessCommitment { .. }));
 }

@@ -139,6 +139,22 @@ const STATE: &[Row] = &[
         ),
     ),
     typed(
+        "state at a tip nobody knows",
+        ask(
+            "get_status",
+            "(opt record { at_tip = opt $nowhere })",
+            Reply("(variant { Err = variant { unknown_tip = record { hash = $nowhere; min_height = 4 } } })"),
+        ),
+    ),
+    typed(
+        "ends of branches beside a tip nobody knows",
+        ask(
+            "get_chain_tips",
+            "(opt record { at_tip = opt $nowhere })",
+            Reply("(variant { Err = variant { unknown_tip = record { hash = $nowhere; min_height = 4 } } })"),
+        ),
+    ),
+    typed(
         "ends of all branches",
         ask(
             "get_chain_tips",

@@ -1,13 +1,19 @@
 //! `cargo xtask bench canister`: measures the canister's module in our replica and compares the counts
 //! with the committed ones.
 
+mod base;
+mod bundle;
 mod cache;
 mod canister;
+mod compaction;
 mod counts;
 mod feeding;
 mod mark;
+mod native;
 mod official;
+mod phase;
 mod reads;
+mod real;
 mod reference;
 mod render;
 mod results;
@@ -22,8 +28,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
-use results::{Difference, Results};
+use counts::Row;
+use results::Results;
 use workload::{ALL, Bench, Workload};
+
+/// The file of counts that RESULTS.md shows.
+const CURRENT: &str = "current";
 
 /// The command that brings the committed counts up to date.
 const UPDATE: &str = "cargo xtask bench canister";
@@ -41,18 +51,27 @@ struct Arguments {
     /// Folder that keeps canisters which took in a chain; without it nothing is kept
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Folder of real blocks, with blocks/0831328.bin to 0831335.bin in it; without it they are not
+    /// measured
+    #[arg(long, value_name = "DIR", env = "MILLRACE_REAL_BLOCKS")]
+    data: Option<PathBuf>,
     /// Measure only what takes seconds
     #[arg(long)]
     quick: bool,
-    /// Compare with the committed counts and change nothing; fail when one is more than 5 % worse
+    /// Compare with the committed counts and change nothing; fail when one is more than 5 % worse (25 %
+    /// where no counts of a module from this compiler are committed)
     #[arg(long)]
     check: bool,
+    /// What compiled the module, as it names itself
+    #[arg(long, value_name = "NAME")]
+    compiler: String,
     /// Measure only workloads whose name contains this; may be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
-    /// Name of the file of counts that is read and written
-    #[arg(long, value_name = "NAME", default_value = "current")]
-    version: String,
+    /// Name of the file of counts to write, and to compare with: `current`, but with --check the one of
+    /// the module's compiler
+    #[arg(long, value_name = "NAME")]
+    version: Option<String>,
     /// Only write RESULTS.md from the counts that are there
     #[arg(long)]
     render: bool,
@@ -69,10 +88,6 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let path = arguments
-        .results
-        .join(format!("{}.toml", arguments.version));
-    let mut committed = Results::read(&path)?;
     if arguments.render {
         return render::write(&arguments.results);
     }
@@ -85,12 +100,41 @@ fn run(arguments: &Arguments) -> Result<()> {
     let bench = Bench {
         module: Arc::from(module),
         cache: arguments.cache.clone(),
+        data: arguments.data.clone(),
         talks: true,
     };
+    if arguments.check {
+        let baseline = Baseline::find(arguments)?;
+        println!("{baseline}");
+        let measured = measure(&bench, &chosen(arguments)?, |_| Ok(()))?;
+        return verdict(&baseline, &measured);
+    }
+    let name = arguments.version.as_deref().unwrap_or(CURRENT);
+    let path = arguments.results.join(format!("{name}.toml"));
+    let mut committed = Results::read(&path)?;
+    check_compiler(&mut committed, &arguments.compiler, name)?;
+    let before = committed.clone();
+    // After each workload: an interrupted run keeps what it measured.
+    let measured = measure(&bench, &chosen(arguments)?, |so_far| {
+        committed.update(so_far.clone());
+        committed.write(&path)
+    })?;
+    for difference in before.differences(&measured, results::TOLERANCE_PERCENT) {
+        println!("{difference}");
+    }
+    render::write(&arguments.results)
+}
+
+/// Measures workloads, and calls `keep` after each with everything measured so far.
+fn measure(
+    bench: &Bench,
+    workloads: &[&Workload],
+    mut keep: impl FnMut(&Results) -> Result<()>,
+) -> Result<Results> {
     let mut measured = Results::default();
-    for workload in chosen(arguments)? {
+    for workload in workloads {
         let start = Instant::now();
-        let rows = (workload.run)(&bench)
+        let rows = (workload.run)(bench)
             .with_context(|| format!("the workload {} failed", workload.name))?;
         eprintln!(
             "{:<32} {:>4} rows {:>5} s",
@@ -98,24 +142,88 @@ fn run(arguments: &Arguments) -> Result<()> {
             rows.len(),
             start.elapsed().as_secs()
         );
-        measured.update(Results(rows.into_iter().collect()));
-        if !arguments.check {
-            // After each workload: an interrupted run keeps what it measured.
-            let mut so_far = committed.clone();
-            so_far.update(measured.clone());
-            so_far.write(&path)?;
+        measured.rows.extend(rows);
+        keep(&measured)?;
+    }
+    Ok(measured)
+}
+
+/// Refuses to mix counts of modules from two compilers in one file; a new file takes the name.
+fn check_compiler(committed: &mut Results, compiler: &str, name: &str) -> Result<()> {
+    match &committed.compiler {
+        Some(other) if other != compiler && !committed.rows.is_empty() => bail!(
+            "{name}.toml holds counts of modules from {other}, and this one is from {compiler}: name \
+             another file with `--version`, such as `{UPDATE} --quick --version rustup`"
+        ),
+        _ => committed.compiler = Some(compiler.to_owned()),
+    }
+    Ok(())
+}
+
+/// What a run is compared with.
+struct Baseline {
+    /// The file.
+    name: String,
+    committed: Results,
+    /// What compiled the module that is measured.
+    compiler: String,
+    /// By how much a count may be higher.
+    percent: u64,
+}
+
+impl Baseline {
+    /// Finds the counts of modules from the same compiler, or else the current ones.
+    fn find(arguments: &Arguments) -> Result<Self> {
+        let (folder, compiler) = (&arguments.results, arguments.compiler.clone());
+        let found = match &arguments.version {
+            None => Results::find(folder, &compiler)?,
+            Some(_) => None,
+        };
+        let (name, committed) = match found {
+            Some(found) => found,
+            None => {
+                let name = arguments.version.as_deref().unwrap_or(CURRENT);
+                let name = format!("{name}.toml");
+                let committed = Results::read(&folder.join(&name))?;
+                (name, committed)
+            }
+        };
+        let percent = if committed.compiler.as_ref() == Some(&compiler) {
+            results::TOLERANCE_PERCENT
+        } else {
+            results::OTHER_COMPILER_PERCENT
+        };
+        Ok(Self {
+            name,
+            committed,
+            compiler,
+            percent,
+        })
+    }
+}
+
+impl std::fmt::Display for Baseline {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            name,
+            committed,
+            compiler,
+            percent,
+        } = self;
+        write!(
+            formatter,
+            "comparing a module from {compiler} with {name}, {percent} % more is allowed"
+        )?;
+        match &committed.compiler {
+            Some(same) if same == compiler => Ok(()),
+            other => write!(
+                formatter,
+                " because those counts are of a module from {}: no file in tests/bench/results has counts \
+                 of this compiler. `{UPDATE} --quick --version NAME` writes one",
+                other.as_deref().unwrap_or("a compiler it does not name")
+            ),
         }
     }
-    let differences = committed.differences(&measured);
-    for difference in &differences {
-        println!("{difference}");
-    }
-    if !arguments.check {
-        committed.update(measured);
-        committed.write(&path)?;
-        return render::write(&arguments.results);
-    }
-    verdict(&differences, measured.0.len())
 }
 
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
@@ -135,20 +243,33 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
     Ok(chosen)
 }
 
-/// Fails when a count worsened or is not on record.
-fn verdict(differences: &[Difference], rows: usize) -> Result<()> {
-    let failed = differences
+/// Fails when a count worsened or is not on record, and says what was compared.
+fn verdict(baseline: &Baseline, measured: &Results) -> Result<()> {
+    let differences = baseline.committed.differences(measured, baseline.percent);
+    for difference in &differences {
+        println!("{difference}");
+    }
+    let failed: Vec<_> = differences
         .iter()
         .filter(|found| found.is_failure())
-        .count();
-    if failed > 0 {
+        .collect();
+    let (rows, counts) = (
+        measured.rows.len(),
+        measured.rows.values().map(Row::len).sum::<usize>(),
+    );
+    if counts == 0 {
+        bail!("nothing was measured, so nothing was compared");
+    }
+    let (name, percent) = (&baseline.name, baseline.percent);
+    if !failed.is_empty() {
         bail!(
-            "{failed} counts are more than {} % worse than committed, or not on record (above); if \
-             that is meant to be, run `{UPDATE}` (with `--quick` for quick ones) and commit what it writes",
-            results::TOLERANCE_PERCENT
+            "{} of {counts} counts are more than {percent} % worse than in {name}, or not in it (above); if \
+             that is meant to be, run `{UPDATE} --quick` (without `--quick` for all counts) and commit what \
+             it writes",
+            failed.len()
         );
     }
-    println!("{rows} rows are as committed, or better");
+    println!("{counts} counts in {rows} rows are as in {name}, or better");
     Ok(())
 }
 
@@ -156,19 +277,71 @@ fn verdict(differences: &[Difference], rows: usize) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn results(compiler: &str, instructions: u64) -> Results {
+        let row = counts::row(&[("instructions", instructions)]);
+        Results {
+            compiler: Some(compiler.to_owned()),
+            rows: [("small.x".to_owned(), row)].into(),
+        }
+    }
+
+    fn baseline(compiler: &str, percent: u64) -> Baseline {
+        Baseline {
+            name: "current.toml".to_owned(),
+            committed: results(compiler, 100),
+            compiler: "rustc 1".to_owned(),
+            percent,
+        }
+    }
+
     #[test]
     fn a_worsened_count_fails_the_check_and_names_the_command() {
-        let difference = |measured| Difference {
-            name: "small.x, instructions".to_owned(),
-            committed: Some(100),
-            measured: Some(measured),
-        };
-        let error = verdict(&[difference(90), difference(106)], 2).expect_err("one is worse");
+        let same = baseline("rustc 1", 5);
+        let error = verdict(&same, &results("rustc 1", 106)).expect_err("it is worse");
         let text = error.to_string();
-        assert!(text.starts_with("1 counts"), "{text}");
-        assert!(text.contains("cargo xtask bench canister"), "{text}");
-        verdict(&[difference(90)], 1).expect("better counts pass");
-        verdict(&[], 1).expect("equal counts pass");
+        assert!(text.starts_with("1 of 1 counts"), "{text}");
+        assert!(
+            text.contains("cargo xtask bench canister --quick"),
+            "{text}"
+        );
+        for instructions in [90, 100, 105] {
+            verdict(&same, &results("rustc 1", instructions)).expect("better, equal or close");
+        }
+    }
+
+    #[test]
+    fn a_check_that_compares_nothing_fails() {
+        let error = verdict(&baseline("rustc 1", 5), &Results::default());
+        let text = error.expect_err("nothing was measured").to_string();
+        assert!(text.contains("nothing was compared"), "{text}");
+        let nothing = Baseline {
+            committed: Results::default(),
+            ..baseline("rustc 1", 5)
+        };
+        verdict(&nothing, &results("rustc 1", 1)).expect_err("nothing is committed");
+    }
+
+    #[test]
+    fn a_check_says_with_what_it_compares_and_why() {
+        let same = baseline("rustc 1", 5).to_string();
+        assert!(
+            same.ends_with("current.toml, 5 % more is allowed"),
+            "{same}"
+        );
+        let other = baseline("rustc 2", 25).to_string();
+        assert!(other.contains("from rustc 1 with"), "{other}");
+        assert!(other.contains("of a module from rustc 2"), "{other}");
+    }
+
+    #[test]
+    fn counts_of_two_compilers_are_never_mixed_in_a_file() {
+        let mut committed = results("rustc 1", 1);
+        check_compiler(&mut committed, "rustc 1", "current").expect("the same");
+        let error = check_compiler(&mut committed, "rustc 2", "current").expect_err("another");
+        assert!(error.to_string().contains("--version"), "{error}");
+        let mut empty = Results::default();
+        check_compiler(&mut empty, "rustc 2", "new").expect("a new file");
+        assert_eq!(empty.compiler.as_deref(), Some("rustc 2"));
     }
 
     #[test]

@@ -127,9 +127,9 @@ fn all_rows(text: &mut String, first: &Results, current: &Results) {
         "\n## All rows\n\nEach count as `current`, with `b-trees` in brackets where it differs.\n\n\
          | row | counts |\n|---|---|"
     );
-    let names: BTreeSet<&String> = first.0.keys().chain(current.0.keys()).collect();
+    let names: BTreeSet<&String> = first.rows.keys().chain(current.rows.keys()).collect();
     for name in names {
-        let row = current.0.get(name).or_else(|| first.0.get(name));
+        let row = current.rows.get(name).or_else(|| first.rows.get(name));
         let counts = row.into_iter().flatten().map(|(count, _)| {
             let (before, now) = (first.count(name, count), current.count(name, count));
             let count = count.replace('_', " ");
@@ -201,10 +201,11 @@ mod tests {
     #[test]
     fn both_versions_stand_beside_the_official_figure() {
         let results = |instructions| {
-            Results(BTreeMap::from([(
-                "small.idle_heartbeat".to_owned(),
-                row(&[("instructions", instructions)]),
-            )]))
+            let row = row(&[("instructions", instructions)]);
+            Results {
+                compiler: None,
+                rows: BTreeMap::from([("small.idle_heartbeat".to_owned(), row)]),
+            }
         };
         let text = text(&results(150_000), &results(20_000));
         let line = "| idle heartbeat, synced, k | 190 | 150 | 20.0 | 30 |";

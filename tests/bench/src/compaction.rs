@@ -36,8 +36,9 @@ struct Merge {
 fn level_0() -> Merge {
     Merge {
         name: "compaction.8_full_blocks",
-        plan: full_blocks(20),
-        stable_blocks: 128,
+        plan: full_blocks(26),
+        // No multiple of 64, where a merge of the next level would follow.
+        stable_blocks: 136,
         merges_before: 0,
     }
 }
@@ -150,14 +151,17 @@ fn merge_row(keys: u64, counts: &Counts, longest_step: u64) -> Row {
             "instructions_per_key",
             counts.instructions.div_ceil(keys.max(1)),
         ),
-        ("heap_pages_per_1000_keys", per(counts.heap_dirtied, keys)),
         (
-            "stable_pages_dirtied_per_1000_keys",
-            per(counts.stable_dirtied, keys),
+            "heap_pages_per_million_keys",
+            per(counts.heap_dirtied * 1_000, keys),
         ),
         (
-            "stable_pages_read_per_1000_keys",
-            per(counts.stable_read, keys),
+            "stable_pages_dirtied_per_million_keys",
+            per(counts.stable_dirtied * 1_000, keys),
+        ),
+        (
+            "stable_pages_read_per_million_keys",
+            per(counts.stable_read * 1_000, keys),
         ),
         ("messages", counts.messages),
         ("longest_message", counts.longest),

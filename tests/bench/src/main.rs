@@ -12,12 +12,14 @@ mod mark;
 mod native;
 mod official;
 mod phase;
+mod projection;
 mod reads;
 mod real;
 mod reference;
 mod render;
 mod results;
 mod sample;
+mod tables;
 mod workload;
 
 use std::path::PathBuf;

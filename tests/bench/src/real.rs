@@ -73,7 +73,7 @@ pub fn measure(bench: &Bench) -> Result<Rows> {
         "{:?}",
         (FIRST, BLOCKS, THRESHOLD, OTHER_COINS, NATIVE_BLOCKS)
     );
-    let bundle = Bundle::prepare(bench, "real_blocks", &source, || make(&real))?;
+    let bundle = Bundle::prepare(bench, "real_blocks", &source, || make(&real, OTHER_COINS))?;
     let mut canister = bundle.canister(bench, settings())?;
     canister.settle()?;
     let mut phase = Phase::default();
@@ -102,11 +102,11 @@ fn read(folder: &Path) -> Result<Vec<Block>> {
         .collect()
 }
 
-fn make(real: &[Block]) -> Result<Bundle> {
+fn make(real: &[Block], others: u64) -> Result<Bundle> {
     let mut miner = Chain::default();
     let mut native = Native::install(settings())?;
     let first = miner.empty();
-    let coins = base_coins(real);
+    let coins = base_coins(real, others);
     let (parent, block) = (first.header.prev_blockhash, first.block_hash());
     native = native.between(|memory| {
         let change = BlockDelta {
@@ -147,15 +147,15 @@ fn write_change(
     Ok(())
 }
 
-/// Every coin the blocks spend that none of them makes, and as many others as the base is to have.
-fn base_coins(real: &[Block]) -> BTreeMap<OutPoint, KeyedCoin> {
+/// Every coin the blocks spend that none of them makes, and as many others as are asked for.
+fn base_coins(real: &[Block], others: u64) -> BTreeMap<OutPoint, KeyedCoin> {
     let made = real.iter().flat_map(|block| &block.txdata);
     let made: BTreeSet<Txid> = made.map(bitcoin::Transaction::compute_txid).collect();
     let inputs = real.iter().flat_map(|block| block.txdata.iter().skip(1));
     let inputs = inputs.flat_map(|spending| &spending.input);
     let outside = inputs.filter(|input| !made.contains(&input.previous_output.txid));
     let spent = outside.map(|input| (input.previous_output, script(input)));
-    let others = (0..OTHER_COINS).map(|number| {
+    let others = (0..others).map(|number| {
         let hash = hash(&[&number.to_le_bytes()]);
         let outpoint = OutPoint {
             txid: Txid::from_byte_array(hash),
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_base_holds_what_blocks_spend_from_outside_and_they_connect_on_it() {
-        let bundle = make(&blocks()).expect("made");
+        let bundle = make(&blocks(), 1_000).expect("made");
         let mut native = Native::install(settings()).expect("installed");
         native = native
             .between(|memory| {

@@ -24,7 +24,8 @@ mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -36,6 +37,9 @@ use workload::{ALL, Bench, Workload};
 
 /// The file of counts that RESULTS.md shows.
 const CURRENT: &str = "current";
+
+/// Quick workloads measured at once.
+const QUICK_JOBS: usize = 2;
 
 /// The command that brings the committed counts up to date.
 const UPDATE: &str = "cargo xtask bench canister";
@@ -105,10 +109,12 @@ fn run(arguments: &Arguments) -> Result<()> {
         data: arguments.data.clone(),
         talks: true,
     };
+    // Large workloads take gigabytes each.
+    let jobs = if arguments.quick { QUICK_JOBS } else { 1 };
     if arguments.check {
         let baseline = Baseline::find(arguments)?;
         println!("{baseline}");
-        let measured = measure(&bench, &chosen(arguments)?, |_| Ok(()))?;
+        let measured = measure(&bench, &chosen(arguments)?, jobs, |_| Ok(()))?;
         return verdict(&baseline, &measured);
     }
     let name = arguments.version.as_deref().unwrap_or(CURRENT);
@@ -117,7 +123,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     check_compiler(&mut committed, &arguments.compiler, name)?;
     let before = committed.clone();
     // After each workload: an interrupted run keeps what it measured.
-    let measured = measure(&bench, &chosen(arguments)?, |so_far| {
+    let measured = measure(&bench, &chosen(arguments)?, jobs, |so_far| {
         committed.update(so_far.clone());
         committed.write(&path)
     })?;
@@ -127,26 +133,46 @@ fn run(arguments: &Arguments) -> Result<()> {
     render::write(&arguments.results)
 }
 
-/// Measures workloads, and calls `keep` after each with everything measured so far.
+/// Measures workloads, `jobs` at once, and calls `keep` after each with everything measured so far.
+///
+/// What is counted does not depend on what else runs. Each workload has files and a replica of its own.
 fn measure(
     bench: &Bench,
     workloads: &[&Workload],
+    jobs: usize,
     mut keep: impl FnMut(&Results) -> Result<()>,
 ) -> Result<Results> {
+    let waiting = Mutex::new(workloads.iter());
     let mut measured = Results::default();
-    for workload in workloads {
-        let start = Instant::now();
-        let rows = (workload.run)(bench)
-            .with_context(|| format!("the workload {} failed", workload.name))?;
-        eprintln!(
-            "{:<32} {:>4} rows {:>5} s",
-            workload.name,
-            rows.len(),
-            start.elapsed().as_secs()
-        );
-        measured.rows.extend(rows);
-        keep(&measured)?;
-    }
+    thread::scope(|scope| {
+        let (send, receive) = mpsc::channel();
+        for _ in 0..jobs {
+            let (send, waiting) = (send.clone(), &waiting);
+            scope.spawn(move || {
+                // Nobody panics while holding the lock.
+                while let Some(workload) = waiting.lock().ok().and_then(|mut left| left.next()) {
+                    let start = Instant::now();
+                    let rows = (workload.run)(bench)
+                        .with_context(|| format!("the workload {} failed", workload.name));
+                    if send.send((workload, rows, start.elapsed())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        for (workload, rows, time) in receive {
+            let (rows, seconds) = (rows?, time.as_secs());
+            eprintln!(
+                "{:<32} {:>4} rows {seconds:>5} s",
+                workload.name,
+                rows.len()
+            );
+            measured.rows.extend(rows);
+            keep(&measured)?;
+        }
+        anyhow::Ok(())
+    })?;
     Ok(measured)
 }
 

@@ -9,8 +9,7 @@ mod change;
 
 use std::cmp::Ordering;
 
-use bitcoin::hashes::Hash;
-use bitcoin::{Amount, OutPoint, Txid};
+use bitcoin::{Amount, OutPoint};
 
 use crate::consensus::rules::{Rules, Spent, check_weight, commits_to};
 use crate::consensus::{
@@ -190,7 +189,7 @@ impl BlockConnector {
         let Some(input) = self.block.inputs().get(index as usize).copied() else {
             return Ok(());
         };
-        let txid = self.txid(input.transaction);
+        let txid = self.block.txid(input.transaction);
         let outpoint = input.outpoint();
         let before = at.checked_sub(1).and_then(|at| self.order.get(at));
         let before = before.and_then(|(_, index)| self.block.inputs().get(*index as usize));
@@ -246,7 +245,7 @@ impl BlockConnector {
     }
 
     fn spent_twice<E>(&self, first: &ScannedInput, second: &ScannedInput) -> ConnectError<E> {
-        let txid = self.txid(second.transaction);
+        let txid = self.block.txid(second.transaction);
         let outpoint = second.outpoint();
         if self.rules.is_some() && first.transaction == second.transaction {
             ConsensusError::DuplicateInput { txid, outpoint }.into()
@@ -324,14 +323,9 @@ impl BlockConnector {
 
     fn outpoint(&self, coin: &ScannedCoin) -> OutPoint {
         OutPoint {
-            txid: self.txid(coin.transaction),
+            txid: self.block.txid(coin.transaction),
             vout: coin.vout,
         }
-    }
-
-    fn txid(&self, transaction: u32) -> Txid {
-        let txid = self.block.txids().get(transaction as usize);
-        txid.copied().unwrap_or_else(Txid::all_zeros)
     }
 }
 

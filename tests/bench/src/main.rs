@@ -7,6 +7,7 @@ mod counts;
 mod feeding;
 mod mark;
 mod official;
+mod profile;
 mod reads;
 mod reference;
 mod render;
@@ -53,6 +54,18 @@ struct Arguments {
     /// Name of the file of counts that is read and written
     #[arg(long, value_name = "NAME", default_value = "current")]
     version: String,
+    /// Also write where instructions go to this file, as `outer;inner count` lines for flame graphs, and
+    /// print the functions that take the most; functions have names if the module has a name section
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Instructions between two stacks of a profile: few for reads, many for whole chains
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 100_000,
+        requires = "profile"
+    )]
+    profile_interval: u64,
     /// Only write RESULTS.md from the counts that are there
     #[arg(long)]
     render: bool,
@@ -82,6 +95,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             arguments.wasm.display()
         )
     })?;
+    if arguments.profile.is_some() {
+        profile::start(arguments.profile_interval);
+    }
     let bench = Bench {
         module: Arc::from(module),
         cache: arguments.cache.clone(),
@@ -105,6 +121,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             so_far.update(measured.clone());
             so_far.write(&path)?;
         }
+    }
+    if let Some(path) = &arguments.profile {
+        profile::report(&bench.module, path)?;
     }
     let differences = committed.differences(&measured);
     for difference in &differences {

@@ -6,6 +6,7 @@
 //! a block of the smallest outputs. Ids are hashed in the same pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
 //! [`crate::connect`]'s.
 
+mod hashing;
 mod open;
 mod reading;
 mod record;
@@ -24,6 +25,8 @@ use crate::block::merkle::merkle_root;
 use crate::block::{BlockError, MAX_BASE_BYTES};
 use crate::bytes::prefix;
 use crate::consensus::ConsensusError;
+
+use open::Fault;
 
 pub use record::{
     CoinbaseStart, Lock, ScannedCoin, ScannedInput, ScannedTransaction, ScannedWitness,
@@ -205,6 +208,8 @@ struct Collected {
     coinbases: Vec<CoinbaseStart>,
     witness: ScannedWitness,
     own_sigop_cost: u64,
+    /// The first rule that a transaction breaks, and which one does.
+    blamed: Option<(u32, Fault)>,
     fault: Option<ConsensusError>,
     /// Bytes without witness data so far.
     base_bytes: usize,
@@ -225,6 +230,7 @@ impl Collected {
             coinbases: Vec::new(),
             witness: ScannedWitness::default(),
             own_sigop_cost: 0,
+            blamed: None,
             fault: None,
             base_bytes: 0,
             has_merkle_pair: false,
@@ -232,7 +238,7 @@ impl Collected {
     }
 
     /// Judges the block's structure. Costs one double SHA-256 for each transaction and a sort.
-    fn check(self) -> Result<ScannedBlock, BlockError> {
+    fn check(mut self) -> Result<ScannedBlock, BlockError> {
         let hash = self.hash;
         let leaves = self.txids.iter().map(|txid| txid.to_byte_array());
         let root = merkle_root(leaves.collect());
@@ -251,6 +257,10 @@ impl Collected {
         self.check_first()?;
         let by_txid =
             sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction { hash, txid })?;
+        let txid = |index: u32| self.txids.get(index as usize).copied();
+        self.fault = self
+            .blamed
+            .and_then(|(index, fault)| Some(fault.of(txid(index)?)));
         Ok(ScannedBlock {
             found: self,
             by_txid,

@@ -3,11 +3,11 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{self, CoinChange, CoinEntry, RawEntry};
+use super::coin_entry::{CoinChange, CoinEntry, LeafScan, RawEntry};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
-use super::run::Run;
+use super::run::{FenceWindow, Run};
 use super::script_form::ScriptForm;
 use crate::StoreError;
 
@@ -55,11 +55,13 @@ pub fn find_coin<M: Memory>(
     find_in_leaves(memory, run, outpoint, &mut leaf)
 }
 
-/// A leaf that was read, and which.
+/// The leaf of one run that was read last, how far it was looked through, and the fences around it.
 #[derive(Clone, Debug)]
 pub struct LeafCache {
     index: Option<u32>,
     bytes: Box<[u8; LEAF_BYTES]>,
+    scan: LeafScan,
+    fences: FenceWindow,
 }
 
 impl Default for LeafCache {
@@ -67,6 +69,8 @@ impl Default for LeafCache {
         Self {
             index: None,
             bytes: Box::new([0; LEAF_BYTES]),
+            scan: LeafScan::default(),
+            fences: FenceWindow::new(),
         }
     }
 }
@@ -75,6 +79,7 @@ impl LeafCache {
     /// Forgets the leaf: another run's come next.
     pub const fn clear(&mut self) {
         self.index = None;
+        self.fences.clear();
     }
 }
 
@@ -92,14 +97,15 @@ pub fn find_in_leaves<M: Memory>(
     if run.header().leaves == 0 {
         return Ok(None);
     }
-    let leaf = CoinCursor::leaf_of(memory, run, outpoint)?;
+    let leaf = CoinCursor::leaf_of(memory, run, outpoint, &mut cache.fences)?;
     if cache.index != Some(leaf) {
         cache.index = None;
         run.read_leaf(memory, leaf, &mut cache.bytes)?;
+        cache.scan = LeafScan::default();
         cache.index = Some(leaf);
     }
     let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
-    let found = coin_entry::find_entry(outpoint, entries, Input::new(WHAT, body))?;
+    let found = cache.scan.find(outpoint, entries, Input::new(WHAT, body))?;
     let Some(mut entry) = found else {
         return Ok(None);
     };
@@ -143,7 +149,7 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
-        cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::new())?;
         while let Some(head) = cursor.peek(memory)?
             && head.outpoint < *outpoint
         {
@@ -159,9 +165,10 @@ impl CoinCursor {
         memory: &M,
         run: &Run,
         outpoint: &OutpointKey,
+        fences: &mut FenceWindow,
     ) -> Result<u32, StoreError> {
-        let prefix = outpoint.digest().prefix;
-        let (below, mut high) = run.fences_at(memory, prefix)?;
+        let prefix = outpoint.prefix();
+        let (below, mut high) = run.fences_at(memory, prefix, fences)?;
         // The first one begins before: its fence is smaller, or there is none before it.
         let mut low = below.max(1);
         while low < high {
@@ -243,7 +250,7 @@ impl CoinCursor {
             vout: raw.vout,
         };
         let head = Head {
-            prefix: outpoint.digest().prefix,
+            prefix: outpoint.prefix(),
             outpoint,
             start: self.offset,
             length: raw.length,

@@ -251,55 +251,81 @@ impl EntryKind {
     }
 }
 
-/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
-/// the first bytes of their transaction ids nearly always decide.
-///
-/// # Errors
-/// [`StoreError::Damaged`].
-pub fn find_entry(
-    outpoint: &OutpointKey,
-    entries: u16,
-    input: Input<'_>,
-) -> Result<Option<CoinEntry>, StoreError> {
-    let damaged = || input.damaged("an entry that has no end");
-    let bytes = input.rest();
-    let wanted = outpoint.digest().prefix;
-    let mut at = 0;
-    let mut before: Option<&[u8; TXID_BYTES]> = None;
-    let mut prefix = 0;
-    for _ in 0..entries {
-        let start = at;
-        let flags = *bytes.get(at).ok_or_else(damaged)?;
-        at += 1;
-        if flags & SAME_TXID == 0 {
-            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk);
-            let txid: &[u8; TXID_BYTES] = txid.ok_or_else(damaged)?;
-            prefix = prefix_of(txid);
-            before = Some(txid);
-            at += TXID_BYTES;
+/// How far a leaf's entries were looked through. Outpoints asked for in ascending order go through
+/// them once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeafScan {
+    /// Entries passed, and their bytes: all of them are smaller than `asked`.
+    passed: u16,
+    at: usize,
+    /// Where the transaction id of the last one passed is.
+    txid_at: Option<usize>,
+    asked: Option<OutpointKey>,
+}
+
+impl LeafScan {
+    /// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
+    /// the first bytes of their transaction ids nearly always decide.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn find(
+        &mut self,
+        outpoint: &OutpointKey,
+        entries: u16,
+        input: Input<'_>,
+    ) -> Result<Option<CoinEntry>, StoreError> {
+        if self.asked.is_some_and(|asked| asked > *outpoint) {
+            *self = Self::default();
         }
-        if prefix > wanted {
-            return Ok(None);
-        }
-        let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
-        if prefix == wanted {
-            let entry = bytes.get(start..).unwrap_or_default();
-            let mut entry = Input::new("coin leaf", entry);
-            let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
-            match decoded.outpoint.cmp(outpoint) {
-                Ordering::Less => {}
-                Ordering::Equal => return Ok(Some(decoded)),
-                Ordering::Greater => return Ok(None),
+        self.asked = Some(*outpoint);
+        let damaged = || input.damaged("an entry that has no end");
+        let bytes = input.rest();
+        let txid_at = |at: usize| {
+            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk::<TXID_BYTES>);
+            txid.ok_or_else(damaged)
+        };
+        let wanted = outpoint.prefix();
+        let mut before = self.txid_at.map(txid_at).transpose()?;
+        let mut prefix = before.map_or(0, prefix_of);
+        while self.passed < entries {
+            let mut at = self.at;
+            let flags = *bytes.get(at).ok_or_else(damaged)?;
+            at += 1;
+            let mut id_at = self.txid_at;
+            if flags & SAME_TXID == 0 {
+                let txid = txid_at(at)?;
+                prefix = prefix_of(txid);
+                before = Some(txid);
+                id_at = Some(at);
+                at += TXID_BYTES;
             }
-        }
-        at = after_varint(bytes, at).ok_or_else(damaged)?;
-        if flags & PUT != 0 {
+            if prefix > wanted {
+                return Ok(None);
+            }
+            if prefix == wanted {
+                let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
+                let entry = bytes.get(self.at..).unwrap_or_default();
+                let mut entry = Input::new("coin leaf", entry);
+                let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
+                match decoded.outpoint.cmp(outpoint) {
+                    Ordering::Less => {}
+                    Ordering::Equal => return Ok(Some(decoded)),
+                    Ordering::Greater => return Ok(None),
+                }
+            }
             at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
+            if flags & PUT != 0 {
+                at = after_varint(bytes, at).ok_or_else(damaged)?;
+                at = after_varint(bytes, at).ok_or_else(damaged)?;
+                at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
+            }
+            self.at = at;
+            self.txid_at = id_at;
+            self.passed += 1;
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {

@@ -3,7 +3,9 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{CoinChange, CoinEntry, LeafScan, RawEntry};
+use super::coin_entry::{
+    self, CoinChange, CoinEntry, Found, LeafScan, MAX_COIN_KEY_BYTES, RawEntry,
+};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
@@ -97,6 +99,20 @@ pub fn find_in_leaves<M: Memory>(
     if run.header().leaves == 0 {
         return Ok(None);
     }
+    if let Some(index) = cache.index
+        && cache.scan.may_go_on(outpoint)
+        && cache.fences.may_hold(index, outpoint.prefix())
+    {
+        let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
+        match cache.scan.find(outpoint, entries, Input::new(WHAT, body))? {
+            Found::Entry(mut entry) => {
+                resolve(memory, run, &mut entry)?;
+                return Ok(Some(entry.change));
+            }
+            Found::Nothing => return Ok(None),
+            Found::Later => {}
+        }
+    }
     let leaf = CoinCursor::leaf_of(memory, run, outpoint, &mut cache.fences)?;
     if cache.index != Some(leaf) {
         cache.index = None;
@@ -106,11 +122,22 @@ pub fn find_in_leaves<M: Memory>(
     }
     let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
     let found = cache.scan.find(outpoint, entries, Input::new(WHAT, body))?;
-    let Some(mut entry) = found else {
+    let Found::Entry(mut entry) = found else {
         return Ok(None);
     };
     resolve(memory, run, &mut entry)?;
     Ok(Some(entry.change))
+}
+
+/// Returns the key of a leaf's first entry. Reads a few dozen bytes.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+fn first_key<M: Memory>(memory: &M, run: &Run, leaf: u32) -> Result<OutpointKey, StoreError> {
+    let mut bytes = [0; leaf::HEAD_BYTES + MAX_COIN_KEY_BYTES];
+    run.read_leaf_start(memory, leaf, &mut bytes)?;
+    let entry = bytes.get(leaf::HEAD_BYTES..).unwrap_or_default();
+    coin_entry::first_key(Input::new(WHAT, entry))
 }
 
 /// Fetches a script from the overflow area.
@@ -173,12 +200,7 @@ impl CoinCursor {
         let mut low = below.max(1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut probe = Self::start(run);
-            probe.next_leaf = middle;
-            if probe
-                .peek(memory)?
-                .is_some_and(|head| head.outpoint <= *outpoint)
-            {
+            if first_key(memory, run, middle)? <= *outpoint {
                 low = middle + 1;
             } else {
                 high = middle;

@@ -33,6 +33,9 @@ pub const TXID_BYTES: usize = 32;
 pub const MAX_COIN_ENTRY_BYTES: usize =
     1 + TXID_BYTES + 5 + 5 + (MAX_VARINT_BYTES + 1) + MAX_FORM_BYTES;
 
+/// Longest front of an entry that has its whole key, in bytes: flags, outpoint.
+pub const MAX_COIN_KEY_BYTES: usize = 1 + TXID_BYTES + 5;
+
 /// A coin that a change puts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutCoin {
@@ -251,6 +254,31 @@ impl EntryKind {
     }
 }
 
+/// What looking through a leaf led to.
+#[derive(Debug)]
+pub enum Found {
+    /// The entry.
+    Entry(CoinEntry),
+    /// A larger one comes where it would be.
+    Nothing,
+    /// All entries are smaller.
+    Later,
+}
+
+/// Returns the key of a leaf's first entry, at the front of `input`.
+///
+/// # Errors
+/// [`StoreError::Damaged`].
+pub fn first_key(mut input: Input<'_>) -> Result<OutpointKey, StoreError> {
+    if input.byte()? & SAME_TXID != 0 {
+        return Err(input.damaged("its first entry repeats a transaction id"));
+    }
+    Ok(OutpointKey {
+        txid: input.array()?,
+        vout: input.varint_u32()?,
+    })
+}
+
 /// How far a leaf's entries were looked through. Outpoints asked for in ascending order go through
 /// them once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -264,7 +292,12 @@ pub struct LeafScan {
 }
 
 impl LeafScan {
-    /// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
+    /// Returns whether an outpoint is none of those passed.
+    pub fn may_go_on(&self, outpoint: &OutpointKey) -> bool {
+        self.asked.is_some_and(|asked| asked <= *outpoint)
+    }
+
+    /// Looks for the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
     /// the first bytes of their transaction ids nearly always decide.
     ///
     /// # Errors
@@ -274,7 +307,7 @@ impl LeafScan {
         outpoint: &OutpointKey,
         entries: u16,
         input: Input<'_>,
-    ) -> Result<Option<CoinEntry>, StoreError> {
+    ) -> Result<Found, StoreError> {
         if self.asked.is_some_and(|asked| asked > *outpoint) {
             *self = Self::default();
         }
@@ -301,7 +334,7 @@ impl LeafScan {
                 at += TXID_BYTES;
             }
             if prefix > wanted {
-                return Ok(None);
+                return Ok(Found::Nothing);
             }
             if prefix == wanted {
                 let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
@@ -310,8 +343,8 @@ impl LeafScan {
                 let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
                 match decoded.outpoint.cmp(outpoint) {
                     Ordering::Less => {}
-                    Ordering::Equal => return Ok(Some(decoded)),
-                    Ordering::Greater => return Ok(None),
+                    Ordering::Equal => return Ok(Found::Entry(decoded)),
+                    Ordering::Greater => return Ok(Found::Nothing),
                 }
             }
             at = after_varint(bytes, at).ok_or_else(damaged)?;
@@ -324,7 +357,7 @@ impl LeafScan {
             self.txid_at = id_at;
             self.passed += 1;
         }
-        Ok(None)
+        Ok(Found::Later)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What runs are sorted by, and what fences and filters keep of it.
 
+use std::cmp::Ordering;
+
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 use millrace_core::Height;
@@ -34,7 +36,7 @@ impl Digest {
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// An outpoint as coin runs sort it: transaction id bytes, then index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutpointKey {
     /// Bytes of the transaction id in hashing order.
     pub txid: [u8; 32],
@@ -59,6 +61,22 @@ impl OutpointKey {
         self.txid
             .first_chunk()
             .map_or(0, |chunk| u64::from_be_bytes(*chunk))
+    }
+}
+
+impl Ord for OutpointKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Eight bytes decide nearly always, in a few instructions.
+        self.prefix()
+            .cmp(&other.prefix())
+            .then_with(|| self.txid.cmp(&other.txid))
+            .then_with(|| self.vout.cmp(&other.vout))
+    }
+}
+
+impl PartialOrd for OutpointKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

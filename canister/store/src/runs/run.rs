@@ -85,6 +85,19 @@ impl Run {
         leaf: u32,
         bytes: &mut [u8; LEAF_BYTES],
     ) -> Result<(), StoreError> {
+        self.read_leaf_start(memory, leaf, bytes)
+    }
+
+    /// Reads the first bytes of a leaf.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when there is no such leaf, or it is shorter.
+    pub fn read_leaf_start<M: Memory>(
+        &self,
+        memory: &M,
+        leaf: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), StoreError> {
         let length = u64::from(self.header.leaves) * LEAF_BYTES as u64;
         let leaves = self.extent.part(self.header.leaves_at, length);
         leaves.read(memory, u64::from(leaf) * LEAF_BYTES as u64, bytes)
@@ -242,6 +255,13 @@ impl FenceWindow {
         }
         let (below, up_to) = (self.below(prefix), self.up_to(prefix));
         Some((self.first + below, self.first + up_to))
+    }
+
+    /// Returns whether a key of this prefix, which is not below the leaf's first, may be in the leaf:
+    /// whether the next one is known to begin at it or later.
+    pub fn may_hold(&self, leaf: u32, prefix: u64) -> bool {
+        let next = leaf.checked_sub(self.first).map(|at| at + 1);
+        next.is_some_and(|next| next < self.count && self.fence(next) >= prefix)
     }
 
     fn fence(&self, index: u32) -> u64 {

@@ -1,10 +1,13 @@
 //! Owns all state.
 
+use std::collections::BTreeMap;
+
 use bitcoin::BlockHash;
 use candid::Principal;
 use ic_stable_structures::Memory;
 use millrace_candid::{Config as WireConfig, InitConfig, SetConfigRequest};
 use millrace_core::Height;
+use millrace_core::fees::BlockFees;
 use millrace_core::header::ChainWork;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
@@ -46,6 +49,9 @@ pub struct App<M: Memory> {
     pub(crate) in_hand: Option<InHand>,
     /// What is known of pulled copies of blocks.
     pub(crate) copies: Copies,
+    /// Fee rates of the blocks that the last percentiles were computed from: 10,000 of the newest blocks,
+    /// and the rest of the last one.
+    pub(crate) fee_rates: BTreeMap<BlockHash, BlockFees>,
     /// The stable child of the root, once it was looked for since the tree changed.
     pub(crate) stable_child: Option<Option<BlockHash>>,
     /// Lines about refused blocks and faults since the last heartbeat began, logged or not.
@@ -119,6 +125,7 @@ impl<M: Memory> App<M> {
             policy: SyncPolicy::default(),
             in_hand: None,
             copies: Copies::default(),
+            fee_rates: BTreeMap::new(),
             stable_child: None,
             lines: 0,
             last_beat: Spent::default(),

@@ -46,3 +46,9 @@ pub(crate) fn fixed<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
     }
     out
 }
+
+/// Returns the first eight bytes of a key: they sort as keys do, as far as they go.
+pub(crate) fn prefix(key: &[u8]) -> u64 {
+    let first = key.first_chunk();
+    first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}

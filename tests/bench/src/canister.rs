@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::profile;
 use anyhow::{Context, Result, anyhow, bail};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal, decode_one, encode_one};
@@ -97,7 +98,7 @@ impl Canister {
         let network = Network::new(NetworkConfig {
             subnets: vec![subnet],
             time_ns: START_NS,
-            engine: millrace_replica::module_cache::engine()?,
+            engine: millrace_replica::module_cache::profiled_engine(profile::profiler())?,
             limits: LimitsConfig::default(),
             certifier: Arc::new(NoKeys),
         })?;

@@ -2,6 +2,7 @@
 //! with the committed ones.
 
 mod base;
+mod baseline;
 mod bundle;
 mod cache;
 mod canister;
@@ -12,6 +13,7 @@ mod mark;
 mod native;
 mod official;
 mod phase;
+mod profile;
 mod projection;
 mod reads;
 mod real;
@@ -31,18 +33,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
-use counts::Row;
+use baseline::{Baseline, CURRENT};
 use results::Results;
 use workload::{ALL, Bench, Workload};
 
-/// The file of counts that RESULTS.md shows.
-const CURRENT: &str = "current";
-
 /// Quick workloads measured at once.
 const QUICK_JOBS: usize = 2;
-
-/// The command that brings the committed counts up to date.
-const UPDATE: &str = "cargo xtask bench canister";
 
 /// Measures the canister's module and compares the counts with the committed ones.
 #[derive(Parser)]
@@ -68,9 +64,9 @@ struct Arguments {
     /// where no counts of a module from this compiler are committed)
     #[arg(long)]
     check: bool,
-    /// What compiled the module, as it names itself
+    /// What compiled the module, as it names itself: counts of two compilers are kept apart
     #[arg(long, value_name = "NAME")]
-    compiler: String,
+    compiler: Option<String>,
     /// Measure only workloads whose name contains this; may be given several times
     #[arg(long, value_name = "TEXT")]
     only: Vec<String>,
@@ -78,6 +74,18 @@ struct Arguments {
     /// the module's compiler
     #[arg(long, value_name = "NAME")]
     version: Option<String>,
+    /// Also write where instructions go to this file, as `outer;inner count` lines for flame graphs, and
+    /// print the functions that take the most; functions have names if the module has a name section
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// Instructions between two stacks of a profile: few for reads, many for whole chains
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 100_000,
+        requires = "profile"
+    )]
+    profile_interval: u64,
     /// Only write RESULTS.md from the counts that are there
     #[arg(long)]
     render: bool,
@@ -103,6 +111,9 @@ fn run(arguments: &Arguments) -> Result<()> {
             arguments.wasm.display()
         )
     })?;
+    if arguments.profile.is_some() {
+        profile::start(arguments.profile_interval);
+    }
     let bench = Bench {
         module: Arc::from(module),
         cache: arguments.cache.clone(),
@@ -110,27 +121,44 @@ fn run(arguments: &Arguments) -> Result<()> {
         talks: true,
     };
     // Large workloads take gigabytes each.
-    let jobs = if arguments.quick { QUICK_JOBS } else { 1 };
+    let jobs = if arguments.quick && arguments.profile.is_none() {
+        QUICK_JOBS
+    } else {
+        1
+    };
     if arguments.check {
-        let baseline = Baseline::find(arguments)?;
+        let version = arguments.version.as_deref();
+        let compiler = arguments.compiler.as_deref();
+        let baseline = Baseline::find(&arguments.results, version, compiler)?;
         println!("{baseline}");
         let measured = measure(&bench, &chosen(arguments)?, jobs, |_| Ok(()))?;
-        return verdict(&baseline, &measured);
+        report_profile(arguments, &bench)?;
+        return baseline.verdict(&measured);
     }
     let name = arguments.version.as_deref().unwrap_or(CURRENT);
     let path = arguments.results.join(format!("{name}.toml"));
     let mut committed = Results::read(&path)?;
-    check_compiler(&mut committed, &arguments.compiler, name)?;
+    if let Some(compiler) = &arguments.compiler {
+        baseline::own(&mut committed, compiler, name)?;
+    }
     let before = committed.clone();
     // After each workload: an interrupted run keeps what it measured.
     let measured = measure(&bench, &chosen(arguments)?, jobs, |so_far| {
         committed.update(so_far.clone());
         committed.write(&path)
     })?;
+    report_profile(arguments, &bench)?;
     for difference in before.differences(&measured, results::TOLERANCE_PERCENT) {
         println!("{difference}");
     }
     render::write(&arguments.results)
+}
+
+fn report_profile(arguments: &Arguments, bench: &Bench) -> Result<()> {
+    match &arguments.profile {
+        Some(path) => profile::report(&bench.module, path),
+        None => Ok(()),
+    }
 }
 
 /// Measures workloads, `jobs` at once, and calls `keep` after each with everything measured so far.
@@ -176,84 +204,6 @@ fn measure(
     Ok(measured)
 }
 
-/// Refuses to mix counts of modules from two compilers in one file; a new file takes the name.
-fn check_compiler(committed: &mut Results, compiler: &str, name: &str) -> Result<()> {
-    match &committed.compiler {
-        Some(other) if other != compiler && !committed.rows.is_empty() => bail!(
-            "{name}.toml holds counts of modules from {other}, and this one is from {compiler}: name \
-             another file with `--version`, such as `{UPDATE} --quick --version rustup`"
-        ),
-        _ => committed.compiler = Some(compiler.to_owned()),
-    }
-    Ok(())
-}
-
-/// What a run is compared with.
-struct Baseline {
-    /// The file.
-    name: String,
-    committed: Results,
-    /// What compiled the module that is measured.
-    compiler: String,
-    /// By how much a count may be higher.
-    percent: u64,
-}
-
-impl Baseline {
-    /// Finds the counts of modules from the same compiler, or else the current ones.
-    fn find(arguments: &Arguments) -> Result<Self> {
-        let (folder, compiler) = (&arguments.results, arguments.compiler.clone());
-        let found = match &arguments.version {
-            None => Results::find(folder, &compiler)?,
-            Some(_) => None,
-        };
-        let (name, committed) = match found {
-            Some(found) => found,
-            None => {
-                let name = arguments.version.as_deref().unwrap_or(CURRENT);
-                let name = format!("{name}.toml");
-                let committed = Results::read(&folder.join(&name))?;
-                (name, committed)
-            }
-        };
-        let percent = if committed.compiler.as_ref() == Some(&compiler) {
-            results::TOLERANCE_PERCENT
-        } else {
-            results::OTHER_COMPILER_PERCENT
-        };
-        Ok(Self {
-            name,
-            committed,
-            compiler,
-            percent,
-        })
-    }
-}
-
-impl std::fmt::Display for Baseline {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            name,
-            committed,
-            compiler,
-            percent,
-        } = self;
-        write!(
-            formatter,
-            "comparing a module from {compiler} with {name}, {percent} % more is allowed"
-        )?;
-        match &committed.compiler {
-            Some(same) if same == compiler => Ok(()),
-            other => write!(
-                formatter,
-                " because those counts are of a module from {}: no file in tests/bench/results has counts \
-                 of this compiler. `{UPDATE} --quick --version NAME` writes one",
-                other.as_deref().unwrap_or("a compiler it does not name")
-            ),
-        }
-    }
-}
-
 fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
     let wanted = |workload: &&Workload| {
         let is_named = arguments
@@ -271,106 +221,9 @@ fn chosen(arguments: &Arguments) -> Result<Vec<&'static Workload>> {
     Ok(chosen)
 }
 
-/// Fails when a count worsened or is not on record, and says what was compared.
-fn verdict(baseline: &Baseline, measured: &Results) -> Result<()> {
-    let differences = baseline.committed.differences(measured, baseline.percent);
-    for difference in &differences {
-        println!("{difference}");
-    }
-    let failed: Vec<_> = differences
-        .iter()
-        .filter(|found| found.is_failure())
-        .collect();
-    let (rows, counts) = (
-        measured.rows.len(),
-        measured.rows.values().map(Row::len).sum::<usize>(),
-    );
-    if counts == 0 {
-        bail!("nothing was measured, so nothing was compared");
-    }
-    let (name, percent) = (&baseline.name, baseline.percent);
-    if !failed.is_empty() {
-        bail!(
-            "{} of {counts} counts are more than {percent} % worse than in {name}, or not in it (above); if \
-             that is meant to be, run `{UPDATE} --quick` (without `--quick` for all counts) and commit what \
-             it writes",
-            failed.len()
-        );
-    }
-    println!("{counts} counts in {rows} rows are as in {name}, or better");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn results(compiler: &str, instructions: u64) -> Results {
-        let row = counts::row(&[("instructions", instructions)]);
-        Results {
-            compiler: Some(compiler.to_owned()),
-            rows: [("small.x".to_owned(), row)].into(),
-        }
-    }
-
-    fn baseline(compiler: &str, percent: u64) -> Baseline {
-        Baseline {
-            name: "current.toml".to_owned(),
-            committed: results(compiler, 100),
-            compiler: "rustc 1".to_owned(),
-            percent,
-        }
-    }
-
-    #[test]
-    fn a_worsened_count_fails_the_check_and_names_the_command() {
-        let same = baseline("rustc 1", 5);
-        let error = verdict(&same, &results("rustc 1", 106)).expect_err("it is worse");
-        let text = error.to_string();
-        assert!(text.starts_with("1 of 1 counts"), "{text}");
-        assert!(
-            text.contains("cargo xtask bench canister --quick"),
-            "{text}"
-        );
-        for instructions in [90, 100, 105] {
-            verdict(&same, &results("rustc 1", instructions)).expect("better, equal or close");
-        }
-    }
-
-    #[test]
-    fn a_check_that_compares_nothing_fails() {
-        let error = verdict(&baseline("rustc 1", 5), &Results::default());
-        let text = error.expect_err("nothing was measured").to_string();
-        assert!(text.contains("nothing was compared"), "{text}");
-        let nothing = Baseline {
-            committed: Results::default(),
-            ..baseline("rustc 1", 5)
-        };
-        verdict(&nothing, &results("rustc 1", 1)).expect_err("nothing is committed");
-    }
-
-    #[test]
-    fn a_check_says_with_what_it_compares_and_why() {
-        let same = baseline("rustc 1", 5).to_string();
-        assert!(
-            same.ends_with("current.toml, 5 % more is allowed"),
-            "{same}"
-        );
-        let other = baseline("rustc 2", 25).to_string();
-        assert!(other.contains("from rustc 1 with"), "{other}");
-        assert!(other.contains("of a module from rustc 2"), "{other}");
-    }
-
-    #[test]
-    fn counts_of_two_compilers_are_never_mixed_in_a_file() {
-        let mut committed = results("rustc 1", 1);
-        check_compiler(&mut committed, "rustc 1", "current").expect("the same");
-        let error = check_compiler(&mut committed, "rustc 2", "current").expect_err("another");
-        assert!(error.to_string().contains("--version"), "{error}");
-        let mut empty = Results::default();
-        check_compiler(&mut empty, "rustc 2", "new").expect("a new file");
-        assert_eq!(empty.compiler.as_deref(), Some("rustc 2"));
-    }
 
     #[test]
     fn rows_of_workloads_never_share_a_name() {

@@ -33,6 +33,9 @@ pub const TXID_BYTES: usize = 32;
 pub const MAX_COIN_ENTRY_BYTES: usize =
     1 + TXID_BYTES + 5 + 5 + (MAX_VARINT_BYTES + 1) + MAX_FORM_BYTES;
 
+/// Longest front of an entry that has its whole key, in bytes: flags, outpoint.
+pub const MAX_COIN_KEY_BYTES: usize = 1 + TXID_BYTES + 5;
+
 /// A coin that a change puts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutCoin {
@@ -251,55 +254,111 @@ impl EntryKind {
     }
 }
 
-/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
-/// the first bytes of their transaction ids nearly always decide.
+/// What looking through a leaf led to.
+#[derive(Debug)]
+pub enum Found {
+    /// The entry.
+    Entry(CoinEntry),
+    /// A larger one comes where it would be.
+    Nothing,
+    /// All entries are smaller.
+    Later,
+}
+
+/// Returns the key of a leaf's first entry, at the front of `input`.
 ///
 /// # Errors
 /// [`StoreError::Damaged`].
-pub fn find_entry(
-    outpoint: &OutpointKey,
-    entries: u16,
-    input: Input<'_>,
-) -> Result<Option<CoinEntry>, StoreError> {
-    let damaged = || input.damaged("an entry that has no end");
-    let bytes = input.rest();
-    let wanted = outpoint.digest().prefix;
-    let mut at = 0;
-    let mut before: Option<&[u8; TXID_BYTES]> = None;
-    let mut prefix = 0;
-    for _ in 0..entries {
-        let start = at;
-        let flags = *bytes.get(at).ok_or_else(damaged)?;
-        at += 1;
-        if flags & SAME_TXID == 0 {
-            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk);
-            let txid: &[u8; TXID_BYTES] = txid.ok_or_else(damaged)?;
-            prefix = prefix_of(txid);
-            before = Some(txid);
-            at += TXID_BYTES;
-        }
-        if prefix > wanted {
-            return Ok(None);
-        }
-        let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
-        if prefix == wanted {
-            let entry = bytes.get(start..).unwrap_or_default();
-            let mut entry = Input::new("coin leaf", entry);
-            let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
-            match decoded.outpoint.cmp(outpoint) {
-                Ordering::Less => {}
-                Ordering::Equal => return Ok(Some(decoded)),
-                Ordering::Greater => return Ok(None),
-            }
-        }
-        at = after_varint(bytes, at).ok_or_else(damaged)?;
-        if flags & PUT != 0 {
-            at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
-        }
+pub fn first_key(mut input: Input<'_>) -> Result<OutpointKey, StoreError> {
+    if input.byte()? & SAME_TXID != 0 {
+        return Err(input.damaged("its first entry repeats a transaction id"));
     }
-    Ok(None)
+    Ok(OutpointKey {
+        txid: input.array()?,
+        vout: input.varint_u32()?,
+    })
+}
+
+/// How far a leaf's entries were looked through. Outpoints asked for in ascending order go through
+/// them once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeafScan {
+    /// Entries passed, and their bytes: all of them are smaller than `asked`.
+    passed: u16,
+    at: usize,
+    /// Where the transaction id of the last one passed is.
+    txid_at: Option<usize>,
+    asked: Option<OutpointKey>,
+}
+
+impl LeafScan {
+    /// Returns whether an outpoint is none of those passed.
+    pub fn may_go_on(&self, outpoint: &OutpointKey) -> bool {
+        self.asked.is_some_and(|asked| asked <= *outpoint)
+    }
+
+    /// Looks for the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
+    /// the first bytes of their transaction ids nearly always decide.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn find(
+        &mut self,
+        outpoint: &OutpointKey,
+        entries: u16,
+        input: Input<'_>,
+    ) -> Result<Found, StoreError> {
+        if self.asked.is_some_and(|asked| asked > *outpoint) {
+            *self = Self::default();
+        }
+        self.asked = Some(*outpoint);
+        let damaged = || input.damaged("an entry that has no end");
+        let bytes = input.rest();
+        let txid_at = |at: usize| {
+            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk::<TXID_BYTES>);
+            txid.ok_or_else(damaged)
+        };
+        let wanted = outpoint.prefix();
+        let mut before = self.txid_at.map(txid_at).transpose()?;
+        let mut prefix = before.map_or(0, prefix_of);
+        while self.passed < entries {
+            let mut at = self.at;
+            let flags = *bytes.get(at).ok_or_else(damaged)?;
+            at += 1;
+            let mut id_at = self.txid_at;
+            if flags & SAME_TXID == 0 {
+                let txid = txid_at(at)?;
+                prefix = prefix_of(txid);
+                before = Some(txid);
+                id_at = Some(at);
+                at += TXID_BYTES;
+            }
+            if prefix > wanted {
+                return Ok(Found::Nothing);
+            }
+            if prefix == wanted {
+                let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
+                let entry = bytes.get(self.at..).unwrap_or_default();
+                let mut entry = Input::new("coin leaf", entry);
+                let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
+                match decoded.outpoint.cmp(outpoint) {
+                    Ordering::Less => {}
+                    Ordering::Equal => return Ok(Found::Entry(decoded)),
+                    Ordering::Greater => return Ok(Found::Nothing),
+                }
+            }
+            at = after_varint(bytes, at).ok_or_else(damaged)?;
+            if flags & PUT != 0 {
+                at = after_varint(bytes, at).ok_or_else(damaged)?;
+                at = after_varint(bytes, at).ok_or_else(damaged)?;
+                at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
+            }
+            self.at = at;
+            self.txid_at = id_at;
+            self.passed += 1;
+        }
+        Ok(Found::Later)
+    }
 }
 
 fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {

@@ -5,7 +5,7 @@ use ic_stable_structures::Memory;
 use super::key::{Digest, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
-use super::run::Run;
+use super::run::{FenceWindow, Run};
 use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
 use crate::StoreError;
 
@@ -213,7 +213,9 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let (_, mut high) = self.run.fences_at(memory, Digest::from(key).prefix)?;
+        let (_, mut high) =
+            self.run
+                .fences_at(memory, Digest::from(key).prefix, &mut FenceWindow::new())?;
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;

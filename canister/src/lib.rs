@@ -48,6 +48,7 @@ pub mod lifecycle;
 pub mod official;
 pub mod pull;
 pub mod relay;
+pub mod reply;
 pub mod tick;
 pub mod watchdog;
 

@@ -20,7 +20,7 @@ use ic_stable_structures::DefaultMemoryImpl;
 use millrace_canister::env::System;
 use millrace_canister::pull::GET_SUCCESSORS;
 use millrace_canister::watchdog::WATCH_SECONDS;
-use millrace_canister::{App, argument, burning, lifecycle};
+use millrace_canister::{App, argument, burning, lifecycle, reply};
 use millrace_store::layout;
 use serde::de::DeserializeOwned;
 
@@ -51,6 +51,11 @@ fn or_trap<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 /// `candid_method`, because the macro exports `blob` for an argument it does not decode itself.
 fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> T {
     or_trap(argument::decode(&bytes))
+}
+
+/// Encodes the reply of a method.
+fn encode<T: CandidType + 'static>(value: T) -> Vec<u8> {
+    or_trap(reply::encode(&value))
 }
 
 /// Sets the watchdog's timer. Returns whether it was off.
@@ -90,6 +95,7 @@ async fn heartbeat() {
         with(|app| app.note_dead_watchdog(&System));
         return;
     }
+    or_trap(endpoints::keep_tables());
     let Some(ask) = with(|app| app.heartbeat(&System)) else {
         burn();
         return;

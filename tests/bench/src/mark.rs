@@ -10,6 +10,7 @@ use millrace_tests::chain::{Body, MainnetLike, Named, Plan};
 use crate::cache::{Cache, Prepared};
 use crate::canister::{Canister, adapter};
 use crate::counts::{Counts, Row, per, row};
+use crate::profile;
 use crate::reads::{self, Rows};
 use crate::sample::Sample;
 use crate::workload::Bench;
@@ -195,6 +196,9 @@ impl Mark {
         let mut utxos = 0;
         for made in chain {
             let facts = made.facts;
+            if facts.height == funded + self.threshold + 1 {
+                profile::restart();
+            }
             let counts = canister
                 .take_in(&made.block)
                 .with_context(|| format!("{}: block {}", self.name, facts.height))?;

@@ -349,12 +349,15 @@ impl LeafScan {
             }
             if prefix == wanted {
                 let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
-                let entry = bytes.get(self.at..).unwrap_or_default();
-                let mut entry = Input::new("coin leaf", entry);
-                let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
-                match decoded.outpoint.cmp(outpoint) {
+                let vout =
+                    Input::new("coin leaf", bytes.get(at..).unwrap_or_default()).varint_u32()?;
+                match txid.cmp(&outpoint.txid).then(vout.cmp(&outpoint.vout)) {
                     Ordering::Less => {}
-                    Ordering::Equal => return Ok(Found::Entry(decoded)),
+                    Ordering::Equal => {
+                        let entry = bytes.get(self.at..).unwrap_or_default();
+                        let mut entry = Input::new("coin leaf", entry);
+                        return CoinEntry::decode(Some(txid), &mut entry).map(Found::Entry);
+                    }
                     Ordering::Greater => return Ok(Found::Nothing),
                 }
             }

@@ -50,6 +50,7 @@ pub mod pull;
 pub mod relay;
 pub mod tick;
 pub mod watchdog;
+mod window;
 
 #[cfg(test)]
 mod tests;

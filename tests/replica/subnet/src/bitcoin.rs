@@ -40,9 +40,10 @@ pub struct Successors {
 }
 
 #[derive(CandidType, Deserialize)]
-#[serde(rename_all = "snake_case")]
 enum SuccessorsRequest {
+    #[serde(rename = "initial")]
     Initial(Reserved),
+    #[serde(rename = "follow_up")]
     FollowUp(u8),
 }
 

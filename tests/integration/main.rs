@@ -20,6 +20,7 @@ mod large_blocks;
 mod lifecycle;
 mod local_replica;
 mod many_forks;
+mod page_accounting;
 mod paging;
 mod pull;
 mod reorg;

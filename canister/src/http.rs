@@ -263,6 +263,26 @@ impl<M: Memory> App<M> {
             self.config.pages.get(),
         );
         gauge(
+            "budget_ten_minutes_stable_pages",
+            "Stable pages written in ten minutes, at most",
+            self.config.window_pages.get(),
+        );
+        gauge(
+            "ten_minutes_stable_pages_written",
+            "Stable pages written in the last ten minutes",
+            self.window.total(env.now()).get(),
+        );
+        gauge(
+            "low_on_cycles",
+            "Whether nothing is connected for want of cycles",
+            self.is_low_on_cycles.into(),
+        );
+        gauge(
+            "low_on_memory",
+            "Whether nothing is connected because stable memory cannot grow",
+            (self.memory_pause > 0).into(),
+        );
+        gauge(
             "heartbeat_instructions",
             "Instructions of the last heartbeat",
             beat.instructions,

@@ -51,6 +51,7 @@ pub mod relay;
 pub mod reply;
 pub mod tick;
 pub mod watchdog;
+mod window;
 
 #[cfg(test)]
 mod tests;

@@ -33,7 +33,11 @@ thread_local! {
 fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
     APP.with_borrow_mut(|app| {
         let app = match app {
-            Some(app) => app,
+            Some(app) => {
+                app.begin_message(&System);
+                app
+            }
+            // What opening writes is this message's.
             None => app.insert(or_trap(App::open(DefaultMemoryImpl::default()))),
         };
         f(app)

@@ -310,7 +310,8 @@ impl Miner {
             }
             (Flaw::FutureTime, _) => {
                 let ahead = MAX_FUTURE + rng.random_range(1..600);
-                draft.header.time = u32::try_from(now + ahead).unwrap_or(u32::MAX);
+                let time = u32::try_from(now + ahead).unwrap_or(u32::MAX);
+                draft.header.time = time.max(model.median_time(parent) + 1);
                 draft.claim = Claim::Valid;
             }
             (Flaw::NoWork, _) => draft.claim = Claim::Header,

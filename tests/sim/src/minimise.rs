@@ -5,7 +5,7 @@ use crate::schedule::Schedule;
 use crate::subject::Subject;
 
 /// Runs that minimising may take.
-const MAX_RUNS: u32 = 3_000;
+const MAX_RUNS: u32 = 600;
 
 /// Returns a schedule that fails the same check and fails it no more when any single event is taken out,
 /// unless that takes too many runs; with how it fails.

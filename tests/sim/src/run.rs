@@ -34,8 +34,8 @@ const DEFAULT_BUDGETS: Budgets = Budgets {
     stable_pages_per_heartbeat: 20_480,
 };
 
-/// Heartbeats that must trap in a row before the canister may give anything up.
-const SUSPICIOUS_TRAPS: u32 = 5;
+/// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
+const SUSPICIOUS_TRAPS: u32 = 4;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +91,8 @@ pub struct Run<S: Subject> {
     pub(crate) halves: BTreeSet<(u8, usize)>,
     /// Blocks of which bad bytes were delivered.
     pub(crate) damaged: BTreeSet<usize>,
+    /// Blocks that came by pull with bytes after them: good as long as the heap remembers who sent them.
+    pub(crate) padded: BTreeSet<usize>,
     /// Other bytes than the block's own that were delivered.
     pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
     /// Whether the watchdog may have given something up.
@@ -164,6 +166,7 @@ impl<S: Subject> Run<S> {
             queued: BTreeSet::new(),
             halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
+            padded: BTreeSet::new(),
             forms: BTreeMap::new(),
             is_suspect: false,
             trapped_beats: 0,
@@ -288,7 +291,12 @@ impl<S: Subject> Run<S> {
     /// Passes over an injected trap; any other is a failure.
     pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
         self.coverage.note("trap", trap);
+        self.lose_heap();
         require(*trap == Trap::Injected, "no trap", || format!("{trap:?}"))
+    }
+
+    fn lose_heap(&mut self) {
+        self.damaged.append(&mut self.padded);
     }
 
     /// Counts a heartbeat, or the watchdog, that trapped.
@@ -301,6 +309,7 @@ impl<S: Subject> Run<S> {
     }
 
     pub(crate) fn upgrade(&mut self) -> Checked {
+        self.lose_heap();
         // The next version copes with what the last one could not.
         self.subject.set_poison(None);
         self.subject.set_trap(None);
@@ -390,7 +399,6 @@ impl<S: Subject> Run<S> {
             .iter()
             .all(|sent| sent.transaction.compute_txid() != txid);
         if sent.is_ok() && is_new {
-            self.seen = self.observe()?;
             self.sent.push(Sent {
                 transaction,
                 before: (0..self.model.len())

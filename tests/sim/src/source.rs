@@ -131,6 +131,7 @@ impl<S: Subject> Run<S> {
                 complete(bytes.collect(), next)
             }
             Answer::Padded(count) => {
+                self.padded.extend(blocks(count));
                 let bytes = blocks(count).map(|place| {
                     let mut bytes = self.model.at(place).bytes.clone();
                     bytes.extend([0; 11]);

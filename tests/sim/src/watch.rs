@@ -26,7 +26,8 @@ const PAGES_OF_LAST_STEP: u64 = 160;
 /// Bytes that stable memory may grow by in a run, besides ten times what was mined.
 const GROWTH: u64 = 48 << 20;
 
-/// Heartbeats that may leave a part of the queue after two that trapped.
+/// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
+/// one before the next are two strikes.
 const CAUTIOUS_BEATS: u32 = 64;
 
 /// Rejections that the canister lists.
@@ -45,7 +46,8 @@ pub struct Seen {
     pub held: BTreeSet<usize>,
     /// The anchor's ancestors and itself.
     pub stable: BTreeSet<usize>,
-    /// Whether `held` could be asked for.
+    /// Whether `held` could be asked for: not while the API is closed, and a queued block whose header
+    /// is known can be read, too.
     pub is_complete: bool,
     /// Blocks queued.
     pub queued: u32,
@@ -99,6 +101,7 @@ impl<S: Subject> Run<S> {
     /// Looks at everything.
     pub(crate) fn observe(&mut self) -> Result<Seen, Failure> {
         let state = self.feed_state()?;
+        let queued = self.queue_length()?;
         let (tip, anchor) = (
             self.named(&state.tip.hash)?,
             self.named(&state.anchor.hash)?,
@@ -107,8 +110,8 @@ impl<S: Subject> Run<S> {
             tip,
             anchor,
             stable: self.model.ancestry(anchor).collect(),
-            is_complete: self.is_open,
-            queued: self.queue_length()?,
+            is_complete: self.is_open && queued == 0,
+            queued,
             rejections: state.recent_rejections,
             ..Seen::default()
         };
@@ -123,7 +126,7 @@ impl<S: Subject> Run<S> {
             let at_tip = Some(hash.clone());
             if self.subject.status(&GetStatusArgs { at_tip }).is_ok() {
                 seen.connected.insert(place);
-            } else if self.is_open {
+            } else if seen.is_complete {
                 let found = self.subject.block(&GetBlockArgs {
                     select: BlockSelector::Hash(hash),
                     offset: None,
@@ -160,7 +163,7 @@ impl<S: Subject> Run<S> {
         };
         let trapped = std::mem::take(&mut self.trapped_beats);
         self.cautious = match trapped {
-            0 | 1 => self.cautious.saturating_sub(1),
+            0 => self.cautious.saturating_sub(1),
             _ => CAUTIOUS_BEATS,
         };
         let is_cautious = trapped > 0 || self.cautious > 0;
@@ -177,16 +180,32 @@ impl<S: Subject> Run<S> {
             "queue empty after a heartbeat",
             || format!("{} blocks are queued", self.seen.queued),
         )?;
-        let drained = if is_empty {
-            std::mem::take(&mut self.queued)
-        } else {
-            BTreeSet::new()
-        };
+        let drained = self.drained(&before)?;
         self.check_rejections(&before)?;
         self.check_kept(&before)?;
         self.check_drained(&before, &drained)?;
         self.check_chain()?;
         self.check_retired(&before)
+    }
+
+    /// Takes those out of the queued blocks that the heartbeat took, and returns them. While items are
+    /// touched one by one, only those with a visible fate are known.
+    fn drained(&mut self, before: &Seen) -> Result<BTreeSet<usize>, Failure> {
+        let mut drained = std::mem::take(&mut self.queued);
+        if self.seen.queued > 0 {
+            let new = self.new_rejections(before);
+            let listed: Result<BTreeSet<BlockHash>, Failure> = {
+                let new = self.seen.rejections.iter().take(new);
+                new.map(|rejection| hash_of(&rejection.hash)).collect()
+            };
+            let listed = listed?;
+            let (gone, waiting) = drained.into_iter().partition(|place| {
+                self.seen.has(*place) || listed.contains(&self.model.at(*place).hash)
+            });
+            drained = gone;
+            self.queued = waiting;
+        }
+        Ok(drained)
     }
 
     fn check_budgets(&mut self, beat: &Beat, waiting: u32) -> Checked {

@@ -13,6 +13,7 @@ impl Coverage {
     pub fn note(&mut self, group: &str, kind: impl std::fmt::Debug) {
         let kind = format!("{kind:?}");
         let kind = kind.split(['(', ' ', '{']).next().unwrap_or_default();
+        let kind = kind.trim_matches('"');
         *self.counts.entry(format!("{group}/{kind}")).or_default() += 1;
     }
 

@@ -1,10 +1,13 @@
 //! The simulator's command line: run it as `cargo xtask sim`.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use millrace_sim::campaign::{Found, LONG_RUNS, Plan, Report, campaign};
+use millrace_sim::mutations;
 
 /// Run the canister's logic through schedules of blocks and faults.
 #[derive(Parser)]
@@ -22,6 +25,12 @@ struct Arguments {
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// End at the first failing seed, and only say which check found it after how many runs
+    #[arg(long)]
+    first: bool,
+    /// Plant bugs in a copy of the sources, one at a time, and require that each is found
+    #[arg(long, conflicts_with_all = ["seed", "runs", "minutes", "first"])]
+    mutations: bool,
     /// Threads; one for each core by default
     #[arg(long)]
     threads: Option<usize>,
@@ -45,9 +54,22 @@ fn main() -> ExitCode {
             .minutes
             .map(|minutes| Duration::from_secs(60 * minutes)),
         threads: arguments.threads.unwrap_or(cores),
-        failures: 3,
+        failures: if arguments.first { 1 } else { 3 },
+        is_minimising: !arguments.first,
     };
+    if arguments.mutations {
+        return check_mutations();
+    }
     let report = campaign(plan);
+    if arguments.first {
+        for found in &report.found {
+            println!(
+                "found by {} after {} runs",
+                found.failure.check, report.runs
+            );
+        }
+        return ExitCode::from(u8::from(!report.found.is_empty()));
+    }
     print_coverage(&report);
     for found in &report.found {
         print_found(found);
@@ -67,6 +89,23 @@ fn main() -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn check_mutations() -> ExitCode {
+    let target = std::env::current_exe();
+    let target = target
+        .ok()
+        .and_then(|path| path.ancestors().nth(2).map(Path::to_owned));
+    let checked = target
+        .context("the program lies in no target folder")
+        .and_then(|target| mutations::check(&mutations::repository(), &target));
+    match checked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

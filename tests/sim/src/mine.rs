@@ -127,6 +127,7 @@ impl Flaw {
 }
 
 /// Makes blocks.
+#[derive(Clone)]
 pub struct Miner {
     /// Whether blocks must keep all consensus rules to be valid.
     pub is_consensus: bool,
@@ -537,7 +538,7 @@ fn spend_some(
     let fee = rng.random_range(0..=value.min(10_000));
     let count = match kind {
         Kind::Surge => rng.random_range(1..20),
-        Kind::Large => 250,
+        Kind::Large => 120,
         _ => rng.random_range(1..5),
     };
     let share = (value - fee) / count;

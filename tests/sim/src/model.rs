@@ -67,9 +67,9 @@ pub struct Mined {
 }
 
 /// All blocks, in the order in which they were mined; the genesis block first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Model {
-    blocks: Vec<Mined>,
+    blocks: Vec<Rc<Mined>>,
     by_hash: HashMap<BlockHash, usize>,
 }
 
@@ -121,7 +121,7 @@ impl Model {
         let coins = coins
             .and_then(|coins| after(&coins, &block, height))
             .map(Rc::new);
-        self.blocks.push(Mined {
+        self.blocks.push(Rc::new(Mined {
             hash,
             parent,
             height,
@@ -130,7 +130,7 @@ impl Model {
             claim,
             is_valid: coins.is_some(),
             coins,
-        });
+        }));
         self.by_hash.insert(hash, self.blocks.len() - 1);
         self.blocks.len() - 1
     }
@@ -152,7 +152,7 @@ impl Model {
 
     /// Returns a block by its hash.
     pub fn get(&self, hash: &BlockHash) -> Option<&Mined> {
-        self.place(hash).map(|place| &self.blocks[place])
+        self.place(hash).map(|place| self.at(place))
     }
 
     /// Returns a block's place.
@@ -161,7 +161,7 @@ impl Model {
     }
 
     /// Returns all blocks.
-    pub fn blocks(&self) -> &[Mined] {
+    pub fn blocks(&self) -> &[Rc<Mined>] {
         &self.blocks
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Pager {
     /// What is left of it.
     rest: Vec<Utxo>,
     token: ByteBuf,
+    /// Coins of a page.
+    limit: u32,
 }
 
 /// A question about one block.
@@ -176,6 +178,7 @@ impl<S: Subject> Run<S> {
                 place,
                 rest: expected[shown..].to_vec(),
                 token,
+                limit,
             });
         }
         Ok(())
@@ -191,7 +194,7 @@ impl<S: Subject> Run<S> {
             place: pager.place,
             salt: 0,
         };
-        let limit = 2;
+        let limit = pager.limit;
         let answer = self.subject.utxos(&GetUtxosArgs {
             owner: pager.owner.clone(),
             filter: Some(UtxosFilter::Page(pager.token)),

@@ -127,7 +127,7 @@ pub(crate) fn adapter(who: u8) -> Principal {
 
 impl<S: Subject> Run<S> {
     fn start(profile: Profile) -> Result<Self, Failure> {
-        let (model, miner) = base(profile.is_consensus);
+        let (model, miner) = BASES.with(|bases| bases[usize::from(profile.is_consensus)].clone());
         let newest = model.at(model.len() - 1).block.header.time;
         let setup = Setup {
             config: InitConfig {
@@ -477,6 +477,11 @@ impl<S: Subject> Run<S> {
 fn adapters(has_second: bool) -> Vec<Principal> {
     let count = if has_second { 2 } else { 1 };
     (0..count).map(adapter).collect()
+}
+
+thread_local! {
+    /// The chains below the first event, by whether coinbases must mature.
+    static BASES: [(Model, Miner); 2] = [base(false), base(true)];
 }
 
 /// Mines the chain below the first event: the same one in every run.

@@ -272,7 +272,7 @@ pub fn of_seed(seed: u64) -> Schedule {
         threshold: *[2, 4, 7].choose(rng).unwrap_or(&4),
     };
     let count = rng.random_range(20..70);
-    let is_heavy = rng.random_ratio(1, 2_000);
+    let is_heavy = rng.random_ratio(1, 600);
     let mut events = Vec::with_capacity(count);
     while events.len() < count {
         push_events(&mut events, profile, is_heavy, rng);
@@ -320,8 +320,8 @@ fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
     let kind = match rng.random_range(0..20) {
         0..2 => Kind::Empty,
         2 => Kind::Surge,
-        3 if is_heavy => Kind::Large,
-        4..10 => Kind::Broken(*Flaw::ALL.choose(rng).unwrap_or(&Flaw::Bits)),
+        3 | 4 if is_heavy => Kind::Large,
+        5..10 => Kind::Broken(*Flaw::ALL.choose(rng).unwrap_or(&Flaw::Bits)),
         _ => Kind::Plain,
     };
     Event::Mine {
@@ -342,8 +342,9 @@ fn pushing(rng: &mut ChaCha8Rng) -> Event {
     Event::Push {
         who: *[0, 0, 0, 1, 1, 2].choose(rng).unwrap_or(&0),
         load: match rng.random_range(0..10) {
-            0..6 => Load::Missing(Pick::Best, count),
-            6..8 => Load::Missing(pick(rng), count),
+            0..4 => Load::Missing(Pick::Best, count),
+            4..7 => Load::Missing(Pick::Recent(rng.random_range(0..6)), count),
+            7 => Load::Missing(pick(rng), count),
             _ => Load::From(Pick::Recent(rng.random_range(0..12)), count),
         },
         delivery: match rng.random_range(0..16) {

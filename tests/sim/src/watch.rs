@@ -348,6 +348,12 @@ impl<S: Subject> Run<S> {
             require(block.is_valid, "only valid blocks are connected", || {
                 self.describe(*place)
             })?;
+            let time = u64::from(block.block.header.time);
+            require(
+                time <= self.subject.now() + MAX_FUTURE,
+                "not before their time",
+                || self.describe(*place),
+            )?;
             let has_parent = block.parent.is_none_or(|parent| {
                 self.seen.connected.contains(&parent) || *place == self.seen.anchor
             });

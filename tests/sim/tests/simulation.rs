@@ -13,6 +13,7 @@ fn a_fixed_number_of_schedules_finds_nothing() {
         time: None,
         threads: 2,
         failures: 1,
+        is_minimising: true,
     });
     assert_eq!(report.runs, RUNS);
     assert!(report.found.is_empty(), "{:#?}", report.found);

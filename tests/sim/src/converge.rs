@@ -56,7 +56,9 @@ impl<S: Subject> Run<S> {
     fn reach_the_best(&mut self) -> Checked {
         let missing = self.missing().len();
         let bound = SPARE_BEATS + BEATS_PER_BLOCK * missing;
-        for _ in 0..bound {
+        for beat in 0..bound {
+            self.coverage
+                .peak("heartbeats to the best block", beat as u64);
             let best = self.model.best_above(self.seen.anchor);
             if best.contains(&self.seen.tip) {
                 return Ok(());

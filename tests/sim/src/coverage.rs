@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     counts: BTreeMap<String, u64>,
+    peaks: BTreeMap<&'static str, u64>,
 }
 
 impl Coverage {
@@ -17,8 +18,22 @@ impl Coverage {
         *self.counts.entry(format!("{group}/{kind}")).or_default() += 1;
     }
 
+    /// Keeps the largest value of something that has a bound.
+    pub fn peak(&mut self, name: &'static str, value: u64) {
+        let peak = self.peaks.entry(name).or_default();
+        *peak = value.max(*peak);
+    }
+
+    /// Returns the largest values.
+    pub const fn peaks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.peaks
+    }
+
     /// Adds another's counts.
     pub fn merge(&mut self, other: &Self) {
+        for (name, value) in &other.peaks {
+            self.peak(name, *value);
+        }
         for (name, count) in &other.counts {
             *self.counts.entry(name.clone()).or_default() += count;
         }

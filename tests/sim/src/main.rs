@@ -113,6 +113,9 @@ fn print_coverage(report: &Report) {
     for (name, count) in report.coverage.counts() {
         println!("{count:>10}  {name}");
     }
+    for (name, value) in report.coverage.peaks() {
+        println!("{value:>10}  at most: {name}");
+    }
     if report.runs < LONG_RUNS {
         println!("(fewer than {LONG_RUNS} runs: what never happened is no failure)");
     }

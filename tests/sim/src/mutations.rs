@@ -75,7 +75,7 @@ pub const MUTATIONS: [Mutation; 17] = [
         find: "let best = self.indexes.connected.last().map(|rank| rank.2);",
         replace: "let best = if PLANTED { self.indexes.connected.iter().nth_back(1) } else {
             self.indexes.connected.last() }.map(|rank| rank.2);",
-        checks: &["the tip has most work"],
+        checks: &["the tip has most work", "install"],
     },
     Mutation {
         name: "let a block become stable beside a rival",
@@ -185,7 +185,24 @@ pub fn planted(name: &str) -> bool {
 pub fn check(repository: &Path, target: &Path) -> Result<()> {
     let copy = target.join("planted");
     plant(repository, &copy)?;
-    let built = cargo(&copy, target)
+    // Cargo tells packages of a workspace by their place in it: in one folder, the copy's would be taken
+    // for the repository's. What others made is linked, so that it is not built again.
+    let own = target.join("planted/target");
+    for folder in ["sim/.fingerprint", "sim/build", "sim/deps"] {
+        let is_ours = |name: &str| name.contains("millrace");
+        walk(
+            &target.join(folder),
+            &own.join(folder),
+            &is_ours,
+            &|from, to| {
+                if to.exists() {
+                    return Ok(());
+                }
+                std::fs::hard_link(from, to)
+            },
+        )?;
+    }
+    let built = cargo(&copy, &own)
         .args(["build", "--profile", "sim", "--package", "millrace-sim"])
         .status()
         .context("cannot start cargo")?;
@@ -194,7 +211,7 @@ pub fn check(repository: &Path, target: &Path) -> Result<()> {
         "the copy in {} does not build",
         copy.display()
     );
-    let program = target.join("sim/millrace-sim");
+    let program = own.join("sim/millrace-sim");
     let mut missed = Vec::new();
     for mutation in &MUTATIONS {
         let output = Command::new(&program)
@@ -223,7 +240,13 @@ pub fn check(repository: &Path, target: &Path) -> Result<()> {
 /// Makes the copy.
 fn plant(repository: &Path, copy: &Path) -> Result<()> {
     for name in COPIED {
-        copy_all(&repository.join(name), &copy.join(name))?;
+        let is_left_out = |name: &str| name == "target";
+        walk(
+            &repository.join(name),
+            &copy.join(name),
+            &is_left_out,
+            &|from, to| std::fs::copy(from, to).map(|_| ()),
+        )?;
     }
     let manifest = repository.join("Cargo.toml");
     let manifest = std::fs::read_to_string(&manifest)
@@ -273,30 +296,32 @@ fn edit(path: &Path, change: impl FnOnce(String) -> Result<String>) -> Result<()
     write(path, &change(text)?)
 }
 
-/// Writes a file unless it is like that: cargo goes by times.
 fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn copy_all(from: &Path, to: &Path) -> Result<()> {
-    if from.is_dir() {
-        std::fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-        let entries =
-            std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-        for entry in entries {
-            let name = entry.context("cannot read a folder")?.file_name();
-            copy_all(&from.join(&name), &to.join(&name))?;
-        }
+/// Does `transfer` for each file of a folder, or for the one file, to the same place below `to`.
+fn walk(
+    from: &Path,
+    to: &Path,
+    is_left_out: &dyn Fn(&str) -> bool,
+    transfer: &dyn Fn(&Path, &Path) -> std::io::Result<()>,
+) -> Result<()> {
+    if !from.is_dir() {
+        let folder = to.parent().unwrap_or(to);
+        std::fs::create_dir_all(folder)
+            .and_then(|()| transfer(from, to))
+            .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
         return Ok(());
     }
-    if let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+    let entries = std::fs::read_dir(from);
+    for entry in entries.with_context(|| format!("cannot read {}", from.display()))? {
+        let name = entry.context("cannot read a folder")?.file_name();
+        if !is_left_out(&name.to_string_lossy()) {
+            walk(&from.join(&name), &to.join(&name), is_left_out, transfer)?;
+        }
     }
-    let copied = std::fs::copy(from, to);
-    copied
-        .map(|_| ())
-        .with_context(|| format!("cannot copy {}", from.display()))
+    Ok(())
 }
 
 /// Returns the repository's folder.

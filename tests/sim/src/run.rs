@@ -348,7 +348,12 @@ impl<S: Subject> Run<S> {
         let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
         let mut parent = self.place(on);
         for left in (0..count).rev() {
-            let kind = if left == 0 { kind } else { Kind::Plain };
+            let kind = match kind {
+                _ if left == 0 => kind,
+                // It rarely rains one drop.
+                Kind::Surge => kind,
+                _ => Kind::Plain,
+            };
             let wanted: Vec<Transaction> = if salt.is_multiple_of(3) {
                 self.sent
                     .iter()

@@ -176,7 +176,7 @@ pub enum Event {
     Mine {
         /// On which block.
         on: Pick,
-        /// What the last one is like; the others are plain.
+        /// What the last one is like; the others are plain, those of a surge as well.
         kind: Kind,
         /// How many.
         count: u8,

@@ -21,7 +21,7 @@ const LOOKS: u64 = 4;
 const PAGES_PER_BLOCK: u64 = 12;
 
 /// Pages that the step that uses a budget up and the end of a heartbeat write at most.
-const PAGES_OF_LAST_STEP: u64 = 160;
+const PAGES_OF_LAST_STEP: u64 = 48;
 
 /// Bytes that stable memory may grow by in a run, besides ten times what was mined.
 const GROWTH: u64 = 48 << 20;
@@ -228,10 +228,22 @@ impl<S: Subject> Run<S> {
             })?;
         }
         let budget = u64::from(self.budgets.stable_pages_per_heartbeat);
+        let drain = u64::from(waiting) * PAGES_PER_BLOCK;
+        self.coverage.peak(
+            "pages beyond budget and drain",
+            pages.saturating_sub(budget + drain),
+        );
+        if waiting == 0 {
+            self.coverage.peak(
+                "pages beyond the budget without a drain",
+                pages.saturating_sub(budget),
+            );
+        }
         let most = budget + u64::from(waiting) * PAGES_PER_BLOCK + PAGES_OF_LAST_STEP;
         require(pages <= most, "page budget", || {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
+        self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
         let mined: u64 = self
             .model

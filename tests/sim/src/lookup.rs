@@ -32,11 +32,16 @@ impl<S: Subject> Run<S> {
             Err(error) => return self.only_refused(at, &error),
         };
         self.answered(at, &balances.tip)?;
+        let balances_there = self.model.balances(at.place);
         for (number, found) in (0..).zip(&balances.balances) {
-            let coins = self.model.utxos(at.place, &script(number));
-            let sum: u64 = coins.iter().map(|coin| coin.value).sum();
-            let is_right = (found.balance, found.utxo_count) == (sum, coins.len() as u64);
-            require(is_right, "balances", || format!("{found:?}, not {sum}"))?;
+            let expected = balances_there
+                .get(&script(number))
+                .copied()
+                .unwrap_or_default();
+            let is_right = (found.balance, found.utxo_count) == expected;
+            require(is_right, "balances", || {
+                format!("{found:?}, not {expected:?}")
+            })?;
         }
         Ok(())
     }

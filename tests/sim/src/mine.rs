@@ -171,7 +171,7 @@ impl Miner {
         let mut txdata = vec![self.coinbase(height, rng)];
         let count = match kind {
             Kind::Empty => 0,
-            Kind::Surge => rng.random_range(20..60),
+            Kind::Surge => rng.random_range(15..40),
             Kind::Large => 40,
             Kind::Plain | Kind::Broken(_) => rng.random_range(0..4),
         };
@@ -537,7 +537,7 @@ fn spend_some(
     }
     let fee = rng.random_range(0..=value.min(10_000));
     let count = match kind {
-        Kind::Surge => rng.random_range(1..20),
+        Kind::Surge => rng.random_range(1..16),
         Kind::Large => 120,
         _ => rng.random_range(1..5),
     };

@@ -230,6 +230,21 @@ impl Model {
         found
     }
 
+    /// Returns the sum and the number of each script's coins at a block.
+    pub fn balances(&self, place: usize) -> HashMap<&ScriptBuf, (u64, u64)> {
+        let mut balances: HashMap<&ScriptBuf, (u64, u64)> = HashMap::new();
+        for coin in self.blocks[place]
+            .coins
+            .iter()
+            .flat_map(|coins| coins.values())
+        {
+            let (sum, count) = balances.entry(&coin.script).or_default();
+            *sum += coin.value;
+            *count += 1;
+        }
+        balances
+    }
+
     /// Returns where a transaction is on the chain that ends at a block: the block and the index.
     pub fn find(&self, place: usize, txid: &Txid) -> Option<(usize, usize)> {
         self.ancestry(place).find_map(|place| {

@@ -37,7 +37,7 @@ pub struct Mutation {
 }
 
 /// All planted bugs.
-pub const MUTATIONS: [Mutation; 17] = [
+pub const MUTATIONS: [Mutation; 18] = [
     Mutation {
         name: "check limits before draining",
         file: "canister/src/tick.rs",
@@ -158,6 +158,13 @@ pub const MUTATIONS: [Mutation; 17] = [
             app.store.blobs.remove(&millrace_store::blobs::BlobKey::Block(hash)); } }
         app.store.cells.set_watch(Watch::default());",
         checks: &["nothing accepted is lost"],
+    },
+    Mutation {
+        name: "never give anything up",
+        file: "canister/src/watchdog.rs",
+        find: "let is_last = watch.strikes >= BLAME_STRIKES;",
+        replace: "let is_last = !PLANTED && watch.strikes >= BLAME_STRIKES;",
+        checks: &["what never ends is given up"],
     },
     Mutation {
         name: "ask for the same page again",

@@ -250,16 +250,16 @@ impl Subject for Native {
         self.world.now.set(self.now() + seconds);
     }
 
-    fn run_timer(&mut self) -> Result<(), Trap> {
+    fn run_timer(&mut self) -> Result<bool, Trap> {
         let now = self.now();
         if self.timer.is_none_or(|due| now < due) {
-            return Ok(());
+            return Ok(false);
         }
         // It is off once it fired; what sets it again is undone with a trap.
         self.timer = None;
         self.message(|app, world| app.watchdog(world))?;
         self.timer = Some(now + WATCH_SECONDS);
-        Ok(())
+        Ok(true)
     }
 
     fn set_pace(&mut self, instructions_per_step: u64) {

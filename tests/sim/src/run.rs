@@ -98,6 +98,10 @@ pub struct Run<S: Subject> {
     /// Whether the watchdog may have given something up.
     pub(crate) is_suspect: bool,
     pub(crate) trapped_beats: u32,
+    /// Times the watchdog ran since a heartbeat ended.
+    pub(crate) strikes: u32,
+    /// Whether memory cannot grow.
+    pub(crate) is_full: bool,
     /// Heartbeats that may still touch one item each.
     pub(crate) cautious: u32,
     pub(crate) source: Source,
@@ -170,6 +174,8 @@ impl<S: Subject> Run<S> {
             forms: BTreeMap::new(),
             is_suspect: false,
             trapped_beats: 0,
+            strikes: 0,
+            is_full: false,
             cautious: 0,
             source: Source::default(),
             pager: None,
@@ -230,6 +236,7 @@ impl<S: Subject> Run<S> {
                 return Ok(());
             }
             Event::Full(is_full) => {
+                self.is_full = is_full;
                 self.subject.set_full(is_full);
                 return Ok(());
             }
@@ -459,6 +466,8 @@ impl<S: Subject> Run<S> {
     /// Ends all faults and sets the configuration right.
     pub(crate) fn end_faults(&mut self) -> Checked {
         self.subject.set_full(false);
+        self.is_full = false;
+        self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);
         self.pace = 1_000_000;

@@ -319,7 +319,7 @@ fn pick(rng: &mut ChaCha8Rng) -> Pick {
 fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
     let kind = match rng.random_range(0..20) {
         0..2 => Kind::Empty,
-        2 => Kind::Surge,
+        2 if rng.random_ratio(1, 4) => Kind::Surge,
         3 | 4 if is_heavy => Kind::Large,
         5..10 => Kind::Broken(*Flaw::ALL.choose(rng).unwrap_or(&Flaw::Bits)),
         _ => Kind::Plain,

@@ -76,11 +76,11 @@ pub trait Subject: Sized {
     fn now(&self) -> u64;
     /// Lets time pass.
     fn advance(&mut self, seconds: u64);
-    /// Runs the canister's timer if it is due.
+    /// Runs the canister's timer if it is due. Returns whether it was.
     ///
     /// # Errors
     /// [`Trap`] of the timer.
-    fn run_timer(&mut self) -> Result<(), Trap>;
+    fn run_timer(&mut self) -> Result<bool, Trap>;
     /// Sets how fast instructions are used up.
     fn set_pace(&mut self, instructions_per_step: u64);
     /// Has the next message trap.

@@ -24,11 +24,15 @@ const PAGES_PER_BLOCK: u64 = 12;
 const PAGES_OF_LAST_STEP: u64 = 48;
 
 /// Bytes that stable memory may grow by in a run, besides ten times what was mined.
-const GROWTH: u64 = 48 << 20;
+const GROWTH: u64 = 16 << 20;
 
 /// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
 /// one before the next are two strikes.
 const CAUTIOUS_BEATS: u32 = 64;
+
+/// Strikes after which an item of work must have been given up: the canister's five, and some for traps
+/// that have nothing to do with it.
+const MOST_STRIKES: u32 = 8;
 
 /// Rejections that the canister lists.
 const LISTED: usize = 16;
@@ -153,15 +157,24 @@ impl<S: Subject> Run<S> {
 
     /// Runs the timer if it is due, then a heartbeat, and checks both.
     pub(crate) fn beat(&mut self) -> Checked {
-        if let Err(trap) = self.subject.run_timer() {
-            return self.excuse_beat(&trap);
+        match self.subject.run_timer() {
+            Err(trap) => return self.excuse_beat(&trap),
+            Ok(is_run) => self.strikes += u32::from(is_run),
         }
+        let may_go_on = self.is_full || self.strikes <= MOST_STRIKES;
+        require(may_go_on, "what never ends is given up", || {
+            format!(
+                "{} strikes since the last heartbeat that ended",
+                self.strikes
+            )
+        })?;
         let waiting = self.queue_length()?;
         let beat = match self.subject.heartbeat() {
             Err(trap) => return self.excuse_beat(&trap),
             Ok(beat) => beat,
         };
         let trapped = std::mem::take(&mut self.trapped_beats);
+        self.strikes = 0;
         self.cautious = match trapped {
             0 => self.cautious.saturating_sub(1),
             _ => CAUTIOUS_BEATS,

@@ -18,6 +18,9 @@ use crate::run::{Checked, Run, require};
 use crate::subject::Subject;
 use crate::watch::bytes_of;
 
+/// Transactions that fee percentiles are made of, at most.
+const FEE_TRANSACTIONS: usize = 10_000;
+
 impl<S: Subject> Run<S> {
     pub(crate) fn read_balances(&mut self, at: At) -> Checked {
         let owners =
@@ -259,8 +262,28 @@ impl<S: Subject> Run<S> {
             Err(error) => return self.only_refused(at, &error),
         };
         self.answered(at, &fees.tip)?;
-        let values = &fees.millisatoshi_per_vbyte;
-        let is_right = matches!(values.len(), 0 | 101) && values.is_sorted();
-        require(is_right, "fee percentiles", || format!("{values:?}"))
+        let root = self.model.at(self.seen.anchor).height;
+        let path = self.model.ancestry(at.place);
+        let path = path.take_while(|place| self.model.at(*place).height >= root);
+        let path: Vec<usize> = path.collect();
+        let found = &fees.millisatoshi_per_vbyte;
+        let mut rates: Vec<u64> = {
+            let rates = path.iter().flat_map(|place| &self.model.at(*place).rates);
+            rates.copied().collect()
+        };
+        rates.sort_unstable();
+        // Other bytes than the block's own have other sizes.
+        let is_known = path.iter().all(|place| !self.forms.contains_key(place));
+        let is_right = match rates.len() {
+            0 => found.is_empty(),
+            count if is_known && count <= FEE_TRANSACTIONS => {
+                let ranks = (0..=100).map(|percent| (percent * count).div_ceil(100).max(1));
+                ranks.map(|rank| rates[rank - 1]).eq(found.iter().copied())
+            }
+            _ => found.len() == 101 && found.is_sorted(),
+        };
+        require(is_right, "fee percentiles", || {
+            format!("{found:?} of {} rates {rates:?}", rates.len())
+        })
     }
 }

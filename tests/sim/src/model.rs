@@ -64,6 +64,8 @@ pub struct Mined {
     pub is_valid: bool,
     /// The coins after it; absent where it is not valid.
     pub coins: Option<Rc<Coins>>,
+    /// What its transactions besides the coinbase pay, in thousandths of a satoshi per virtual byte.
+    pub rates: Vec<u64>,
 }
 
 /// All blocks, in the order in which they were mined; the genesis block first.
@@ -117,10 +119,13 @@ impl Model {
             None => Some(Rc::default()),
             Some(parent) => self.blocks[parent].coins.clone(),
         };
-        let coins = before.filter(|_| claim == Claim::Valid);
-        let coins = coins
-            .and_then(|coins| after(&coins, &block, height))
-            .map(Rc::new);
+        let after = before
+            .filter(|_| claim == Claim::Valid)
+            .and_then(|coins| after(&coins, &block, height));
+        let (coins, rates) = match after {
+            Some((coins, rates)) => (Some(Rc::new(coins)), rates),
+            None => (None, Vec::new()),
+        };
         self.blocks.push(Rc::new(Mined {
             hash,
             parent,
@@ -130,6 +135,7 @@ impl Model {
             claim,
             is_valid: coins.is_some(),
             coins,
+            rates,
         }));
         self.by_hash.insert(hash, self.blocks.len() - 1);
         self.blocks.len() - 1
@@ -255,14 +261,22 @@ impl Model {
     }
 }
 
-/// Returns the coins after a block, or `None` when it spends what is not there or makes again what is.
-fn after(before: &Coins, block: &Block, height: u32) -> Option<Coins> {
+/// Returns the coins after a block and what its transactions pay, or `None` when it spends what is not there or makes again what is.
+fn after(before: &Coins, block: &Block, height: u32) -> Option<(Coins, Vec<u64>)> {
     let mut coins = before.clone();
+    let mut rates = Vec::new();
     for transaction in &block.txdata {
         if !transaction.is_coinbase() {
+            let mut paid = 0u64;
             for input in &transaction.input {
-                coins.remove(&input.previous_output)?;
+                paid += coins.remove(&input.previous_output)?.value;
             }
+            let made = transaction
+                .output
+                .iter()
+                .map(|output| output.value.to_sat());
+            let fee = paid.saturating_sub(made.sum());
+            rates.push(fee * 1_000 / transaction.weight().to_wu().div_ceil(4));
         }
         let txid = transaction.compute_txid();
         for (vout, output) in (0..).zip(&transaction.output) {
@@ -281,5 +295,5 @@ fn after(before: &Coins, block: &Block, height: u32) -> Option<Coins> {
             }
         }
     }
-    Some(coins)
+    Some((coins, rates))
 }

@@ -118,11 +118,23 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`AppError`]; nothing is written then.
     pub fn open(memory: M) -> Result<Self, AppError> {
-        let mut store = Store::open(memory)?;
+        let mut app = Self::reopen(memory)?;
+        app.pull
+            .on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
+        app.store.cells.set_watch(Watch::default());
+        Ok(app)
+    }
+
+    /// Opens the state with a new heap in the middle of a version's life: a call in flight is still
+    /// expected, and the watchdog goes on counting. Simulated traps, which cannot roll a native
+    /// heap back, lose it this way.
+    ///
+    /// # Errors
+    /// [`AppError`]; nothing is written then.
+    pub fn reopen(memory: M) -> Result<Self, AppError> {
+        let store = Store::open(memory)?;
         let config = Config::decode(store.cells.config(), store.network())?;
-        let mut pull = store.cells.pull().map_err(OpenError::from)?;
-        pull.on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
-        store.cells.set_watch(Watch::default());
+        let pull = store.cells.pull().map_err(OpenError::from)?;
         Ok(Self::around(store, config, pull))
     }
 

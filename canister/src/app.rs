@@ -20,6 +20,7 @@ use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
 use crate::pull::Copies;
+use crate::window::WriteWindow;
 
 /// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
 /// keeps a few kilobytes of log, and one message may refuse thousands of blocks. Counters have all.
@@ -58,6 +59,14 @@ pub struct App<M: Memory> {
     pub(crate) lines: u32,
     /// What the last heartbeat spent, for the metrics.
     pub(crate) last_beat: Spent,
+    /// When the message in hand began.
+    pub(crate) message_time: UnixSeconds,
+    /// What was written lately.
+    pub(crate) window: WriteWindow,
+    /// Heartbeats that still connect nothing because stable memory could not grow.
+    pub(crate) memory_pause: u32,
+    /// Whether the last heartbeat connected nothing for want of cycles.
+    pub(crate) is_low_on_cycles: bool,
 }
 
 /// What a heartbeat spent.
@@ -109,11 +118,23 @@ impl<M: Memory> App<M> {
     /// # Errors
     /// [`AppError`]; nothing is written then.
     pub fn open(memory: M) -> Result<Self, AppError> {
-        let mut store = Store::open(memory)?;
+        let mut app = Self::reopen(memory)?;
+        app.pull
+            .on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
+        app.store.cells.set_watch(Watch::default());
+        Ok(app)
+    }
+
+    /// Opens the state with a new heap in the middle of a version's life: a call in flight is still
+    /// expected, and the watchdog goes on counting. Simulated traps, which cannot roll a native
+    /// heap back, lose it this way.
+    ///
+    /// # Errors
+    /// [`AppError`]; nothing is written then.
+    pub fn reopen(memory: M) -> Result<Self, AppError> {
+        let store = Store::open(memory)?;
         let config = Config::decode(store.cells.config(), store.network())?;
-        let mut pull = store.cells.pull().map_err(OpenError::from)?;
-        pull.on(UnixSeconds::ZERO, Event::Upgraded, &SyncPolicy::default());
-        store.cells.set_watch(Watch::default());
+        let pull = store.cells.pull().map_err(OpenError::from)?;
         Ok(Self::around(store, config, pull))
     }
 
@@ -129,6 +150,23 @@ impl<M: Memory> App<M> {
             stable_child: None,
             lines: 0,
             last_beat: Spent::default(),
+            message_time: UnixSeconds::ZERO,
+            window: WriteWindow::default(),
+            memory_pause: 0,
+            is_low_on_cycles: false,
+        }
+    }
+
+    /// Begins a message: books what the one before it wrote, and counts anew.
+    pub fn begin_message(&mut self, env: &impl Env) {
+        self.message_time = env.now();
+        let written = self.store.pages().pages_written();
+        self.store.pages().reset();
+        if written > Pages::ZERO {
+            self.window.note(env.now(), written);
+            self.store
+                .counters
+                .add(Counter::PagesWritten, written.get());
         }
     }
 
@@ -265,7 +303,12 @@ impl<M: Memory> App<M> {
     /// Counts and logs a fault of the store.
     pub(crate) fn note_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
         self.log(env, || format!("fault while {during}: {error}"));
-        self.store.counters.add(Counter::StoreErrors, 1);
+        let counter = if matches!(error, StoreError::OutOfMemory { .. }) {
+            Counter::MemoryRefusals
+        } else {
+            Counter::StoreErrors
+        };
+        self.store.counters.add(counter, 1);
     }
 
     /// Logs a line that input can cause any number of; see [`MAX_LOG_LINES`].

@@ -194,7 +194,7 @@ impl Canister {
             )? {
                 Ok(_) => return Ok(()),
                 // The subnet limits how fast code is installed.
-                Err(text) if text.contains("rate limited") => self.network.tick(),
+                Err(text) if text.contains("rate limited") => self.tick(),
                 Err(text) => bail!("install_code: {text}"),
             }
         }
@@ -307,7 +307,9 @@ impl Canister {
 
     /// Runs a round.
     pub fn tick(&mut self) {
-        self.network.tick();
+        self.network
+            .tick()
+            .expect("the right round order crashes no replica");
     }
 
     /// Takes the usage records since the last time, oldest first.
@@ -368,7 +370,7 @@ impl Canister {
                     .answer_consensus_call(&subnet, call.callback, Ok(reply))?;
                 return Ok(());
             }
-            self.network.tick();
+            self.tick();
         }
         bail!("the canister does not ask for blocks")
     }

@@ -11,6 +11,7 @@ use crate::cache::{Cache, Prepared};
 use crate::canister::{Canister, adapter};
 use crate::counts::{Counts, Row, row};
 use crate::phase::Phase;
+use crate::profile;
 use crate::reads::{self, Rows};
 use crate::sample::Sample;
 use crate::workload::Bench;
@@ -154,6 +155,9 @@ impl Mark {
         let mut utxos = 0;
         for made in chain {
             let facts = made.facts;
+            if facts.height == funded + self.threshold + 1 {
+                profile::restart();
+            }
             let counts = canister
                 .take_in(&made.block)
                 .with_context(|| format!("{}: block {}", self.name, facts.height))?;

@@ -36,6 +36,10 @@ const SPENT: World = World {
 };
 
 impl Env for World {
+    fn cycles_to_spend(&self) -> Option<u128> {
+        None
+    }
+
     fn now(&self) -> UnixSeconds {
         UnixSeconds::new(START_NS / 1_000_000_000)
     }

@@ -23,6 +23,13 @@ pub fn profiler() -> Option<Arc<Profiler>> {
     PROFILER.get().cloned()
 }
 
+/// Forgets the stacks taken so far: what came before is not of interest.
+pub fn restart() {
+    if let Some(profiler) = PROFILER.get() {
+        profiler.clear();
+    }
+}
+
 /// Instructions in a function itself and in what it calls.
 #[derive(Default)]
 struct Share {

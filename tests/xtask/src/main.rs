@@ -12,6 +12,7 @@ mod node;
 mod packages;
 mod process;
 mod shrink;
+mod sim;
 mod test;
 mod toolchain;
 mod wasm;
@@ -41,6 +42,8 @@ enum Command {
     Test(test::Options),
     /// Measure the canister's module and compare with the committed counts
     Bench(bench::Options),
+    /// Run the canister's logic through seeded schedules of blocks, faults, upgrades and readers
+    Sim(sim::Options),
     /// Build and run the local replica
     Replica(demo::ReplicaOptions),
     /// Build Bitcoin Core's bitcoind and bitcoin-cli for differential tests, and print their paths
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Sim(options) => sim::run(&workspace, &options),
         Command::Replica(options) => demo::replica(&workspace, &options),
         Command::Bitcoind(options) => bitcoind::run(&options),
     });

@@ -141,7 +141,9 @@ impl BlockConnector {
             makers.peek().and_then(|maker| txid(**maker)) != Some(&outpoint.txid)
         });
         let is_checked = self.needs_overwrite_check();
-        let made = self.block.coins().iter().filter(move |_| is_checked);
+        let by_txid = self.block.by_txid().iter();
+        let made = by_txid.flat_map(|index| self.block.coins_of(*index));
+        let made = made.filter(move |_| is_checked);
         spent.chain(made.map(|coin| self.outpoint(coin)))
     }
 

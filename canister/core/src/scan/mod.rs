@@ -23,7 +23,7 @@ use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
 use crate::block::merkle::merkle_root;
 use crate::block::{BlockError, MAX_BASE_BYTES};
-use crate::bytes::prefix;
+use crate::bytes::{prefix, sort_by_prefix};
 use crate::consensus::ConsensusError;
 
 use open::Fault;
@@ -305,11 +305,11 @@ impl Collected {
 fn sorted(txids: &[Txid]) -> Result<Vec<u32>, Txid> {
     let id = |index: u32| txids.get(index as usize);
     // Comparing eight bytes decides nearly always, and they lie in the list being sorted.
-    let mut order: Vec<(u64, u32)> = (0..)
+    let order: Vec<(u64, u32)> = (0..)
         .zip(txids)
         .map(|(i, txid)| (prefix(txid.as_byte_array()), i))
         .collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a.1).cmp(&id(b.1))));
+    let order = sort_by_prefix(order, |a, b| id(a).cmp(&id(b)));
     let twice = order
         .iter()
         .zip(order.iter().skip(1))

@@ -145,29 +145,6 @@ impl ScriptForm {
         code == 7
     }
 
-    /// Returns where the form at `at` ends; `None` when it does not.
-    pub(super) fn end(code: u8, bytes: &[u8], at: usize) -> Option<usize> {
-        match code {
-            1..=3 => Some(at + 20),
-            4 | 5 => Some(at + 32),
-            6 => Some(at + 33),
-            0 => {
-                let mut input = Input::new("script", bytes.get(at..)?);
-                let left = input.left();
-                let length = input.varint_u32().ok()? as usize;
-                Some(at + left - input.left() + length)
-            }
-            7 => {
-                let mut at = at + 8;
-                while *bytes.get(at)? & 0x80 != 0 {
-                    at += 1;
-                }
-                Some(at + 1)
-            }
-            _ => None,
-        }
-    }
-
     pub(super) fn decode(code: u8, input: &mut Input<'_>) -> Result<Self, StoreError> {
         Ok(match code {
             0 => {

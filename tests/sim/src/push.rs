@@ -1,0 +1,246 @@
+//! The adapters: push blocks, well or badly, and judge every outcome of the receipt.
+
+use bitcoin::consensus::serialize;
+use millrace_candid::{BlockPart, FeedError, PartError, PartOutcome};
+use serde_bytes::ByteBuf;
+
+use crate::model::Claim;
+use crate::run::{Checked, Run, adapter, require};
+use crate::schedule::{Delivery, Load, Parts};
+use crate::subject::Subject;
+use crate::watch::bytes_of;
+
+/// Bytes that the queue has free when no block of a run can fill it.
+const PLENTY: u64 = 8 << 20;
+
+/// A part, and what it is part of.
+struct Sending {
+    place: usize,
+    part: BlockPart,
+    /// Whether the block is good, whole and well cut in this message.
+    is_plain: bool,
+}
+
+impl<S: Subject> Run<S> {
+    pub(crate) fn push(
+        &mut self,
+        who: u8,
+        load: Load,
+        delivery: Delivery,
+        parts: Parts,
+    ) -> Checked {
+        self.coverage.note("delivery", delivery);
+        self.coverage.note("parts", parts);
+        let mut places = self.load(load);
+        match delivery {
+            Delivery::Reversed => places.reverse(),
+            Delivery::Twice => places = places.iter().flat_map(|place| [*place; 2]).collect(),
+            _ => {}
+        }
+        let sendings: Vec<Sending> = places
+            .iter()
+            .flat_map(|place| self.cut(*place, delivery, parts))
+            .collect();
+        self.send_parts(who, &sendings)
+    }
+
+    /// Pushes blocks as they should be: what was begun goes on where it stopped.
+    pub(crate) fn push_well(&mut self, places: &[usize]) -> Checked {
+        let halves = self.feed_state()?.half_received;
+        let mut sendings: Vec<Sending> = places
+            .iter()
+            .flat_map(|place| self.cut(*place, Delivery::Plain, Parts::Whole))
+            .collect();
+        for sending in &mut sendings {
+            let part = &mut sending.part;
+            let half = halves
+                .iter()
+                .find(|half| (&half.hash, half.size) == (&part.hash, part.size));
+            if let Some(half) = half {
+                part.offset = half.received;
+                part.bytes.drain(..half.received as usize);
+            }
+        }
+        self.send_parts(0, &sendings)
+    }
+
+    fn send_parts(&mut self, who: u8, sendings: &[Sending]) -> Checked {
+        let parts: Vec<BlockPart> = sendings.iter().map(|it| it.part.clone()).collect();
+        let pushed = match self.subject.push(adapter(who), &parts) {
+            Err(trap) => return self.excuse(&trap),
+            Ok(pushed) => pushed,
+        };
+        let receipt = match pushed {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.coverage.note("push", &error);
+                let is_right = match error {
+                    FeedError::NotAnAdapter { .. } => !self.may_push(who),
+                    FeedError::SyncingDisabled => !self.is_syncing,
+                    _ => false,
+                };
+                return require(is_right, "push", || format!("{error:?} for {who}"));
+            }
+        };
+        let is_welcome = self.may_push(who) && self.is_syncing;
+        require(is_welcome, "push", || format!("{who} was let in"))?;
+        require(receipt.outcomes.len() == parts.len(), "receipt", || {
+            format!("{} outcomes of {}", receipt.outcomes.len(), parts.len())
+        })?;
+        for (sending, outcome) in sendings.iter().zip(&receipt.outcomes) {
+            match outcome {
+                PartOutcome::Rejected(error) => self.coverage.note("refused part", error),
+                other => self.coverage.note("outcome", other),
+            }
+            self.check_outcome(who, sending, outcome, receipt.free_bytes)?;
+        }
+        Ok(())
+    }
+
+    fn check_outcome(
+        &mut self,
+        who: u8,
+        sending: &Sending,
+        outcome: &PartOutcome,
+        free: u64,
+    ) -> Checked {
+        let place = sending.place;
+        if matches!(outcome, PartOutcome::Incomplete { .. }) {
+            self.halves.insert((who, place));
+        }
+        let is_there = self.queued.contains(&place) || self.seen.has(place);
+        let is_exact = self.seen.is_complete;
+        let claim = self.model.at(place).claim;
+        let is_right = match outcome {
+            PartOutcome::Queued => {
+                let is_news = !is_there || !is_exact;
+                self.queued.insert(place);
+                is_news && (claim != Claim::Header || self.has_good_work(place))
+            }
+            // What a reply brought is queued without the model knowing.
+            PartOutcome::Known => is_there || !is_exact || self.profile.is_pulling,
+            PartOutcome::NoRoom => free < PLENTY,
+            PartOutcome::Incomplete { .. } => !is_there || !is_exact,
+            PartOutcome::Rejected(error) => self.deserves(who, sending, error),
+        };
+        require(is_right, "receipt", || {
+            format!("{outcome:?} for {}", self.describe(place))
+        })
+    }
+
+    /// Headers that break a rule of their place are found by the drain only.
+    fn has_good_work(&self, place: usize) -> bool {
+        let header = &self.model.at(place).block.header;
+        header.validate_pow(header.target()).is_ok()
+    }
+
+    fn deserves(&self, who: u8, sending: &Sending, error: &PartError) -> bool {
+        let block = self.model.at(sending.place);
+        match error {
+            PartError::InvalidBlock { .. } => !block.is_valid || self.is_suspect,
+            PartError::InsufficientWork { .. } => block.claim == Claim::Header,
+            // A half received before is gone on with at its end only.
+            _ => !sending.is_plain || self.halves.contains(&(who, sending.place)),
+        }
+    }
+
+    /// Returns which blocks are meant, parents first.
+    fn load(&self, load: Load) -> Vec<usize> {
+        match load {
+            Load::Missing(pick, most) => {
+                let mut path: Vec<usize> = self
+                    .model
+                    .ancestry(self.place(pick))
+                    .take_while(|place| !self.seen.has(*place) && !self.queued.contains(place))
+                    .collect();
+                path.reverse();
+                path.truncate(usize::from(most));
+                path
+            }
+            Load::From(pick, count) => {
+                let first = self.place(pick).max(1);
+                let last = self.model.len().min(first + usize::from(count));
+                (first..last).collect()
+            }
+        }
+    }
+
+    fn cut(&mut self, place: usize, delivery: Delivery, parts: Parts) -> Vec<Sending> {
+        let block = self.model.at(place);
+        let (hash, bytes) = (block.hash, self.spoilt(place, delivery));
+        let is_whole = bytes == self.model.at(place).bytes || delivery == Delivery::Stripped;
+        if !is_whole {
+            self.damaged.insert(place);
+        }
+        if bytes != self.model.at(place).bytes {
+            self.forms.entry(place).or_default().push(bytes.clone());
+        }
+        let (place, name) = match delivery {
+            Delivery::Misnamed => (place / 2, self.model.at(place / 2).hash),
+            _ => (place, hash),
+        };
+        let count = match parts {
+            Parts::Whole => 1,
+            Parts::Cut(count) | Parts::Repeated(count) => count,
+            Parts::Gap(count) | Parts::Resized(count) | Parts::First(count) => count,
+        };
+        let length = bytes.len().div_ceil(usize::from(count.max(1))).max(1);
+        let mut sendings = Vec::new();
+        for (index, piece) in bytes.chunks(length).enumerate() {
+            let is_left_out = match parts {
+                Parts::Gap(_) => index == 1,
+                Parts::First(_) => index > 0,
+                _ => false,
+            };
+            let resized = u32::from(matches!(parts, Parts::Resized(_)) && index > 0);
+            let part = BlockPart {
+                hash: bytes_of(name),
+                size: bytes.len() as u32 + resized,
+                offset: (index * length) as u32,
+                bytes: ByteBuf::from(piece),
+            };
+            let times = match parts {
+                _ if is_left_out => 0,
+                Parts::Repeated(_) => 2,
+                _ => 1,
+            };
+            for _ in 0..times {
+                sendings.push(Sending {
+                    place,
+                    part: part.clone(),
+                    is_plain: parts == Parts::Whole && is_whole && delivery != Delivery::Misnamed,
+                });
+            }
+        }
+        sendings
+    }
+
+    fn spoilt(&self, place: usize, delivery: Delivery) -> Vec<u8> {
+        let block = self.model.at(place);
+        let mut bytes = block.bytes.clone();
+        match delivery {
+            // Without its witness this one would be good.
+            Delivery::Stripped if block.claim == Claim::Bodiless => {}
+            Delivery::Stripped => {
+                let mut stripped = block.block.clone();
+                for input in stripped.txdata.iter_mut().flat_map(|it| &mut it.input) {
+                    input.witness.clear();
+                }
+                bytes = serialize(&stripped);
+            }
+            Delivery::Flipped(at) => {
+                let at = 80 + usize::from(at) % (bytes.len() - 80);
+                bytes[at] ^= 1;
+            }
+            Delivery::Padded => bytes.extend([0; 7]),
+            Delivery::Short => bytes.truncate(bytes.len() - 5),
+            Delivery::Mutated => {
+                let mut mutated = block.block.clone();
+                mutated.txdata.extend(block.block.txdata.last().cloned());
+                bytes = serialize(&mutated);
+            }
+            Delivery::Plain | Delivery::Reversed | Delivery::Twice | Delivery::Misnamed => {}
+        }
+        bytes
+    }
+}

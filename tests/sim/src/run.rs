@@ -1,0 +1,515 @@
+//! Runs one schedule: turns events into messages and has what comes of them checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bitcoin::Transaction;
+use bitcoin::hashes::Hash;
+use candid::{Nat, Principal};
+use millrace_candid::{
+    BlockValidation, Budgets, Flag, InitConfig, InitNetwork, RelayOutcome, SendTransactionArgs,
+    SetConfigRequest, TransactionReport,
+};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_bytes::ByteBuf;
+
+use crate::coverage::Coverage;
+use crate::mine::{Kind, Miner, mark_of};
+use crate::model::Model;
+use crate::read::Pager;
+use crate::schedule::{Event, Pick, Profile, Schedule};
+use crate::source::Source;
+use crate::subject::{Setup, Subject, Trap};
+use crate::watch::Seen;
+
+/// Blocks below the first event where coinbases must mature.
+const BASE_BLOCKS: u32 = 106;
+
+/// Seconds by which the clock is ahead of the newest block at the start.
+const HEAD_START: u64 = 3_600;
+
+/// Instructions that a heartbeat may spend, and pages, unless an event says otherwise.
+const DEFAULT_BUDGETS: Budgets = Budgets {
+    instructions_per_heartbeat: 1_500_000_000,
+    stable_pages_per_heartbeat: 20_480,
+};
+
+/// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
+const SUSPICIOUS_TRAPS: u32 = 4;
+
+/// What a checker found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The checker.
+    pub check: &'static str,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// What a checker says.
+pub type Checked = Result<(), Failure>;
+
+/// Returns a failure unless `holds`.
+pub(crate) fn require(
+    holds: bool,
+    check: &'static str,
+    detail: impl FnOnce() -> String,
+) -> Checked {
+    if holds {
+        return Ok(());
+    }
+    Err(Failure {
+        check,
+        detail: detail(),
+    })
+}
+
+/// A sent transaction.
+pub(crate) struct Sent {
+    pub(crate) transaction: Transaction,
+    /// Blocks that were connected or held when it was sent: they are not looked through for it.
+    pub(crate) before: BTreeSet<usize>,
+    pub(crate) is_reported: bool,
+}
+
+/// A run under way.
+pub struct Run<S: Subject> {
+    pub(crate) subject: S,
+    pub(crate) model: Model,
+    pub(crate) miner: Miner,
+    pub(crate) profile: Profile,
+    pub(crate) coverage: Coverage,
+    pub(crate) budgets: Budgets,
+    pub(crate) pace: u64,
+    pub(crate) is_syncing: bool,
+    pub(crate) is_open: bool,
+    pub(crate) has_second: bool,
+    pub(crate) seen: Seen,
+    /// Pushed blocks that no heartbeat has looked at.
+    pub(crate) queued: BTreeSet<usize>,
+    /// Blocks of which an adapter pushed a beginning.
+    pub(crate) halves: BTreeSet<(u8, usize)>,
+    /// Blocks of which bad bytes were delivered.
+    pub(crate) damaged: BTreeSet<usize>,
+    /// Blocks that came by pull with bytes after them: good as long as the heap remembers who sent them.
+    pub(crate) padded: BTreeSet<usize>,
+    /// Other bytes than the block's own that were delivered.
+    pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// Whether the watchdog may have given something up.
+    pub(crate) is_suspect: bool,
+    pub(crate) trapped_beats: u32,
+    /// Times the watchdog ran since a heartbeat ended.
+    pub(crate) strikes: u32,
+    /// Whether memory cannot grow.
+    pub(crate) is_full: bool,
+    /// Heartbeats that may still touch one item each.
+    pub(crate) cautious: u32,
+    pub(crate) source: Source,
+    pub(crate) pager: Option<Pager>,
+    pub(crate) sent: Vec<Sent>,
+    pub(crate) first_bytes: Option<u64>,
+}
+
+/// Runs a schedule to its end. Returns what it covered.
+///
+/// # Errors
+/// [`Failure`] of the first checker that objects.
+pub fn run<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
+    let mut run = Run::<S>::start(schedule.profile)?;
+    for event in &schedule.events {
+        run.coverage.note("event", event);
+        run.handle(*event)?;
+    }
+    run.converge()?;
+    Ok(run.coverage)
+}
+
+/// The adapters: two that may push, and a stranger.
+pub(crate) fn adapter(who: u8) -> Principal {
+    Principal::self_authenticating([who + 1; 32])
+}
+
+impl<S: Subject> Run<S> {
+    fn start(profile: Profile) -> Result<Self, Failure> {
+        let (model, miner) = BASES.with(|bases| bases[usize::from(profile.is_consensus)].clone());
+        let newest = model.at(model.len() - 1).block.header.time;
+        let setup = Setup {
+            config: InitConfig {
+                stability_threshold: Some(Nat::from(profile.threshold)),
+                network: Some(InitNetwork::Regtest),
+                pull: Some(Flag::Disabled),
+                adapters: Some(vec![adapter(0), adapter(1)]),
+                block_validation: Some(if profile.is_consensus {
+                    BlockValidation::Consensus
+                } else {
+                    BlockValidation::ProofOfWork
+                }),
+                ..InitConfig::default()
+            },
+            base: (1..model.len())
+                .map(|place| model.at(place).bytes.clone())
+                .collect(),
+            now: u64::from(newest) + HEAD_START,
+        };
+        let subject = S::install(&setup).map_err(|detail| Failure {
+            check: "install",
+            detail,
+        })?;
+        let mut run = Self {
+            subject,
+            seen: Seen::default(),
+            model,
+            miner,
+            profile,
+            coverage: Coverage::default(),
+            budgets: DEFAULT_BUDGETS,
+            pace: 1_000_000,
+            is_syncing: true,
+            is_open: true,
+            has_second: true,
+            queued: BTreeSet::new(),
+            halves: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            padded: BTreeSet::new(),
+            forms: BTreeMap::new(),
+            is_suspect: false,
+            trapped_beats: 0,
+            strikes: 0,
+            is_full: false,
+            cautious: 0,
+            source: Source::default(),
+            pager: None,
+            sent: Vec::new(),
+            first_bytes: None,
+        };
+        if profile.is_pulling {
+            run.configure(SetConfigRequest {
+                pull: Some(Flag::Enabled),
+                ..SetConfigRequest::default()
+            })?;
+        }
+        run.seen = run.observe()?;
+        Ok(run)
+    }
+
+    fn handle(&mut self, event: Event) -> Checked {
+        match event {
+            Event::Mine {
+                on,
+                kind,
+                count,
+                salt,
+            } => self.mine(on, kind, count, salt),
+            Event::Push {
+                who,
+                load,
+                delivery,
+                parts,
+            } => self.push(who, load, delivery, parts),
+            Event::Beats { count, seconds } => {
+                for _ in 0..count {
+                    self.subject.advance(u64::from(seconds));
+                    self.beat()?;
+                }
+                Ok(())
+            }
+            Event::Answer(answer) => self.answer(answer),
+            Event::Wait { seconds } => {
+                self.subject.advance(u64::from(seconds));
+                Ok(())
+            }
+            Event::Upgrade => self.upgrade(),
+            Event::Read { question, at, salt } => self.read(question, at, salt),
+            Event::Send { salt } => self.send(salt),
+            Event::Report { who, is_refusal } => self.report(who, is_refusal),
+            Event::Audit => self.audit(),
+            other => self.trouble(other),
+        }
+    }
+
+    fn trouble(&mut self, event: Event) -> Checked {
+        let flag = |is_on| Some(if is_on { Flag::Enabled } else { Flag::Disabled });
+        let mut change = SetConfigRequest::default();
+        match event {
+            Event::Trap(point) => {
+                self.subject.set_trap(Some(point));
+                return Ok(());
+            }
+            Event::Full(is_full) => {
+                self.is_full = is_full;
+                self.subject.set_full(is_full);
+                return Ok(());
+            }
+            Event::Poison(pick) => {
+                let place = self.place(pick);
+                self.subject
+                    .set_poison(mark_of(&self.model.at(place).block));
+                return Ok(());
+            }
+            Event::Pace(millions) => {
+                self.pace = u64::from(millions) * 1_000_000;
+                self.subject.set_pace(self.pace);
+                return Ok(());
+            }
+            Event::Budgets { millions, pages } => {
+                change.budgets = Some(Budgets {
+                    instructions_per_heartbeat: u64::from(millions) * 1_000_000,
+                    stable_pages_per_heartbeat: u32::from(pages),
+                });
+            }
+            Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
+            Event::Syncing(is_on) => change.syncing = flag(is_on),
+            Event::Access(is_on) => change.api_access = flag(is_on),
+            Event::SecondAdapter(is_on) => change.adapters = Some(adapters(is_on)),
+            Event::Pulling(is_on) => change.pull = flag(is_on && self.profile.is_pulling),
+            _ => {}
+        }
+        self.configure(change)
+    }
+
+    /// Changes the configuration, and what is known of it.
+    pub(crate) fn configure(&mut self, change: SetConfigRequest) -> Checked {
+        match self.subject.set_config(change.clone()) {
+            Err(trap) => return self.excuse(&trap),
+            Ok(set) => require(set.is_ok(), "configuration", || format!("{set:?}"))?,
+        }
+        if let Some(budgets) = change.budgets {
+            self.budgets = budgets;
+        }
+        if let Some(Some(threshold)) = change
+            .stability_threshold
+            .map(|it| u32::try_from(it.0).ok())
+        {
+            self.profile.threshold = threshold;
+        }
+        if let Some(syncing) = change.syncing {
+            self.is_syncing = syncing == Flag::Enabled;
+        }
+        if let Some(access) = change.api_access {
+            self.is_open = access == Flag::Enabled;
+            self.seen = self.observe()?;
+        }
+        if let Some(adapters) = change.adapters {
+            self.has_second = adapters.len() > 1;
+        }
+        Ok(())
+    }
+
+    /// Passes over an injected trap; any other is a failure.
+    pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
+        self.coverage.note("trap", trap);
+        self.lose_heap();
+        require(*trap == Trap::Injected, "no trap", || format!("{trap:?}"))
+    }
+
+    fn lose_heap(&mut self) {
+        self.damaged.append(&mut self.padded);
+    }
+
+    /// Counts a heartbeat, or the watchdog, that trapped.
+    pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
+        self.trapped_beats += 1;
+        if self.trapped_beats >= SUSPICIOUS_TRAPS {
+            self.is_suspect = true;
+        }
+        self.excuse(trap)
+    }
+
+    pub(crate) fn upgrade(&mut self) -> Checked {
+        self.lose_heap();
+        // The next version copes with what the last one could not.
+        self.subject.set_poison(None);
+        self.subject.set_trap(None);
+        let upgraded = self.subject.upgrade();
+        require(upgraded.is_ok(), "upgrade", || format!("{upgraded:?}"))?;
+        let before = std::mem::take(&mut self.seen);
+        self.seen = self.observe()?;
+        self.check_kept(&before)
+    }
+
+    /// Returns the block that is meant.
+    pub(crate) fn place(&self, pick: Pick) -> usize {
+        let best = || {
+            let anchor = self.seen.anchor;
+            self.model
+                .best_above(anchor)
+                .first()
+                .copied()
+                .unwrap_or(anchor)
+        };
+        match pick {
+            Pick::Tip => self.seen.tip,
+            Pick::Best => best(),
+            Pick::Recent(back) => {
+                let back = usize::from(back) % self.model.len();
+                self.model.len() - 1 - back
+            }
+            Pick::Below(depth) => {
+                let mut ancestry = self.model.ancestry(best());
+                ancestry.nth(usize::from(depth)).unwrap_or(0)
+            }
+        }
+    }
+
+    fn mine(&mut self, on: Pick, kind: Kind, count: u8, salt: u32) -> Checked {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
+        let mut parent = self.place(on);
+        for left in (0..count).rev() {
+            let kind = match kind {
+                _ if left == 0 => kind,
+                // It rarely rains one drop.
+                Kind::Surge => kind,
+                _ => Kind::Plain,
+            };
+            let wanted: Vec<Transaction> = if salt.is_multiple_of(3) {
+                self.sent
+                    .iter()
+                    .map(|sent| sent.transaction.clone())
+                    .collect()
+            } else {
+                Vec::new()
+            };
+            let now = self.subject.now();
+            let (block, claim, flaw) =
+                self.miner
+                    .mine(&self.model, parent, kind, &wanted, now, &mut rng);
+            match flaw {
+                Some(flaw) => self.coverage.note("flaw", flaw),
+                None => self.coverage.note("mined", kind),
+            }
+            let added = self.model.add(block, claim);
+            parent = added.map_err(|detail| Failure {
+                check: "model",
+                detail,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, salt: u32) -> Checked {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
+        let payment = self.miner.payment(&self.model, self.seen.tip, &mut rng);
+        let Some(transaction) = payment else {
+            return Ok(());
+        };
+        let args = SendTransactionArgs {
+            transaction: ByteBuf::from(bitcoin::consensus::serialize(&transaction)),
+        };
+        let sent = match self.subject.send(args) {
+            Err(trap) => return self.excuse(&trap),
+            Ok(sent) => sent,
+        };
+        self.coverage.note("sent", sent.is_ok());
+        let txid = transaction.compute_txid();
+        let is_right = match &sent {
+            Ok(named) => *named == txid.to_byte_array(),
+            Err(_) => !self.is_open,
+        };
+        require(is_right, "sending", || format!("{sent:?} for {txid}"))?;
+        let is_new = self
+            .sent
+            .iter()
+            .all(|sent| sent.transaction.compute_txid() != txid);
+        if sent.is_ok() && is_new {
+            self.sent.push(Sent {
+                transaction,
+                before: (0..self.model.len())
+                    .filter(|place| self.seen.has(*place))
+                    .collect(),
+                is_reported: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, who: u8, is_refusal: bool) -> Checked {
+        let outcome = if is_refusal {
+            let reason = "no fee".to_owned();
+            RelayOutcome::Rejected { reason }
+        } else {
+            RelayOutcome::Announced { peers: 3 }
+        };
+        let txids = self.sent.iter().map(|sent| sent.transaction.compute_txid());
+        let reports: Vec<TransactionReport> = txids
+            .map(|txid| TransactionReport {
+                txid: ByteBuf::from(txid.to_byte_array()),
+                outcome: outcome.clone(),
+            })
+            .collect();
+        let known = match self.subject.report(adapter(who), &reports) {
+            Err(trap) => return self.excuse(&trap),
+            Ok(known) => known,
+        };
+        let is_right = match &known {
+            Ok(known) => known.len() == reports.len() && known.iter().all(|it| *it),
+            Err(_) => !self.may_push(who),
+        };
+        require(is_right, "reporting", || format!("{known:?}"))?;
+        if known.is_ok() {
+            self.sent
+                .iter_mut()
+                .for_each(|sent| sent.is_reported = true);
+        }
+        Ok(())
+    }
+
+    /// Returns whether an adapter is let in.
+    pub(crate) const fn may_push(&self, who: u8) -> bool {
+        who == 0 || (who == 1 && self.has_second)
+    }
+
+    pub(crate) fn audit(&mut self) -> Checked {
+        let audited = self.subject.audit();
+        require(audited.is_ok(), "audit", || format!("{audited:?}"))
+    }
+
+    /// Ends all faults and sets the configuration right.
+    pub(crate) fn end_faults(&mut self) -> Checked {
+        self.subject.set_full(false);
+        self.is_full = false;
+        self.strikes = 0;
+        self.subject.set_trap(None);
+        self.subject.set_poison(None);
+        self.pace = 1_000_000;
+        self.subject.set_pace(self.pace);
+        let is_pulling = self.profile.is_pulling;
+        self.configure(SetConfigRequest {
+            budgets: Some(DEFAULT_BUDGETS),
+            syncing: Some(Flag::Enabled),
+            api_access: Some(Flag::Enabled),
+            adapters: Some(adapters(true)),
+            pull: Some(if is_pulling {
+                Flag::Enabled
+            } else {
+                Flag::Disabled
+            }),
+            ..SetConfigRequest::default()
+        })
+    }
+}
+
+fn adapters(has_second: bool) -> Vec<Principal> {
+    let count = if has_second { 2 } else { 1 };
+    (0..count).map(adapter).collect()
+}
+
+thread_local! {
+    /// The chains below the first event, by whether coinbases must mature.
+    static BASES: [(Model, Miner); 2] = [base(false), base(true)];
+}
+
+/// Mines the chain below the first event: the same one in every run.
+fn base(is_consensus: bool) -> (Model, Miner) {
+    let mut model = Model::new();
+    let mut miner = Miner::new(is_consensus);
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let count = if is_consensus { BASE_BLOCKS } else { 3 };
+    for _ in 0..count {
+        let parent = model.len() - 1;
+        let (block, claim, _) = miner.mine(&model, parent, Kind::Empty, &[], 0, &mut rng);
+        if model.add(block, claim).is_err() {
+            break;
+        }
+    }
+    (model, miner)
+}

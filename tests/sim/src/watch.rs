@@ -1,0 +1,453 @@
+//! Looks at the canister after each heartbeat and judges what became of every block: against the model,
+//! and against what was seen before.
+
+use std::collections::BTreeSet;
+
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
+use millrace_candid::{
+    BlockSelector, FeedState, FeedStateArgs, GetBlockArgs, GetStatusArgs, Rejection, RejectionKind,
+};
+use serde_bytes::ByteBuf;
+
+use crate::model::{Claim, MAX_FUTURE};
+use crate::run::{Checked, Failure, Run, adapter, require};
+use crate::subject::{Beat, Subject};
+
+/// Looks at the instruction counter that a heartbeat may take besides one after each step.
+const LOOKS: u64 = 4;
+
+/// Pages that draining one block writes at most; as `millrace_store::queue` states.
+const PAGES_PER_BLOCK: u64 = 12;
+
+/// Pages that the step that uses a budget up and the end of a heartbeat write at most.
+const PAGES_OF_LAST_STEP: u64 = 48;
+
+/// Bytes that stable memory may grow by in a run, besides ten times what was mined.
+const GROWTH: u64 = 16 << 20;
+
+/// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
+/// one before the next are two strikes.
+const CAUTIOUS_BEATS: u32 = 64;
+
+/// Strikes after which an item of work must have been given up: the canister's five, and some for traps
+/// that have nothing to do with it.
+const MOST_STRIKES: u32 = 8;
+
+/// Rejections that the canister lists.
+const LISTED: usize = 16;
+
+/// The canister's state as its interface shows it; blocks by their place in the model.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The best connected block.
+    pub tip: usize,
+    /// The newest stable block.
+    pub anchor: usize,
+    /// Connected blocks from the anchor on.
+    pub connected: BTreeSet<usize>,
+    /// Blocks that wait to be connected.
+    pub held: BTreeSet<usize>,
+    /// The anchor's ancestors and itself.
+    pub stable: BTreeSet<usize>,
+    /// Whether `held` could be asked for: not while the API is closed, and a queued block whose header
+    /// is known can be read, too.
+    pub is_complete: bool,
+    /// Blocks queued.
+    pub queued: u32,
+    /// The last rejections, newest first.
+    pub rejections: Vec<Rejection>,
+}
+
+impl Seen {
+    /// Returns whether the block needs no delivery.
+    pub fn has(&self, place: usize) -> bool {
+        self.connected.contains(&place)
+            || self.held.contains(&place)
+            || self.stable.contains(&place)
+    }
+}
+
+/// Returns a hash as messages have it.
+pub(crate) fn bytes_of(hash: BlockHash) -> ByteBuf {
+    ByteBuf::from(hash.to_byte_array())
+}
+
+/// Reads a hash of a message.
+pub(crate) fn hash_of(bytes: &ByteBuf) -> Result<BlockHash, Failure> {
+    let array: Result<[u8; 32], _> = bytes.as_slice().try_into();
+    array.map(BlockHash::from_byte_array).map_err(|_| Failure {
+        check: "hash",
+        detail: format!("{} bytes", bytes.len()),
+    })
+}
+
+impl<S: Subject> Run<S> {
+    /// Returns a block of the model by the hash of a message.
+    pub(crate) fn named(&self, bytes: &ByteBuf) -> Result<usize, Failure> {
+        let hash = hash_of(bytes)?;
+        self.model.place(&hash).ok_or_else(|| Failure {
+            check: "known block",
+            detail: format!("{hash} was never mined"),
+        })
+    }
+
+    pub(crate) fn feed_state(&mut self) -> Result<FeedState, Failure> {
+        let state = self
+            .subject
+            .feed_state(adapter(0), &FeedStateArgs::default());
+        state.map_err(|error| Failure {
+            check: "feed state",
+            detail: format!("{error:?}"),
+        })
+    }
+
+    /// Looks at everything.
+    pub(crate) fn observe(&mut self) -> Result<Seen, Failure> {
+        let state = self.feed_state()?;
+        let queued = self.queue_length()?;
+        let (tip, anchor) = (
+            self.named(&state.tip.hash)?,
+            self.named(&state.anchor.hash)?,
+        );
+        let mut seen = Seen {
+            tip,
+            anchor,
+            stable: self.model.ancestry(anchor).collect(),
+            is_complete: self.is_open && queued == 0,
+            queued,
+            rejections: state.recent_rejections,
+            ..Seen::default()
+        };
+        let at_anchor = bytes_of(self.model.at(anchor).hash);
+        let base = self.model.at(anchor).height;
+        for place in 0..self.model.len() {
+            let block = self.model.at(place);
+            if block.height < base || !self.model.is_ancestor(anchor, place) {
+                continue;
+            }
+            let hash = bytes_of(block.hash);
+            let at_tip = Some(hash.clone());
+            if self.subject.status(&GetStatusArgs { at_tip }).is_ok() {
+                seen.connected.insert(place);
+            } else if seen.is_complete {
+                let found = self.subject.block(&GetBlockArgs {
+                    select: BlockSelector::Hash(hash),
+                    offset: None,
+                    max_bytes: Some(1),
+                    at_tip: Some(at_anchor.clone()),
+                });
+                if found.is_ok() {
+                    seen.held.insert(place);
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn queue_length(&mut self) -> Result<u32, Failure> {
+        let status = self.subject.status(&GetStatusArgs::default());
+        status
+            .map(|status| status.queued_blocks)
+            .map_err(|error| Failure {
+                check: "status",
+                detail: format!("{error:?}"),
+            })
+    }
+
+    /// Runs the timer if it is due, then a heartbeat, and checks both.
+    pub(crate) fn beat(&mut self) -> Checked {
+        match self.subject.run_timer() {
+            Err(trap) => return self.excuse_beat(&trap),
+            Ok(is_run) => self.strikes += u32::from(is_run),
+        }
+        let may_go_on = self.is_full || self.strikes <= MOST_STRIKES;
+        require(may_go_on, "what never ends is given up", || {
+            format!(
+                "{} strikes since the last heartbeat that ended",
+                self.strikes
+            )
+        })?;
+        let waiting = self.queue_length()?;
+        let beat = match self.subject.heartbeat() {
+            Err(trap) => return self.excuse_beat(&trap),
+            Ok(beat) => beat,
+        };
+        let trapped = std::mem::take(&mut self.trapped_beats);
+        self.strikes = 0;
+        self.cautious = match trapped {
+            0 => self.cautious.saturating_sub(1),
+            _ => CAUTIOUS_BEATS,
+        };
+        let is_cautious = trapped > 0 || self.cautious > 0;
+        self.check_budgets(&beat, waiting)?;
+        if let Some(asked) = beat.asked {
+            self.coverage.note("asked", &asked.request);
+            self.source.asked = Some(asked);
+        }
+        let before = std::mem::take(&mut self.seen);
+        self.seen = self.observe()?;
+        let is_empty = self.seen.queued == 0;
+        require(
+            is_empty || is_cautious,
+            "queue empty after a heartbeat",
+            || format!("{} blocks are queued", self.seen.queued),
+        )?;
+        let drained = self.drained(&before)?;
+        self.check_rejections(&before)?;
+        self.check_kept(&before)?;
+        self.check_drained(&before, &drained)?;
+        self.check_chain()?;
+        self.check_retired(&before)
+    }
+
+    /// Takes those out of the queued blocks that the heartbeat took, and returns them. While items are
+    /// touched one by one, only those with a visible fate are known.
+    fn drained(&mut self, before: &Seen) -> Result<BTreeSet<usize>, Failure> {
+        let mut drained = std::mem::take(&mut self.queued);
+        if self.seen.queued > 0 {
+            let new = self.new_rejections(before);
+            let listed: Result<BTreeSet<BlockHash>, Failure> = {
+                let new = self.seen.rejections.iter().take(new);
+                new.map(|rejection| hash_of(&rejection.hash)).collect()
+            };
+            let listed = listed?;
+            let (gone, waiting) = drained.into_iter().partition(|place| {
+                self.seen.has(*place) || listed.contains(&self.model.at(*place).hash)
+            });
+            drained = gone;
+            self.queued = waiting;
+        }
+        Ok(drained)
+    }
+
+    fn check_budgets(&mut self, beat: &Beat, waiting: u32) -> Checked {
+        let budget = self.budgets.instructions_per_heartbeat;
+        if let Some(spent) = beat.instructions {
+            let most = budget + (LOOKS + 1) * self.pace;
+            require(spent <= most, "instruction budget", || {
+                format!(
+                    "{spent} instructions spent, {budget} allowed, {} a step",
+                    self.pace
+                )
+            })?;
+        }
+        let (Some(pages), Some(bytes)) = (beat.pages, beat.stable_bytes) else {
+            return Ok(());
+        };
+        if let Some(own) = beat.own_pages {
+            require(own == pages, "count of pages", || {
+                format!("{own} pages counted, {pages} written")
+            })?;
+        }
+        let budget = u64::from(self.budgets.stable_pages_per_heartbeat);
+        let drain = u64::from(waiting) * PAGES_PER_BLOCK;
+        self.coverage.peak(
+            "pages beyond budget and drain",
+            pages.saturating_sub(budget + drain),
+        );
+        if waiting == 0 {
+            self.coverage.peak(
+                "pages beyond the budget without a drain",
+                pages.saturating_sub(budget),
+            );
+        }
+        let most = budget + u64::from(waiting) * PAGES_PER_BLOCK + PAGES_OF_LAST_STEP;
+        require(pages <= most, "page budget", || {
+            format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
+        })?;
+        self.coverage.peak("stable bytes", bytes);
+        let first = *self.first_bytes.get_or_insert(bytes);
+        let mined: u64 = self
+            .model
+            .blocks()
+            .iter()
+            .map(|block| block.bytes.len() as u64)
+            .sum();
+        let most = first + GROWTH + 10 * mined;
+        require(bytes <= most, "stable memory", || {
+            format!("{bytes} bytes, {first} at first, {mined} mined")
+        })
+    }
+
+    /// Each new rejection has a kind that the block deserves.
+    fn check_rejections(&mut self, before: &Seen) -> Checked {
+        let new = self.new_rejections(before);
+        for rejection in self.seen.rejections.clone().into_iter().take(new) {
+            if let Some(kind) = rejection.kind {
+                self.coverage.note("rejected", kind);
+            }
+            let Some(place) = self.model.place(&hash_of(&rejection.hash)?) else {
+                continue;
+            };
+            let block = self.model.at(place);
+            let parent = block.parent.unwrap_or(0);
+            let is_justified = match rejection.kind {
+                Some(RejectionKind::UnknownParent) => {
+                    !(before.has(parent) && self.seen.has(parent))
+                        || !self.model.is_ancestor(self.seen.anchor, place)
+                        || !before.is_complete
+                        || !self.seen.is_complete
+                }
+                Some(RejectionKind::TooNew) => {
+                    let time = u64::from(block.block.header.time);
+                    time > self.subject.now() + MAX_FUTURE
+                }
+                Some(RejectionKind::DamagedBytes) => {
+                    block.claim == Claim::Bodiless || self.damaged.contains(&place)
+                }
+                Some(RejectionKind::InvalidHeader) => block.claim == Claim::Header,
+                Some(RejectionKind::InvalidBlock) => block.claim == Claim::Rule,
+                Some(RejectionKind::InvalidAncestor) => !block.is_valid || self.is_suspect,
+                Some(RejectionKind::Quarantined) => self.is_suspect,
+                Some(RejectionKind::TreeFull) | None => false,
+            };
+            require(is_justified, "rejection", || {
+                format!(
+                    "{:?} ({}) of {}",
+                    rejection.kind,
+                    rejection.reason,
+                    self.describe(place)
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn new_rejections(&self, before: &Seen) -> usize {
+        let (old, new) = (&before.rejections, &self.seen.rejections);
+        (0..=new.len())
+            .find(|added| old.starts_with(&new[*added..]))
+            .unwrap_or(new.len())
+    }
+
+    /// What was held is held, connected or stable, unless there is a stated reason; what was connected is
+    /// connected or stable, unless another branch became stable.
+    pub(crate) fn check_kept(&mut self, before: &Seen) -> Checked {
+        for place in before.connected.iter().chain(&before.stable) {
+            let is_kept =
+                self.seen.has(*place) || !self.model.is_ancestor(self.seen.anchor, *place);
+            require(is_kept, "connected blocks stay", || self.describe(*place))?;
+        }
+        let is_known = before.is_complete && self.seen.is_complete;
+        for place in before.held.iter().filter(|_| is_known) {
+            let is_kept = self.seen.has(*place) || self.may_be_gone(*place);
+            require(is_kept, "held blocks stay", || self.describe(*place))?;
+        }
+        Ok(())
+    }
+
+    /// Every queued block is held, connected or stable, or was refused for a reason that is listed.
+    fn check_drained(&mut self, before: &Seen, drained: &BTreeSet<usize>) -> Checked {
+        let new = self.new_rejections(before);
+        if new >= LISTED || !self.seen.is_complete {
+            return Ok(());
+        }
+        let listed: BTreeSet<ByteBuf> = {
+            let new = self.seen.rejections.iter().take(new);
+            new.map(|rejection| rejection.hash.clone()).collect()
+        };
+        for place in drained {
+            let is_listed = listed.contains(&bytes_of(self.model.at(*place).hash));
+            let has_fate = self.seen.has(*place) || is_listed || self.may_be_gone(*place);
+            require(has_fate, "nothing accepted is lost", || {
+                self.describe(*place)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether there is a stated reason for a block to be neither held nor connected.
+    fn may_be_gone(&self, place: usize) -> bool {
+        let is_damaged = |place: usize| self.damaged.contains(&place);
+        !self.model.at(place).is_valid
+            || !self.model.is_ancestor(self.seen.anchor, place)
+            || self.model.ancestry(place).any(is_damaged)
+            || self.is_suspect
+    }
+
+    /// Only valid blocks are connected, and the tip is one of those with most work.
+    fn check_chain(&mut self) -> Checked {
+        for place in &self.seen.connected {
+            let block = self.model.at(*place);
+            require(block.is_valid, "only valid blocks are connected", || {
+                self.describe(*place)
+            })?;
+            let time = u64::from(block.block.header.time);
+            require(
+                time <= self.subject.now() + MAX_FUTURE,
+                "not before their time",
+                || self.describe(*place),
+            )?;
+            let has_parent = block.parent.is_none_or(|parent| {
+                self.seen.connected.contains(&parent) || *place == self.seen.anchor
+            });
+            require(has_parent, "parents are connected first", || {
+                self.describe(*place)
+            })?;
+        }
+        let heights = self
+            .seen
+            .connected
+            .iter()
+            .map(|place| self.model.at(*place).height);
+        let (tip, top) = (self.model.at(self.seen.tip).height, heights.max());
+        require(Some(tip) == top, "the tip has most work", || {
+            format!("tip {tip}, highest {top:?}")
+        })
+    }
+
+    /// Each block that became stable had the depth and the lead that it needs.
+    fn check_retired(&mut self, before: &Seen) -> Checked {
+        let mut child = self.seen.anchor;
+        while child != before.anchor {
+            let Some(root) = self.model.at(child).parent else {
+                break;
+            };
+            let depth = self.depth(child, &self.seen.connected);
+            let threshold = self.profile.threshold;
+            require(depth >= threshold, "stability", || {
+                format!("depth {depth} of {threshold}: {}", self.describe(child))
+            })?;
+            for rival in before.connected.iter().copied() {
+                if self.model.at(rival).parent == Some(root) && rival != child {
+                    let lead = depth.saturating_sub(self.depth(rival, &before.connected));
+                    require(lead >= threshold, "stability", || {
+                        format!("lead {lead} of {threshold}: {}", self.describe(child))
+                    })?;
+                }
+            }
+            child = root;
+        }
+        Ok(())
+    }
+
+    /// Returns the number of blocks from `root` to the highest of `blocks` above it.
+    pub(crate) fn depth(&self, root: usize, blocks: &BTreeSet<usize>) -> u32 {
+        let base = self.model.at(root).height;
+        let above = blocks
+            .iter()
+            .filter(|place| self.model.is_ancestor(root, **place));
+        let top = above.map(|place| self.model.at(*place).height).max();
+        top.map_or(0, |top| top + 1 - base)
+    }
+
+    pub(crate) fn describe(&self, place: usize) -> String {
+        let block = self.model.at(place);
+        let seen = &self.seen;
+        format!(
+            "block {place} {} at height {}, parent {:?}, claim {:?}, valid {}, connected {}, held {}, \
+             anchor {} at {}, now {}",
+            block.hash,
+            block.height,
+            block.parent,
+            block.claim,
+            block.is_valid,
+            seen.connected.contains(&place),
+            seen.held.contains(&place),
+            seen.anchor,
+            self.model.at(seen.anchor).height,
+            self.subject.now(),
+        )
+    }
+}

@@ -20,20 +20,21 @@ use crate::feeding;
 /// Heartbeats after which work that should end never will.
 const HEARTBEATS_MAX: u32 = 100_000_000;
 
-/// What the system tells: a fixed time, and how many instructions each look at the counter finds.
+/// Seconds between two messages: as much as the canister looks back to see what it wrote lately, since
+/// nobody shares a subnet with it here.
+const SECONDS_BETWEEN: u64 = 600;
+
+/// What the system tells: the time, and how many instructions each look at the counter finds.
 struct World {
+    now: UnixSeconds,
     instructions: Instructions,
 }
 
 /// A heartbeat works until nothing is left, or its pages are spent.
-const FREE: World = World {
-    instructions: Instructions::new(0),
-};
+const FREE: Instructions = Instructions::new(0);
 
 /// A heartbeat ends after one step of work.
-const SPENT: World = World {
-    instructions: Instructions::new(u64::MAX),
-};
+const SPENT: Instructions = Instructions::new(u64::MAX);
 
 impl Env for World {
     fn cycles_to_spend(&self) -> Option<u128> {
@@ -41,7 +42,7 @@ impl Env for World {
     }
 
     fn now(&self) -> UnixSeconds {
-        UnixSeconds::new(START_NS / 1_000_000_000)
+        self.now
     }
 
     fn instructions(&self) -> Instructions {
@@ -56,6 +57,10 @@ impl Env for World {
         u128::from(u64::MAX)
     }
 
+    fn cycles_to_spend(&self) -> Option<u128> {
+        None
+    }
+
     fn log(&self, line: &str) {
         eprintln!("  native canister: {line}");
     }
@@ -65,6 +70,8 @@ impl Env for World {
 pub struct Native {
     app: App<VectorMemory>,
     memory: VectorMemory,
+    /// When the next message comes.
+    now: UnixSeconds,
 }
 
 impl Native {
@@ -75,7 +82,11 @@ impl Native {
     pub fn install(config: InitConfig) -> Result<Self> {
         let memory = VectorMemory::default();
         let app = App::install(memory.clone(), config)?;
-        Ok(Self { app, memory })
+        Ok(Self {
+            app,
+            memory,
+            now: UnixSeconds::new(START_NS / 1_000_000_000),
+        })
     }
 
     /// Lets `act` change stable memory while no canister runs on it.
@@ -83,11 +94,11 @@ impl Native {
     /// # Errors
     /// Those of `act`; or the memory cannot be opened again.
     pub fn between(self, act: impl FnOnce(VectorMemory) -> Result<()>) -> Result<Self> {
-        let Self { app, memory } = self;
+        let Self { app, memory, now } = self;
         drop(app);
         act(memory.clone())?;
         let app = App::open(memory.clone())?;
-        Ok(Self { app, memory })
+        Ok(Self { app, memory, now })
     }
 
     /// The canister.
@@ -117,7 +128,7 @@ impl Native {
     ) -> Result<bool> {
         self.push(block)?;
         for _ in 0..HEARTBEATS_MAX {
-            let pages = self.beat(&SPENT);
+            let pages = self.beat(SPENT);
             if stop(&self.app) {
                 return Ok(true);
             }
@@ -131,7 +142,8 @@ impl Native {
 
     fn push(&mut self, block: &Block) -> Result<()> {
         let parts = feeding::parts(block);
-        let receipt = self.app.push_blocks(&FREE, adapter(), &parts);
+        let world = self.begin_message(FREE);
+        let receipt = self.app.push_blocks(&world, adapter(), &parts);
         let receipt = receipt.map_err(|error| anyhow::anyhow!("push_blocks: {error:?}"))?;
         if feeding::taken(&receipt)? < parts.len() {
             bail!("there is no room for block {}", block.block_hash());
@@ -143,7 +155,7 @@ impl Native {
     fn settle(&mut self) -> Result<()> {
         let budgets = self.app.get_config().budgets;
         for _ in 0..HEARTBEATS_MAX {
-            if self.beat(&FREE) < u64::from(budgets.stable_pages_per_heartbeat) {
+            if self.beat(FREE) < u64::from(budgets.stable_pages_per_heartbeat) {
                 return Ok(());
             }
         }
@@ -151,9 +163,20 @@ impl Native {
     }
 
     /// Runs a heartbeat and returns the pages it wrote.
-    fn beat(&mut self, world: &World) -> u64 {
-        self.app.heartbeat(world);
+    fn beat(&mut self, instructions: Instructions) -> u64 {
+        let world = self.begin_message(instructions);
+        self.app.heartbeat(&world);
         self.app.store().pages().pages_written().get()
+    }
+
+    fn begin_message(&mut self, instructions: Instructions) -> World {
+        let world = World {
+            now: self.now,
+            instructions,
+        };
+        self.now = UnixSeconds::new(self.now.get() + SECONDS_BETWEEN);
+        self.app.begin_message(&world);
+        world
     }
 
     /// Whether blocks or merges wait.
@@ -199,7 +222,7 @@ impl Native {
     /// # Errors
     /// Somebody else still holds it.
     pub fn into_image(self) -> Result<Vec<u8>> {
-        let Self { app, memory } = self;
+        let Self { app, memory, .. } = self;
         drop(app);
         let cell = std::rc::Rc::into_inner(memory).context("the memory is still in use")?;
         Ok(cell.into_inner())

@@ -9,9 +9,10 @@ mod sending;
 use std::cell::Cell;
 
 use millrace_candid::{
-    GetBalanceResult, GetBalancesResult, GetBlockHeadersResult, GetBlockResult, GetChainTipsResult,
-    GetFeePercentilesResult, GetOutpointsResult, GetStatusResult, GetTransactionResult,
-    GetTransactionStatusResult, GetUtxosResult, HttpResponse, VerifyTxInclusionResult,
+    FeedStateResult, GetBalanceResult, GetBalancesResult, GetBlockHeadersResult, GetBlockResult,
+    GetChainTipsResult, GetFeePercentilesResult, GetOutpointsResult, GetStatusResult,
+    GetTransactionResult, GetTransactionStatusResult, GetTransactionsToRelayResult, GetUtxosResult,
+    HttpResponse, PushBlocksResult, ReportTransactionsResult, VerifyTxInclusionResult,
     official as v1,
 };
 use millrace_canister::reply::keep_table;
@@ -20,7 +21,7 @@ thread_local! {
     static KEEPS_TABLES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Builds the type tables of what reads reply, once after each upgrade: a query would build its table
+/// Builds the type tables of what reads and adapters' calls reply, once after each upgrade: a query would build its table
 /// and forget it.
 ///
 /// # Errors
@@ -41,6 +42,10 @@ pub fn keep_tables() -> Result<(), candid::Error> {
     keep_table::<GetTransactionStatusResult>()?;
     keep_table::<GetUtxosResult>()?;
     keep_table::<VerifyTxInclusionResult>()?;
+    keep_table::<FeedStateResult>()?;
+    keep_table::<PushBlocksResult>()?;
+    keep_table::<GetTransactionsToRelayResult>()?;
+    keep_table::<ReportTransactionsResult>()?;
     keep_table::<HttpResponse>()?;
     keep_table::<v1::GetUtxosResponse>()?;
     keep_table::<v1::GetBlockHeadersResponse>()?;

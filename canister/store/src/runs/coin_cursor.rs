@@ -7,7 +7,7 @@ use super::coin_entry::{
     self, CoinChange, CoinEntry, Found, LeafScan, MAX_COIN_KEY_BYTES, RawEntry,
 };
 use super::key::OutpointKey;
-use super::leaf::{self, LEAF_BYTES};
+use super::leaf;
 use super::number::Input;
 use super::run::{FenceWindow, Run};
 use super::script_form::ScriptForm;
@@ -20,7 +20,7 @@ const WHAT: &str = "coin leaf";
 pub struct CoinCursor {
     run: Run,
     next_leaf: u32,
-    leaf: Box<[u8; LEAF_BYTES]>,
+    leaf: Vec<u8>,
     /// Bytes of the leaf's entries, and how many of them were not looked at.
     used: usize,
     entries_left: u16,
@@ -61,7 +61,7 @@ pub fn find_coin<M: Memory>(
 #[derive(Clone, Debug)]
 pub struct LeafCache {
     index: Option<u32>,
-    bytes: Box<[u8; LEAF_BYTES]>,
+    bytes: Vec<u8>,
     scan: LeafScan,
     fences: FenceWindow,
 }
@@ -70,7 +70,7 @@ impl Default for LeafCache {
     fn default() -> Self {
         Self {
             index: None,
-            bytes: Box::new([0; LEAF_BYTES]),
+            bytes: Vec::new(),
             scan: LeafScan::default(),
             fences: FenceWindow::new(),
         }
@@ -157,7 +157,7 @@ impl CoinCursor {
         Self {
             run: *run,
             next_leaf: 0,
-            leaf: Box::new([0; LEAF_BYTES]),
+            leaf: Vec::new(),
             used: 0,
             entries_left: 0,
             offset: 0,

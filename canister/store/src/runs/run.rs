@@ -83,8 +83,9 @@ impl Run {
         &self,
         memory: &M,
         leaf: u32,
-        bytes: &mut [u8; LEAF_BYTES],
+        bytes: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
+        bytes.resize(LEAF_BYTES, 0);
         self.read_leaf_start(memory, leaf, bytes)
     }
 

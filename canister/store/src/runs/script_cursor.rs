@@ -3,7 +3,7 @@
 use ic_stable_structures::Memory;
 
 use super::key::{Digest, Place, ScriptKey};
-use super::leaf::{self, LEAF_BYTES};
+use super::leaf;
 use super::number::Input;
 use super::run::{FenceWindow, Run};
 use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry, first_and_length};
@@ -30,7 +30,7 @@ struct Part {
 pub struct ScriptCursor {
     run: Run,
     next_leaf: u32,
-    leaf: Box<[u8; LEAF_BYTES]>,
+    leaf: Vec<u8>,
     parts_left: u16,
     offset: usize,
     part: Option<Part>,
@@ -98,7 +98,7 @@ impl ScriptCursor {
         Self {
             run: *run,
             next_leaf,
-            leaf: Box::new([0; LEAF_BYTES]),
+            leaf: Vec::new(),
             parts_left: 0,
             offset: 0,
             part: None,

@@ -45,7 +45,9 @@ impl<'a> Ledger<'a> {
             assert_eq!(record.sequence, self.next, "no message is missed");
             self.next += 1;
             // What a query writes is undone, and so is what a failed message wrote.
-            if record.succeeded && !record.kind.contains("query") && record.kind != "inspect_message"
+            if record.succeeded
+                && !record.kind.contains("query")
+                && record.kind != "inspect_message"
             {
                 self.measured += record.stable_pages_dirtied;
                 self.messages += u64::from(record.stable_pages_dirtied > 0);

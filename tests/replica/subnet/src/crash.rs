@@ -20,6 +20,7 @@ pub enum RoundOrder {
     Ic,
     /// As before the fix of April 2024: the heap delta is looked at first, and a round that leaves something
     /// in the queue crashes the replica.
+    #[serde(rename = "before-april-2024")]
     BeforeApril2024,
 }
 

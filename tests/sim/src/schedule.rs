@@ -7,8 +7,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::flaw::Flaw;
 use crate::memory::TrapPoint;
-use crate::mine::{Flaw, Kind};
+use crate::mine::Kind;
 
 /// How the canister of a run is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

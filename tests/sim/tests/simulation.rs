@@ -1,8 +1,11 @@
-//! A fixed number of schedules in every test run, and the seeds that found something.
+//! A fixed number of schedules in every test run; schedules that once found something have a test each.
 
 use millrace_sim::campaign::{Plan, campaign};
+use millrace_sim::native::Native;
+use millrace_sim::run::run;
+use millrace_sim::schedule::of_seed;
 
-/// Schedules of a test run: some seconds of an unoptimised build.
+/// Schedules of a test run: some seconds of a lightly optimised build.
 const RUNS: u64 = 150;
 
 #[test]
@@ -17,4 +20,15 @@ fn a_fixed_number_of_schedules_finds_nothing() {
     });
     assert_eq!(report.runs, RUNS);
     assert!(report.found.is_empty(), "{:#?}", report.found);
+}
+
+#[test]
+fn a_seed_means_the_same_schedule_and_the_same_run_every_time() {
+    for seed in 0..5 {
+        let schedule = of_seed(seed);
+        assert_eq!(schedule, of_seed(seed));
+        let once = run::<Native>(&schedule);
+        assert_eq!(once, run::<Native>(&schedule));
+        assert!(once.is_ok(), "{once:?}");
+    }
 }

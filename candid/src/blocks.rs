@@ -1,6 +1,6 @@
 //! Reads of blocks that are still held, of the tree's branches, and of the canister's state.
 
-use candid::CandidType;
+use candid::{CandidType, Nat};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
@@ -163,6 +163,50 @@ pub struct Status {
     pub outbox_transactions: u32,
     /// Their bytes.
     pub outbox_bytes: u64,
+    /// What limits the canister's work.
+    pub limits: LimitsStatus,
+}
+
+/// What limits the canister's work, how much of it is used, and how often each limit was hit. Delivered
+/// blocks are taken in whatever the limits.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct LimitsStatus {
+    /// Instructions for work in one heartbeat.
+    pub instructions_per_heartbeat: u64,
+    /// Distinct 4 KiB pages of stable memory that may be written in one heartbeat.
+    pub stable_pages_per_heartbeat: u32,
+    /// The same in ten minutes.
+    pub stable_pages_per_ten_minutes: u32,
+    /// Cycles that must be left above the freezing threshold for blocks to be connected.
+    pub cycles_reserve: Nat,
+    /// Blocks that may still be delivered.
+    pub free_blocks: u32,
+    /// Bytes of blocks that may still be delivered.
+    pub free_bytes: u64,
+    /// Instructions of the last heartbeat.
+    pub last_heartbeat_instructions: u64,
+    /// Pages that it wrote.
+    pub last_heartbeat_stable_pages: u64,
+    /// Pages written in the last ten minutes.
+    pub stable_pages_in_ten_minutes: u64,
+    /// Whether the last heartbeat connected nothing for want of cycles.
+    pub low_on_cycles: bool,
+    /// Whether it connected nothing because stable memory could not grow.
+    pub low_on_memory: bool,
+    /// Whether heartbeats touch one item each, because some did not end.
+    pub cautious: bool,
+    /// Heartbeats that left work for the next one because of their instructions, since installation.
+    pub instructions_hit: u64,
+    /// The same because of the pages of one heartbeat.
+    pub stable_pages_hit: u64,
+    /// The same because of the pages of ten minutes.
+    pub ten_minutes_hit: u64,
+    /// Heartbeats that connected nothing for want of cycles, since installation.
+    pub low_on_cycles_heartbeats: u64,
+    /// Times that stable memory could not grow, since installation.
+    pub memory_refusals: u64,
+    /// Parts and pulled blocks that found no room, since installation.
+    pub no_room: u64,
 }
 
 /// What `get_block` returns.

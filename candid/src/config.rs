@@ -104,6 +104,11 @@ pub struct InitConfig {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat; the canister's defaults.
     pub budgets: Option<Budgets>,
+    /// Distinct 4 KiB pages of stable memory that may be written in ten minutes; the canister's default.
+    pub stable_pages_per_ten_minutes: Option<u32>,
+    /// Cycles that must be left above the freezing threshold for blocks to be connected; the canister's
+    /// default. Without effect where messages cost nothing.
+    pub cycles_reserve: Option<Nat>,
     /// What the official endpoints charge; the official canister's prices on the network.
     pub fees: Option<Fees>,
     /// Whether coins, headers and fees can be asked for and transactions sent; enabled.
@@ -137,6 +142,10 @@ pub struct SetConfigRequest {
     pub syncing: Option<Flag>,
     /// Budgets of one heartbeat.
     pub budgets: Option<Budgets>,
+    /// Distinct 4 KiB pages of stable memory that may be written in ten minutes.
+    pub stable_pages_per_ten_minutes: Option<u32>,
+    /// Cycles that must be left above the freezing threshold for blocks to be connected.
+    pub cycles_reserve: Option<Nat>,
     /// What the official endpoints charge.
     pub fees: Option<Fees>,
     /// Whether coins, headers and fees can be asked for and transactions sent.
@@ -186,6 +195,10 @@ pub struct Config {
     pub syncing: Flag,
     /// Budgets of one heartbeat.
     pub budgets: Budgets,
+    /// Distinct 4 KiB pages of stable memory that may be written in ten minutes.
+    pub stable_pages_per_ten_minutes: u32,
+    /// Cycles that must be left above the freezing threshold for blocks to be connected.
+    pub cycles_reserve: Nat,
     /// What the official endpoints charge.
     pub fees: Fees,
     /// Whether coins, headers and fees can be asked for and transactions sent.

@@ -24,7 +24,7 @@ pub use blocks::{
     BlockBytes, BlockSelector, ChainTip, ChainTipStatus, ChainTips, FeePercentiles,
     FoundTransaction, GetBlockArgs, GetBlockResult, GetChainTipsArgs, GetChainTipsResult,
     GetFeePercentilesArgs, GetFeePercentilesResult, GetStatusArgs, GetStatusResult,
-    GetTransactionArgs, GetTransactionResult, Status,
+    GetTransactionArgs, GetTransactionResult, LimitsStatus, Status,
 };
 pub use config::{
     BlockValidation, Budgets, CanisterArg, Chain, Config, Flag, InitConfig, InitNetwork, Network,

@@ -1,10 +1,13 @@
 //! Owns all state.
 
+use std::collections::BTreeMap;
+
 use bitcoin::BlockHash;
 use candid::Principal;
 use ic_stable_structures::Memory;
 use millrace_candid::{Config as WireConfig, InitConfig, SetConfigRequest};
 use millrace_core::Height;
+use millrace_core::fees::BlockFees;
 use millrace_core::header::ChainWork;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
@@ -17,6 +20,7 @@ use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
 use crate::pull::Copies;
+use crate::window::WriteWindow;
 
 /// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
 /// keeps a few kilobytes of log, and one message may refuse thousands of blocks. Counters have all.
@@ -46,12 +50,23 @@ pub struct App<M: Memory> {
     pub(crate) in_hand: Option<InHand>,
     /// What is known of pulled copies of blocks.
     pub(crate) copies: Copies,
+    /// Fee rates of the blocks that the last percentiles were computed from: 10,000 of the newest blocks,
+    /// and the rest of the last one.
+    pub(crate) fee_rates: BTreeMap<BlockHash, BlockFees>,
     /// The stable child of the root, once it was looked for since the tree changed.
     pub(crate) stable_child: Option<Option<BlockHash>>,
     /// Lines about refused blocks and faults since the last heartbeat began, logged or not.
     pub(crate) lines: u32,
     /// What the last heartbeat spent, for the metrics.
     pub(crate) last_beat: Spent,
+    /// When the message in hand began.
+    pub(crate) message_time: UnixSeconds,
+    /// What was written lately.
+    pub(crate) window: WriteWindow,
+    /// Heartbeats that still connect nothing because stable memory could not grow.
+    pub(crate) memory_pause: u32,
+    /// Whether the last heartbeat connected nothing for want of cycles.
+    pub(crate) is_low_on_cycles: bool,
 }
 
 /// What a heartbeat spent.
@@ -131,9 +146,27 @@ impl<M: Memory> App<M> {
             policy: SyncPolicy::default(),
             in_hand: None,
             copies: Copies::default(),
+            fee_rates: BTreeMap::new(),
             stable_child: None,
             lines: 0,
             last_beat: Spent::default(),
+            message_time: UnixSeconds::ZERO,
+            window: WriteWindow::default(),
+            memory_pause: 0,
+            is_low_on_cycles: false,
+        }
+    }
+
+    /// Begins a message: books what the one before it wrote, and counts anew.
+    pub fn begin_message(&mut self, env: &impl Env) {
+        self.message_time = env.now();
+        let written = self.store.pages().pages_written();
+        self.store.pages().reset();
+        if written > Pages::ZERO {
+            self.window.note(env.now(), written);
+            self.store
+                .counters
+                .add(Counter::PagesWritten, written.get());
         }
     }
 
@@ -270,7 +303,12 @@ impl<M: Memory> App<M> {
     /// Counts and logs a fault of the store.
     pub(crate) fn note_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
         self.log(env, || format!("fault while {during}: {error}"));
-        self.store.counters.add(Counter::StoreErrors, 1);
+        let counter = if matches!(error, StoreError::OutOfMemory { .. }) {
+            Counter::MemoryRefusals
+        } else {
+            Counter::StoreErrors
+        };
+        self.store.counters.add(counter, 1);
     }
 
     /// Logs a line that input can cause any number of; see [`MAX_LOG_LINES`].

@@ -20,23 +20,28 @@ pub const MAX_STABILITY_THRESHOLD: u32 = 5_000;
 /// Adapters, at most: each may hold half-received blocks.
 pub const MAX_ADAPTERS: usize = 64;
 
-/// Instructions a heartbeat may spend on work unless configured otherwise: below one slice of
-/// deterministic time slicing (2 G), so that neighbours on the subnet do not starve. A heartbeat
-/// may exceed its budget by one step; the longest one is [`LONGEST_STEP`].
-pub const DEFAULT_INSTRUCTIONS: Instructions = Instructions::new(1_500_000_000);
+/// Instructions a heartbeat may spend on work unless configured otherwise: half of one slice of
+/// deterministic time slicing (2 G), less what a message may take besides, so that neighbours on the
+/// subnet do not starve. A heartbeat exceeds its budget by one step, below 0.1 G with ordinary blocks and
+/// [`LONGEST_STEP`] with blocks made to be expensive; a drain before it that exceeds the budget, up to
+/// [`DRAIN_INSTRUCTIONS`], leaves work for one step.
+pub const DEFAULT_INSTRUCTIONS: Instructions = Instructions::new(800_000_000);
 
-/// What the longest step costs at most, estimated: retiring a block that lets a full tree of 10,000
-/// headers go, with some 0.3 to 0.5 M instructions for the records of each. The longest step of
-/// connecting a block is the end of its scan, which hashes the merkle tree: some 0.7 G for 4 MB of the
-/// smallest transactions, below 30 M for an ordinary block.
-pub const LONGEST_STEP: Instructions = Instructions::new(5_000_000_000);
+/// What the longest step costs at most, estimated: the end of a block's scan, which hashes the merkle
+/// tree, some 0.7 G for 4 MB of the smallest transactions and below 30 M for an ordinary block. Letting
+/// [`crate::tick::STEP_RETIRED`] blocks of other branches go costs some 0.1 G.
+pub const LONGEST_STEP: Instructions = Instructions::new(1_000_000_000);
+
+/// What draining a full queue costs at most; see `millrace_store::queue`.
+pub const DRAIN_INSTRUCTIONS: Instructions = Instructions::new(4_000_000_000);
 
 /// Largest instruction budget: a step that begins just below it, [`LONGEST_STEP`] at
-/// most, and the drain before it, 4 G at most, still end below the system's 40 G per message.
+/// most, and the drain before it, [`DRAIN_INSTRUCTIONS`] at most, still end below the system's 40 G per
+/// message.
 pub const MAX_INSTRUCTIONS: Instructions = Instructions::new(30_000_000_000);
 
 const _: () = {
-    let drain = 4_000_000_000;
+    let drain = DRAIN_INSTRUCTIONS.get();
     assert!(drain + MAX_INSTRUCTIONS.get() + LONGEST_STEP.get() < 40_000_000_000);
 };
 
@@ -45,6 +50,16 @@ pub const DEFAULT_PAGES: Pages = Pages::new(20_480);
 
 /// Largest page budget: 1.5 GiB of the system's 2 GiB per message.
 pub const MAX_PAGES: Pages = Pages::new(393_216);
+
+/// Distinct stable pages that may be written in ten minutes unless configured otherwise, 16 GiB: a ninth of
+/// the 140 GiB that all canisters of a subnet may write between checkpoints some ten minutes apart.
+/// Connecting a hundred full blocks writes below 1 GiB.
+pub const DEFAULT_WINDOW_PAGES: Pages = Pages::new(4_194_304);
+
+/// Cycles that must be left above the freezing threshold for blocks to be connected, unless configured
+/// otherwise: 0.1 T. The system wants 0.04 T in advance for every message of 40 G instructions; what is left
+/// beyond that lets the canister drain and answer for hours while nobody tops it up.
+pub const DEFAULT_CYCLES_RESERVE: u128 = 100_000_000_000;
 
 /// Characters of a refused text that its error repeats.
 const MAX_TEXT_CHARS: usize = 80;
@@ -66,6 +81,10 @@ pub struct Config {
     pub instructions: Instructions,
     /// Distinct stable pages written in one heartbeat.
     pub pages: Pages,
+    /// Distinct stable pages written in ten minutes.
+    pub window_pages: Pages,
+    /// Cycles above the freezing threshold below which no block is connected.
+    pub cycles_reserve: u128,
     /// What the official endpoints charge.
     pub fees: Fees,
     /// Who may do what: see [`Access`].
@@ -141,6 +160,15 @@ pub enum ConfigError {
         /// Given value.
         given: u32,
     },
+    /// No page may be written in ten minutes.
+    #[error("stable_pages_per_ten_minutes is 0: nothing could ever be connected")]
+    NoWindowPages,
+    /// The reserve has more than 128 bits.
+    #[error("cycles_reserve is {given}, at most {max} is allowed", max = u128::MAX)]
+    CyclesReserve {
+        /// Given value.
+        given: Nat,
+    },
     /// The work is no number.
     #[error(
         "minimum_chain_work is {given:?}: give 1 to 64 hexadecimal digits, as Bitcoin Core's -minimumchainwork, or 0 for none"
@@ -167,6 +195,8 @@ impl Default for Config {
             is_syncing: true,
             instructions: DEFAULT_INSTRUCTIONS,
             pages: DEFAULT_PAGES,
+            window_pages: DEFAULT_WINDOW_PAGES,
+            cycles_reserve: DEFAULT_CYCLES_RESERVE,
             fees: Fees::default(),
             access: Access::default(),
             is_burning_cycles: false,
@@ -214,6 +244,8 @@ impl Config {
             adapters: given.adapters,
             syncing: given.syncing,
             budgets: given.budgets,
+            stable_pages_per_ten_minutes: given.stable_pages_per_ten_minutes,
+            cycles_reserve: given.cycles_reserve,
             fees: given.fees,
             api_access: given.api_access,
             disable_api_if_not_fully_synced: given.disable_api_if_not_fully_synced,
@@ -246,6 +278,16 @@ impl Config {
         set(&mut config.is_syncing, change.syncing);
         if let Some(budgets) = change.budgets {
             (config.instructions, config.pages) = checked_budgets(&budgets)?;
+        }
+        if let Some(pages) = change.stable_pages_per_ten_minutes {
+            if pages == 0 {
+                return Err(ConfigError::NoWindowPages);
+            }
+            config.window_pages = Pages::new(u64::from(pages));
+        }
+        if let Some(given) = change.cycles_reserve {
+            let reserve = u128::try_from(given.0.clone());
+            config.cycles_reserve = reserve.map_err(|_| ConfigError::CyclesReserve { given })?;
         }
         if let Some(fees) = change.fees {
             config.fees = fees;
@@ -314,6 +356,9 @@ impl Config {
                 instructions_per_heartbeat: self.instructions.get(),
                 stable_pages_per_heartbeat: u32::try_from(self.pages.get()).unwrap_or(u32::MAX),
             },
+            stable_pages_per_ten_minutes: u32::try_from(self.window_pages.get())
+                .unwrap_or(u32::MAX),
+            cycles_reserve: Nat::from(self.cycles_reserve),
             fees: self.fees.clone(),
             api_access: convert::flag(self.access.is_api_enabled),
             disable_api_if_not_fully_synced: convert::flag(self.access.needs_sync),
@@ -370,6 +415,12 @@ fn bring_within_bounds(config: &mut InitConfig) {
             .instructions_per_heartbeat
             .clamp(1, MAX_INSTRUCTIONS.get());
         budgets.stable_pages_per_heartbeat = budgets.stable_pages_per_heartbeat.clamp(1, pages);
+    }
+    if let Some(pages) = &mut config.stable_pages_per_ten_minutes {
+        *pages = (*pages).max(1);
+    }
+    if let Some(reserve) = &mut config.cycles_reserve {
+        *reserve = reserve.clone().min(u128::MAX.into());
     }
 }
 

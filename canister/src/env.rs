@@ -16,6 +16,9 @@ pub trait Env {
     /// Returns the canister's cycles.
     fn cycles_balance(&self) -> u128;
 
+    /// Returns the cycles above the freezing threshold; nothing where messages cost no cycles.
+    fn cycles_to_spend(&self) -> Option<u128>;
+
     /// Writes one line to the canister's log.
     fn log(&self, line: &str);
 }
@@ -43,6 +46,11 @@ impl Env for System {
 
     fn cycles_balance(&self) -> u128 {
         ic_cdk::api::canister_cycle_balance()
+    }
+
+    fn cycles_to_spend(&self) -> Option<u128> {
+        let costs_cycles = ic_cdk::api::cost_call(0, 0) > 0;
+        costs_cycles.then(ic_cdk::api::canister_liquid_cycle_balance)
     }
 
     fn log(&self, line: &str) {

@@ -3,8 +3,6 @@
 mod official;
 mod page;
 
-use std::fmt::Write;
-
 use ic_stable_structures::Memory;
 use millrace_candid::{HttpRequest, HttpResponse};
 use millrace_store::cells::Counter;
@@ -47,7 +45,7 @@ impl<M: Memory> App<M> {
     }
 
     fn metrics(&self, env: &impl Env) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(METRICS_BYTES);
         self.chain_metrics(&mut out);
         self.work_metrics(&mut out);
         self.queue_metrics(env, &mut out);
@@ -265,6 +263,26 @@ impl<M: Memory> App<M> {
             self.config.pages.get(),
         );
         gauge(
+            "budget_ten_minutes_stable_pages",
+            "Stable pages written in ten minutes, at most",
+            self.config.window_pages.get(),
+        );
+        gauge(
+            "ten_minutes_stable_pages_written",
+            "Stable pages written in the last ten minutes",
+            self.window.total(env.now()).get(),
+        );
+        gauge(
+            "low_on_cycles",
+            "Whether nothing is connected for want of cycles",
+            self.is_low_on_cycles.into(),
+        );
+        gauge(
+            "low_on_memory",
+            "Whether nothing is connected because stable memory cannot grow",
+            (self.memory_pause > 0).into(),
+        );
+        gauge(
             "heartbeat_instructions",
             "Instructions of the last heartbeat",
             beat.instructions,
@@ -282,12 +300,43 @@ impl<M: Memory> App<M> {
     }
 }
 
+/// About what all metrics take.
+const METRICS_BYTES: usize = 20 * 1024;
+
 fn metric(out: &mut String, name: &str, kind: &str, help: &str, value: u64) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        out,
-        "# HELP {PREFIX}{name} {help}.\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}"
-    );
+    let mut digits = [b'0'; 20];
+    let mut rest = value;
+    let mut length = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit += (rest % 10) as u8;
+        rest /= 10;
+        length += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let number = digits.get(digits.len() - length..).unwrap_or_default();
+    // Many short texts: formatting them one by one would cost several times as much.
+    for part in [
+        "# HELP ",
+        PREFIX,
+        name,
+        " ",
+        help,
+        ".\n# TYPE ",
+        PREFIX,
+        name,
+        " ",
+        kind,
+        "\n",
+        PREFIX,
+        name,
+        " ",
+    ] {
+        out.push_str(part);
+    }
+    out.extend(number.iter().map(|digit| char::from(*digit)));
+    out.push('\n');
 }
 
 fn text(status_code: u16, content_type: &str, body: String) -> HttpResponse {

@@ -48,8 +48,10 @@ pub mod lifecycle;
 pub mod official;
 pub mod pull;
 pub mod relay;
+pub mod reply;
 pub mod tick;
 pub mod watchdog;
+mod window;
 
 #[cfg(test)]
 mod tests;

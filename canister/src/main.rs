@@ -20,7 +20,7 @@ use ic_stable_structures::DefaultMemoryImpl;
 use millrace_canister::env::System;
 use millrace_canister::pull::GET_SUCCESSORS;
 use millrace_canister::watchdog::WATCH_SECONDS;
-use millrace_canister::{App, argument, burning, lifecycle};
+use millrace_canister::{App, argument, burning, lifecycle, reply};
 use millrace_store::layout;
 use serde::de::DeserializeOwned;
 
@@ -33,7 +33,11 @@ thread_local! {
 fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
     APP.with_borrow_mut(|app| {
         let app = match app {
-            Some(app) => app,
+            Some(app) => {
+                app.begin_message(&System);
+                app
+            }
+            // What opening writes is this message's.
             None => app.insert(or_trap(App::open(DefaultMemoryImpl::default()))),
         };
         f(app)
@@ -51,6 +55,11 @@ fn or_trap<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 /// `candid_method`, because the macro exports `blob` for an argument it does not decode itself.
 fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> T {
     or_trap(argument::decode(&bytes))
+}
+
+/// Encodes the reply of a method.
+fn encode<T: CandidType + 'static>(value: T) -> Vec<u8> {
+    or_trap(reply::encode(&value))
 }
 
 /// Sets the watchdog's timer. Returns whether it was off.
@@ -90,6 +99,7 @@ async fn heartbeat() {
         with(|app| app.note_dead_watchdog(&System));
         return;
     }
+    or_trap(endpoints::keep_tables());
     let Some(ask) = with(|app| app.heartbeat(&System)) else {
         burn();
         return;

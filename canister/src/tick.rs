@@ -10,10 +10,10 @@
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
-use millrace_core::Instructions;
 use millrace_core::stability::stable_child;
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
+use millrace_store::coins::Progress;
 use millrace_store::queue::MAX_PENDING_BLOCKS;
 
 use crate::app::Spent;
@@ -21,6 +21,13 @@ use crate::connect::STEP_ENTRIES;
 use crate::pull::Ask;
 use crate::watchdog::Mode;
 use crate::{App, Env};
+
+/// Blocks of other branches that leave the tree in one step, at most: some 0.1 G instructions.
+pub const STEP_RETIRED: usize = 256;
+
+/// Heartbeats that connect nothing after one found that stable memory cannot grow: what it did before is
+/// lost with it, and need not be done again in every heartbeat.
+pub const MEMORY_PAUSE_BEATS: u32 = 16;
 
 /// One kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +45,29 @@ pub(crate) enum Work {
 impl<M: Memory> App<M> {
     /// Runs one heartbeat. Returns the call to make, if there is one.
     pub fn heartbeat(&mut self, env: &impl Env) -> Option<Ask> {
-        self.store.pages().reset();
+        self.memory_pause = self.memory_pause.saturating_sub(1);
+        self.is_low_on_cycles = self.lacks_cycles(env);
         match self.mode() {
             Mode::Normal => {
                 self.drain(env, MAX_PENDING_BLOCKS as usize);
-                self.work(env);
-                self.anticipate_fees(env);
-                self.sweep_outbox(env);
+                if self.is_low_on_cycles {
+                    self.store.counters.add(Counter::LowOnCycles, 1);
+                } else {
+                    self.work(env);
+                    self.anticipate_fees(env);
+                    self.sweep_outbox(env);
+                }
             }
             Mode::Cautious => self.one_item(env),
         }
-        let ask = self.next_ask(env);
+        if !self.store.queue.is_empty() {
+            self.store.counters.add(Counter::QueueLeftOver, 1);
+        }
+        let ask = if self.is_low_on_cycles {
+            None
+        } else {
+            self.next_ask(env)
+        };
         self.note_success();
         self.end_log(env);
         self.store.counters.add(Counter::Heartbeats, 1);
@@ -67,9 +86,15 @@ impl<M: Memory> App<M> {
             if let Err(error) = self.step(env, work) {
                 // The next heartbeat tries again; a loop here would only repeat the fault.
                 self.note_fault(env, "working", &error);
+                if matches!(error, StoreError::OutOfMemory { .. }) {
+                    self.memory_pause = MEMORY_PAUSE_BEATS;
+                }
                 return;
             }
-            if self.is_spent(env.instructions()) {
+            if let Some(limit) = self.spent(env) {
+                if self.plan().is_some() {
+                    self.store.counters.add(limit, 1);
+                }
                 return;
             }
         }
@@ -87,9 +112,26 @@ impl<M: Memory> App<M> {
         }
     }
 
-    fn is_spent(&self, instructions: Instructions) -> bool {
-        instructions >= self.config.instructions
-            || self.store.pages().pages_written() >= self.config.pages
+    /// Returns the limit that is reached, by the counter of those who reach it.
+    fn spent(&self, env: &impl Env) -> Option<Counter> {
+        let written = self.store.pages().pages_written();
+        if env.instructions() >= self.config.instructions {
+            Some(Counter::InstructionsHit)
+        } else if written >= self.config.pages {
+            Some(Counter::PagesHit)
+        } else {
+            let lately = self.window.total(env.now()).saturating_add(written);
+            (lately >= self.config.window_pages).then_some(Counter::WindowHit)
+        }
+    }
+
+    /// Returns whether what is left of the cycles is kept for draining and answering. Who burns them has
+    /// none left, and wants it so.
+    fn lacks_cycles(&self, env: &impl Env) -> bool {
+        !self.config.is_burning_cycles
+            && env
+                .cycles_to_spend()
+                .is_some_and(|cycles| cycles < self.config.cycles_reserve)
     }
 
     /// Returns the next step, if anything is to be done.
@@ -107,7 +149,9 @@ impl<M: Memory> App<M> {
         if may_compact && self.store.coins.wants_index() {
             return Some(Work::Index);
         }
-        if let Some(hash) = self.next_to_connect() {
+        if self.memory_pause == 0
+            && let Some(hash) = self.next_to_connect()
+        {
             return Some(Work::Connect(hash));
         }
         (may_compact && self.store.coins.wants_compaction()).then_some(Work::Compact)
@@ -117,10 +161,13 @@ impl<M: Memory> App<M> {
         match work {
             Work::Retire(hash) => {
                 let before = self.store.tree.len();
-                self.store.retire(&hash)?;
-                let dropped = before.saturating_sub(self.store.tree.len() + 1) as u64;
+                let progress = self.store.retire_step(&hash, STEP_RETIRED)?;
+                let retired = usize::from(progress == Progress::Done);
+                let dropped = before.saturating_sub(self.store.tree.len() + retired) as u64;
                 self.store.counters.add(Counter::BlocksDropped, dropped);
-                self.store.counters.add(Counter::BlocksRetired, 1);
+                self.store
+                    .counters
+                    .add(Counter::BlocksRetired, retired as u64);
                 self.stable_child = None;
             }
             Work::Index => {

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
-use bitcoin::{Block, BlockHash, OutPoint, Transaction, TxMerkleNode, Txid};
+use bitcoin::{Block, BlockHash, CompactTarget, OutPoint, Transaction, TxMerkleNode, Txid};
 
 use crate::block::{BlockError, HEADER_BYTES};
 use crate::connect::{BlockChange, CoinEvent, CoinPosition};
 use crate::delta::{Coin, CoinView};
 use crate::header::HeaderContext;
 use crate::network::Network;
-use crate::scan::{BlockScanner, ScanError, ScanStep, ScannedBlock};
+use crate::scan::ScannedBlock;
 use crate::testing::{BlockDelta, KeyedCoin};
 use crate::units::UnixSeconds;
 
@@ -90,6 +90,23 @@ pub(crate) fn mine_child(parent: &HeaderContext, salt: u64) -> Header {
     mine(parent.hash(), parent.header().time + 600, salt)
 }
 
+/// A block around `txdata`, with the right merkle root.
+pub(crate) fn block_of(txdata: Vec<Transaction>) -> Block {
+    let mut block = Block {
+        header: Header {
+            version: Version::ONE,
+            prev_blockhash: BlockHash::all_zeros(),
+            merkle_root: TxMerkleNode::all_zeros(),
+            time: 0,
+            bits: CompactTarget::from_consensus(0x207f_ffff),
+            nonce: 0,
+        },
+        txdata,
+    };
+    block.header.merkle_root = block.compute_merkle_root().unwrap();
+    block
+}
+
 /// A UTXO set kept by applying deltas.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Coins(pub(crate) BTreeMap<OutPoint, Coin>);
@@ -161,19 +178,7 @@ pub(crate) struct CheckedBlock {
 impl CheckedBlock {
     /// Scans a block, judging its transactions, with a pause after every few items.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        let scan = || {
-            let mut scanner = BlockScanner::start(bytes, true)?;
-            loop {
-                match scanner.step(bytes, 1 + bytes.len() % 7)? {
-                    ScanStep::More(more) => scanner = *more,
-                    ScanStep::Done(block) => return Ok(*block),
-                }
-            }
-        };
-        let scanned = scan().map_err(|error| match error {
-            ScanError::Block(error) => error,
-            ScanError::Bytes(never) => match never {},
-        })?;
+        let scanned = ScannedBlock::in_steps(bytes, true, 1 + bytes.len() % 7)?;
         Ok(Self {
             bytes: bytes.to_vec(),
             block: deserialize(bytes).unwrap(),

@@ -49,6 +49,7 @@ pub mod page;
 pub mod proof;
 pub mod scan;
 pub mod script;
+pub mod sha256;
 pub mod stability;
 pub mod sync;
 pub mod tree;

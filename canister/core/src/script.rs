@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use bitcoin::address::NetworkUnchecked;
-use bitcoin::hashes::{Hash, sha256};
+use bitcoin::hashes::{Hash, HashEngine, sha256};
 use bitcoin::{Address, Script, ScriptBuf};
 
 use crate::causes::with_causes;
@@ -21,6 +21,15 @@ impl ScriptHash {
     /// Returns the hash of `script`.
     pub fn of(script: &Script) -> Self {
         Self(sha256::Hash::hash(script.as_bytes()).to_byte_array())
+    }
+
+    /// Returns the hash of a script that is in pieces.
+    pub fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut engine = sha256::Hash::engine();
+        for part in parts {
+            engine.input(part);
+        }
+        Self(sha256::Hash::from_engine(engine).to_byte_array())
     }
 
     /// Wraps a hash computed elsewhere.

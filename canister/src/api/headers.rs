@@ -2,12 +2,12 @@
 
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
-use bitcoin::consensus::serialize;
 use ic_stable_structures::Memory;
 use millrace_candid::{
     BlockHeaders, GetBlockHeadersArgs, GetBlockHeadersResult, HeaderSelector, ReadError,
 };
 use millrace_core::Height;
+use millrace_core::block::encode_header;
 use millrace_core::tree::BlockStatus;
 use serde_bytes::ByteBuf;
 
@@ -95,10 +95,10 @@ impl<M: Memory> App<M> {
         let anchor = self.store.anchor_height().get();
         let mut headers = Vec::new();
         for height in first..=last.min(anchor) {
-            let header = self.store.headers.header(Height::new(height));
+            let header = self.store.headers.bytes(Height::new(height));
             let header = header
                 .ok_or_else(|| ReadError::Internal(format!("no header at height {height}")))?;
-            headers.push(encode(&header));
+            headers.push(ByteBuf::from(header));
         }
         if last > anchor {
             let first = first.max(anchor.saturating_add(1));
@@ -146,5 +146,5 @@ fn header_range(
 }
 
 fn encode(header: &Header) -> ByteBuf {
-    ByteBuf::from(serialize(header))
+    ByteBuf::from(encode_header(header))
 }

@@ -7,6 +7,7 @@ use millrace_candid::{
     GetFeePercentilesArgs, GetFeePercentilesResult, GetStatusArgs, GetStatusResult,
 };
 use millrace_core::tree::{BlockStatus, Node};
+use millrace_store::cells::Counter;
 
 use crate::{App, convert};
 
@@ -45,7 +46,34 @@ impl<M: Memory> App<M> {
             pending_blocks: store.held().0,
             outbox_transactions: convert::length(outbox_transactions),
             outbox_bytes: outbox_bytes.get(),
+            limits: self.limits_status(),
         })
+    }
+
+    fn limits_status(&self) -> wire::LimitsStatus {
+        let count = |counter| self.store.counters.get(counter);
+        let config = self.get_config();
+        let (free_blocks, free_bytes) = self.store.free();
+        wire::LimitsStatus {
+            instructions_per_heartbeat: config.budgets.instructions_per_heartbeat,
+            stable_pages_per_heartbeat: config.budgets.stable_pages_per_heartbeat,
+            stable_pages_per_ten_minutes: config.stable_pages_per_ten_minutes,
+            cycles_reserve: config.cycles_reserve,
+            free_blocks,
+            free_bytes: free_bytes.get(),
+            last_heartbeat_instructions: self.last_beat.instructions,
+            last_heartbeat_stable_pages: self.last_beat.pages_written.get(),
+            stable_pages_in_ten_minutes: self.window.total(self.message_time).get(),
+            low_on_cycles: self.is_low_on_cycles,
+            low_on_memory: self.memory_pause > 0,
+            cautious: self.store.cells.watch().cautious > 0,
+            instructions_hit: count(Counter::InstructionsHit),
+            stable_pages_hit: count(Counter::PagesHit),
+            ten_minutes_hit: count(Counter::WindowHit),
+            low_on_cycles_heartbeats: count(Counter::LowOnCycles),
+            memory_refusals: count(Counter::MemoryRefusals),
+            no_room: count(Counter::PartsNoRoom).saturating_add(count(Counter::PulledNoRoom)),
+        }
     }
 
     /// Returns the branches above the newest stable block, as seen from the chain that ends at the

@@ -59,6 +59,8 @@ fn every_setting_survives_storing() {
             adapters: Some(vec![watchdog()]),
             syncing: Some(Flag::Disabled),
             budgets: None,
+            stable_pages_per_ten_minutes: Some(77),
+            cycles_reserve: Some(Nat::from(5_000_000_000_000_u64)),
             fees: Some(Fees {
                 send_transaction_base: 3,
                 ..Fees::default()

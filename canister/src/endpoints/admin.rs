@@ -3,7 +3,7 @@
 use millrace_candid::{Config, HttpRequest, HttpResponse, SetConfigRequest};
 use millrace_canister::env::System;
 
-use crate::{decode, or_trap, with};
+use crate::{decode, encode, or_trap, with};
 
 #[ic_cdk::query]
 fn get_config() -> Config {
@@ -19,7 +19,7 @@ fn set_config(change: SetConfigRequest) {
 }
 
 #[candid::candid_method(query)]
-#[ic_cdk::query(decode_with = "decode", hidden = true)]
+#[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
 fn http_request(request: HttpRequest) -> HttpResponse {
     with(|app| app.http_request(&System, &request))
 }

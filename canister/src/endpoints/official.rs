@@ -9,12 +9,12 @@ use millrace_canister::guard::Attached;
 use millrace_canister::official::{Mode, Refusal, send};
 
 use super::sending::dispatched;
-use crate::{decode, or_trap, with};
+use crate::{decode, encode, or_trap, with};
 
 /// Answers a call of an official endpoint: a reply, a reject, or a trap that undoes everything.
-fn answer<T: CandidType>(result: Result<T, Refusal>) {
+fn answer<T: CandidType + 'static>(result: Result<T, Refusal>) {
     match result {
-        Ok(value) => ic_cdk::api::msg_reply(or_trap(candid::encode_one(value))),
+        Ok(value) => ic_cdk::api::msg_reply(encode(value)),
         Err(Refusal::Reject(text)) => ic_cdk::api::msg_reject(text),
         Err(Refusal::Trap(text)) => ic_cdk::trap(text),
     }

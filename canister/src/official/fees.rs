@@ -4,7 +4,7 @@ use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_candid::official::GetCurrentFeePercentilesRequest;
 use millrace_core::FeeRate;
-use millrace_core::fees::FeeWindow;
+use millrace_core::fees::{FEE_WINDOW_TRANSACTIONS, FeeWindow};
 use millrace_store::StoreError;
 use millrace_store::fee_rates::FeePercentiles;
 
@@ -57,6 +57,7 @@ impl<M: Memory> App<M> {
         {
             return Ok(cached.values.clone());
         }
+        self.remember_fee_rates(tip)?;
         let mut values = self.fee_percentiles_at(tip)?;
         if values.is_empty() {
             values = cached.map_or_else(Vec::new, |cached| cached.values);
@@ -64,6 +65,26 @@ impl<M: Memory> App<M> {
         let percentiles = FeePercentiles { tip, values };
         self.store.fee_cache.set(&percentiles);
         Ok(percentiles.values)
+    }
+
+    /// Keeps on the heap what the percentiles at `tip` are computed from, so that of each block it
+    /// is read once. Where blocks are small a window reaches over hundreds of them.
+    fn remember_fee_rates(&mut self, tip: BlockHash) -> Result<(), StoreError> {
+        let mut known = std::mem::take(&mut self.fee_rates);
+        let mut count = 0;
+        for node in self.store.tree.path(&tip) {
+            if count >= FEE_WINDOW_TRANSACTIONS {
+                break;
+            }
+            let hash = node.hash();
+            let rates = match known.remove(&hash) {
+                Some(rates) => rates,
+                None => self.store.fee_rates(hash)?,
+            };
+            count += rates.rates().len();
+            self.fee_rates.insert(hash, rates);
+        }
+        Ok(())
     }
 
     /// Returns the percentiles over the unstable blocks that end at `tip`; empty when those have no
@@ -74,7 +95,11 @@ impl<M: Memory> App<M> {
             if window.is_full() {
                 break;
             }
-            window.push_block(&self.store.fee_rates(node.hash())?);
+            let hash = node.hash();
+            match self.fee_rates.get(&hash) {
+                Some(rates) => window.push_block(rates),
+                None => window.push_block(&self.store.fee_rates(hash)?),
+            }
         }
         Ok(window.percentiles().into_iter().map(FeeRate::get).collect())
     }

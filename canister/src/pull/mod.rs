@@ -294,7 +294,11 @@ impl<M: Memory> App<M> {
             // One with a bad header is in no tree: the source does not know that it is settled.
             self.copies.note_refused(env.now(), hash);
         }
-        if is_refused || blocks == 0 || bytes < Bytes::new(u64::from(size)) {
+        let has_room = blocks > 0 && bytes >= Bytes::new(u64::from(size));
+        if !(is_refused || has_room) {
+            self.store.counters.add(Counter::PulledNoRoom, 1);
+        }
+        if is_refused || !has_room {
             self.store.counters.add(Counter::PullBlocksIgnored, 1);
             return None;
         }

@@ -14,9 +14,9 @@ use millrace_store::queue::{MAX_PENDING_BLOCKS, MAX_PENDING_BYTES};
 
 use crate::Env;
 
-const THRESHOLD: u32 = 12;
+pub const THRESHOLD: u32 = 12;
 
-fn canister() -> Canister {
+pub fn canister() -> Canister {
     Canister::new(InitConfig {
         stability_threshold: Some(THRESHOLD.into()),
         ..regtest()
@@ -40,7 +40,7 @@ fn header(parent: &Header, salt: u64) -> Header {
 
 /// Makes up to `count` headers known, in branches of `length` from each of `parents` in turn.
 /// Returns how many were taken.
-fn flood(
+pub fn flood(
     canister: &mut Canister,
     parents: &[Block],
     length: usize,
@@ -73,12 +73,12 @@ fn assert_bounded(canister: &Canister) {
     assert!(blocks <= MAX_PENDING_BLOCKS && bytes <= MAX_PENDING_BYTES);
 }
 
-fn count(canister: &Canister, counter: Counter) -> u64 {
+pub fn count(canister: &Canister, counter: Counter) -> u64 {
     canister.app.store().counters.get(counter)
 }
 
 /// Blocks, pages and changes kept.
-fn kept(canister: &Canister) -> (usize, u32, usize, usize) {
+pub fn kept(canister: &Canister) -> (usize, u32, usize, usize) {
     let store = canister.app.store();
     let indexed = store
         .tree

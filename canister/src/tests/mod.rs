@@ -9,6 +9,7 @@ mod contract;
 mod feeding;
 mod floods;
 mod inclusion;
+mod limits;
 mod minimum_work;
 mod official;
 mod pulling;

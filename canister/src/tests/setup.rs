@@ -38,6 +38,8 @@ pub struct World {
     pub now: Cell<u64>,
     pub instructions: Cell<u64>,
     pub log: RefCell<Vec<String>>,
+    /// As on a system subnet, where nothing costs cycles, when absent.
+    pub cycles_to_spend: Cell<Option<u128>>,
 }
 
 impl Env for World {
@@ -56,6 +58,10 @@ impl Env for World {
 
     fn cycles_balance(&self) -> u128 {
         CYCLES
+    }
+
+    fn cycles_to_spend(&self) -> Option<u128> {
+        self.cycles_to_spend.get()
     }
 
     fn log(&self, line: &str) {
@@ -102,6 +108,7 @@ impl Canister {
                 now: Cell::new(NOW),
                 instructions: Cell::new(0),
                 log: RefCell::default(),
+                cycles_to_spend: Cell::default(),
             },
         })
     }
@@ -126,12 +133,14 @@ impl Canister {
                 now: self.world.now.clone(),
                 instructions: Cell::new(0),
                 log: RefCell::default(),
+                cycles_to_spend: Cell::default(),
             },
         }
     }
 
     pub fn heartbeat(&mut self) -> Option<Ask> {
         self.world.instructions.set(0);
+        self.app.begin_message(&self.world);
         self.app.heartbeat(&self.world)
     }
 

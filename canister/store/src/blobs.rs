@@ -143,17 +143,30 @@ impl<M: Memory> Blobs<M> {
         for _ in 0..offset / PAYLOAD_BYTES {
             page = self.next(page)?;
         }
-        let mut at = offset % PAYLOAD_BYTES;
+        let mut is_first = true;
+        self.read_pages(offset % PAYLOAD_BYTES, buffer, || {
+            if !std::mem::take(&mut is_first) {
+                page = self.next(page)?;
+            }
+            Ok(page)
+        })
+    }
+
+    /// Fills a buffer from the pages that `next_page` names, starting `at` bytes into the first.
+    fn read_pages(
+        &self,
+        mut at: u32,
+        buffer: &mut [u8],
+        mut next_page: impl FnMut() -> Result<u32, StoreError>,
+    ) -> Result<(), StoreError> {
         let mut rest = buffer;
         while !rest.is_empty() {
+            let page = next_page()?;
             let room = (PAYLOAD_BYTES - at) as usize;
             let (now, later) = rest.split_at_mut(room.min(rest.len()));
             self.memory.read(address(page) + 4 + u64::from(at), now);
             rest = later;
             at = 0;
-            if !rest.is_empty() {
-                page = self.next(page)?;
-            }
         }
         Ok(())
     }

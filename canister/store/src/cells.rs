@@ -87,6 +87,23 @@ counters! {
     CyclesBurnt = "cycles_burnt",
     /// Well-formed transactions that callers sent.
     TransactionsSent = "transactions_sent",
+    /// Heartbeats that left work for the next one because of their instructions.
+    InstructionsHit = "budget_instructions_hit",
+    /// Heartbeats that left work for the next one because of the stable pages they wrote.
+    PagesHit = "budget_stable_pages_hit",
+    /// Heartbeats that left work for the next one because of the stable pages of ten minutes.
+    WindowHit = "budget_ten_minutes_hit",
+    /// Heartbeats that connected nothing for want of cycles.
+    LowOnCycles = "low_on_cycles_heartbeats",
+    /// Times that stable memory could not grow.
+    MemoryRefusals = "memory_refusals",
+    /// Heartbeats that ended with delivered blocks nobody looked at: none does unless the watchdog
+    /// made them cautious.
+    QueueLeftOver = "queue_left_over",
+    /// Pulled blocks that found no room.
+    PulledNoRoom = "pulled_no_room",
+    /// Distinct stable pages written, added up over all messages.
+    PagesWritten = "stable_pages_written",
 }
 
 /// Values of all counters, kept on the heap and flushed at the end of each message.

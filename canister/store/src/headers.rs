@@ -7,6 +7,7 @@ use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
 use ic_stable_structures::{BTreeMap as StableMap, Memory, Vec as StableVec};
 use millrace_core::Height;
+use millrace_core::block::HEADER_BYTES;
 use millrace_core::header::{ChainWork, HeaderContext};
 
 use crate::StoreError;
@@ -71,9 +72,13 @@ impl<M: Memory> Headers<M> {
 
     /// Returns the header at a height.
     pub fn header(&self, height: Height) -> Option<Header> {
+        deserialize(&self.bytes(height)?).ok()
+    }
+
+    /// Returns the 80 bytes of the header at a height.
+    pub fn bytes(&self, height: Height) -> Option<[u8; HEADER_BYTES]> {
         let record = self.by_height.get(u64::from(height.get()))?;
-        let mut rest = record.as_slice();
-        deserialize(&take::<80>(&mut rest)?).ok()
+        record.first_chunk().copied()
     }
 
     /// Returns the work of the stable chain up to a height.

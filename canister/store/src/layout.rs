@@ -38,9 +38,10 @@ const HEADER_BYTES: usize = 64;
 /// First bytes of the memory manager: its magic and layout version.
 const MANAGER_MAGIC: [u8; 4] = *b"MGR\x01";
 
-/// Pages of 64 KiB in one bucket of the memory manager: 8 MiB, which lets 32,768 buckets hold
-/// 256 GiB.
-pub const BUCKET_PAGES: u16 = 128;
+/// Pages of 64 KiB in one bucket of the memory manager: 4 MiB, which lets 32,768 buckets hold
+/// 128 GiB, about twice what all of mainnet takes while its largest merge is under way. Each region has
+/// one bucket at least.
+pub const BUCKET_PAGES: u16 = 64;
 
 /// Regions of stable memory. Numbers are never reused once a version was released: a region that
 /// goes keeps its number. 15 to 20 were never released.

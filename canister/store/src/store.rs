@@ -20,7 +20,7 @@ use millrace_core::{Bytes, Height, Network, OutPoint};
 use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters};
-use crate::coins::{CoinRegions, Coins, View};
+use crate::coins::{CoinRegions, Coins, Progress, View};
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
@@ -328,12 +328,13 @@ impl<M: Memory> Store<M> {
         self.coins.drop_block(&hash);
     }
 
-    /// Makes a connected child of the root the new root, and its change part of the stable set.
-    /// Other branches leave the tree, and their data goes. Costs O(blocks that leave the tree).
+    /// Does one step of making a connected child of the root the new root, and its change part of the stable
+    /// set. Other branches leave the tree first, and their data goes: at most `limit` blocks in one step,
+    /// the ends of branches first, so that what a pause leaves is a tree like any other.
     ///
     /// # Errors
-    /// [`StoreError`] when the tree or the coins refuse; nothing changed then.
-    pub fn retire(&mut self, child: &BlockHash) -> Result<(), StoreError> {
+    /// [`StoreError`] when the tree or the coins refuse; the root and the stable set did not change then.
+    pub fn retire_step(&mut self, child: &BlockHash, limit: usize) -> Result<Progress, StoreError> {
         let node = self.tree.get(child);
         let context = *node
             .ok_or_else(|| StoreError::missing("block", child))?
@@ -342,6 +343,14 @@ impl<M: Memory> Store<M> {
         if !is_child || !self.coins.is_complete(child) {
             return Err(StoreError::missing("connected child of the root", child));
         }
+        let pruned = self
+            .tree
+            .prune(child, limit)
+            .map_err(|error| StoreError::damaged("tree", error))?;
+        self.flush_tree();
+        if pruned >= limit {
+            return Ok(Progress::More);
+        }
         self.coins.retire(child)?;
         let transactions = self.transaction_indexes.count(child);
         self.headers.push(&context, transactions)?;
@@ -349,7 +358,7 @@ impl<M: Memory> Store<M> {
             .reroot(child)
             .map_err(|error| StoreError::damaged("tree", error))?;
         self.flush_tree();
-        Ok(())
+        Ok(Progress::Done)
     }
 
     /// Returns how many transactions a stable or connected block has.

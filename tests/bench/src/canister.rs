@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::profile;
 use anyhow::{Context, Result, anyhow, bail};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Principal, decode_one, encode_one};
@@ -11,7 +12,7 @@ use ic_management_canister_types::{
     CanisterIdRecord, CanisterInstallMode, CanisterStatusResult, InstallCodeArgs,
     ProvisionalCreateCanisterWithCyclesArgs,
 };
-use millrace_candid::{CanisterArg, InitConfig};
+use millrace_candid::{CanisterArg, InitConfig, SetConfigRequest};
 use millrace_subnet::{
     CanisterRange, Certifier, CostSchedule, EffectivePrincipal, Ingress, InstructionConfig,
     LimitsConfig, MessageKind, Network, NetworkConfig, SubnetKind, SubnetSpec, UsageRecord,
@@ -23,7 +24,7 @@ use serde::de::DeserializeOwned;
 const ROUNDS_MAX: u32 = 1_000;
 
 /// 30 June 2026: later than any block here.
-const START_NS: u64 = 1_782_777_600_000_000_000;
+pub const START_NS: u64 = 1_782_777_600_000_000_000;
 
 /// A canister id that may ask the management canister for blocks.
 const PRIVILEGED: &str = "g4xu7-jiaaa-aaaan-aaaaq-cai";
@@ -97,7 +98,7 @@ impl Canister {
         let network = Network::new(NetworkConfig {
             subnets: vec![subnet],
             time_ns: START_NS,
-            engine: millrace_replica::module_cache::engine()?,
+            engine: millrace_replica::module_cache::profiled_engine(profile::profiler())?,
             limits: LimitsConfig::default(),
             certifier: Arc::new(NoKeys),
         })?;
@@ -119,6 +120,35 @@ impl Canister {
         canister.id = created.canister_id;
         canister.install_code(CanisterInstallMode::Install, &CanisterArg::Init(config))?;
         Ok(canister)
+    }
+
+    /// Installs the module on an application subnet, gives it a stable memory, and upgrades it to
+    /// itself: the memory's canister goes on as after any upgrade.
+    ///
+    /// # Errors
+    /// The module or the configuration is refused, or the memory is too large.
+    pub fn install_on_image(module: &Arc<[u8]>, config: InitConfig, image: &[u8]) -> Result<Self> {
+        let mut canister = Self::install(module, config)?;
+        let id = CanisterIdRecord {
+            canister_id: canister.id,
+        };
+        // Nothing of the empty canister may run, or write, between the two.
+        canister.manage::<()>("stop_canister", &id)?;
+        canister.network.set_stable_memory(&canister.id, image)?;
+        canister.install_code(
+            CanisterInstallMode::Upgrade(None),
+            &CanisterArg::Upgrade(None),
+        )?;
+        canister.manage::<()>("start_canister", &id)?;
+        Ok(canister)
+    }
+
+    /// Changes the configuration.
+    ///
+    /// # Errors
+    /// It is refused.
+    pub fn set_config(&mut self, change: &SetConfigRequest) -> Result<()> {
+        self.update("set_config", encode_one(change)?).map(drop)
     }
 
     /// Reads back what [`Self::save`] wrote.
@@ -164,7 +194,7 @@ impl Canister {
             )? {
                 Ok(_) => return Ok(()),
                 // The subnet limits how fast code is installed.
-                Err(text) if text.contains("rate limited") => self.network.tick(),
+                Err(text) if text.contains("rate limited") => self.tick(),
                 Err(text) => bail!("install_code: {text}"),
             }
         }
@@ -277,7 +307,9 @@ impl Canister {
 
     /// Runs a round.
     pub fn tick(&mut self) {
-        self.network.tick();
+        self.network
+            .tick()
+            .expect("the right round order crashes no replica");
     }
 
     /// Takes the usage records since the last time, oldest first.
@@ -330,7 +362,7 @@ impl Canister {
                     .answer_consensus_call(&subnet, call.callback, Ok(reply))?;
                 return Ok(());
             }
-            self.network.tick();
+            self.tick();
         }
         bail!("the canister does not ask for blocks")
     }

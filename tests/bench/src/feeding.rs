@@ -153,7 +153,8 @@ impl Canister {
     }
 }
 
-fn parts(block: &Block) -> Vec<BlockPart> {
+/// The parts in which a block is pushed.
+pub fn parts(block: &Block) -> Vec<BlockPart> {
     let bytes = serialize(block);
     let hash = ByteBuf::from(block.block_hash().to_byte_array());
     let size = u32::try_from(bytes.len()).expect("a block has at most 4 MB");
@@ -186,7 +187,10 @@ fn next_message(waiting: &mut Vec<BlockPart>) -> Vec<BlockPart> {
 }
 
 /// How many parts the canister needs no more, counted up to the first it had no room for.
-fn taken(receipt: &PushReceipt) -> Result<usize> {
+///
+/// # Errors
+/// A part is refused.
+pub fn taken(receipt: &PushReceipt) -> Result<usize> {
     for (index, outcome) in receipt.outcomes.iter().enumerate() {
         match outcome {
             PartOutcome::Queued | PartOutcome::Incomplete { .. } | PartOutcome::Known => {}

@@ -9,7 +9,9 @@ use millrace_tests::chain::{Body, MainnetLike, Named, Plan};
 
 use crate::cache::{Cache, Prepared};
 use crate::canister::{Canister, adapter};
-use crate::counts::{Counts, Row, per, row};
+use crate::counts::{Counts, Row, row};
+use crate::phase::Phase;
+use crate::profile;
 use crate::reads::{self, Rows};
 use crate::sample::Sample;
 use crate::workload::Bench;
@@ -42,6 +44,7 @@ pub fn small() -> Mark {
             seed: 160,
             funding_blocks: 110,
             funding_outputs: 1_981,
+            growth: None,
             blocks: 50,
             body: Body::of(300),
             named: named(&[1, 6_246]),
@@ -60,6 +63,7 @@ pub fn full() -> Mark {
             seed: 300,
             funding_blocks: 110,
             funding_outputs: 8_060,
+            growth: None,
             blocks: 190,
             body: Body::MAINNET,
             named: named(&[1, 6_246, 21_463]),
@@ -78,6 +82,7 @@ pub fn full_blocks() -> Mark {
             seed: 30,
             funding_blocks: 110,
             funding_outputs: 2_000,
+            growth: None,
             blocks: 30,
             body: Body::MAINNET,
             named: named(&[1, 6_246]),
@@ -95,6 +100,7 @@ pub fn unstable(name: &'static str, blocks: u32, body: Body) -> Mark {
             seed: 500,
             funding_blocks: 110,
             funding_outputs: if body == Body::MAINNET { 2_000 } else { 200 },
+            growth: None,
             blocks,
             body,
             named: named(&[1]),
@@ -118,52 +124,6 @@ pub fn config(threshold: u32, validation: BlockValidation) -> InitConfig {
         stability_threshold: Some(Nat::from(threshold)),
         block_validation: Some(validation),
         ..InitConfig::default()
-    }
-}
-
-/// Sums over a kind of blocks.
-#[derive(Clone, Copy, Debug, Default)]
-struct Phase {
-    blocks: u64,
-    ios: u64,
-    counts: Counts,
-}
-
-impl Phase {
-    fn add(&mut self, ios: u64, counts: &Counts) {
-        self.blocks += 1;
-        self.ios += ios;
-        self.counts.join(counts);
-    }
-
-    /// Per input and output, and per block.
-    fn row(&self) -> Row {
-        let Counts {
-            messages,
-            instructions,
-            heap_dirtied,
-            stable_dirtied,
-            stable_read,
-            longest,
-        } = self.counts;
-        row(&[
-            (
-                "instructions_per_io",
-                instructions.div_ceil(self.ios.max(1)),
-            ),
-            ("heap_pages_per_1000_io", per(heap_dirtied, self.ios)),
-            (
-                "stable_pages_dirtied_per_1000_io",
-                per(stable_dirtied, self.ios),
-            ),
-            ("stable_pages_read_per_1000_io", per(stable_read, self.ios)),
-            ("messages_per_1000_blocks", per(messages, self.blocks)),
-            (
-                "heap_delta_bytes_per_block",
-                self.counts.heap_delta().div_ceil(self.blocks.max(1)),
-            ),
-            ("longest_message", longest),
-        ])
     }
 }
 
@@ -195,6 +155,9 @@ impl Mark {
         let mut utxos = 0;
         for made in chain {
             let facts = made.facts;
+            if facts.height == funded + self.threshold + 1 {
+                profile::restart();
+            }
             let counts = canister
                 .take_in(&made.block)
                 .with_context(|| format!("{}: block {}", self.name, facts.height))?;
@@ -242,7 +205,10 @@ impl Mark {
 }
 
 /// What the canister occupies, in all and for each coin.
-fn memory(canister: &mut Canister, unstable_bytes: u64) -> Result<Row> {
+///
+/// # Errors
+/// The canister does not say.
+pub fn memory(canister: &mut Canister, unstable_bytes: u64) -> Result<Row> {
     let sizes = canister.sizes()?;
     let stable_utxos = reads::metric(canister, "stable_utxos_length")?.max(1);
     let apart = sizes.stable_bytes.saturating_sub(unstable_bytes);

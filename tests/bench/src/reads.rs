@@ -64,6 +64,22 @@ pub fn measure(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
     Ok(rows)
 }
 
+/// Measures reads of coins and balances alone.
+///
+/// # Errors
+/// A call fails, or a read answers with the wrong number of coins.
+pub fn measure_coins(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
+    let mut rows = Rows::new();
+    for call in coin_reads(sample)? {
+        measure_call(canister, &call, &mut rows)
+            .with_context(|| format!("measuring {}", call.name))?;
+    }
+    for asked in &sample.owners {
+        pages(canister, &asked.script()?, asked.utxos, &mut rows)?;
+    }
+    Ok(rows)
+}
+
 fn measure_call(canister: &mut Canister, call: &Call, rows: &mut Rows) -> Result<()> {
     if matches!(call.how, As::Both | As::Update) {
         canister.records()?;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::official::{Figure, MARK, REFERENCE};
 use crate::results::Results;
+use crate::{projection, tables};
 
 /// The first version's counts, kept for comparison.
 const FIRST: &str = "b-trees";
@@ -18,7 +19,8 @@ const HEAD: &str = "\
 Written by `cargo xtask bench canister` from `b-trees.toml` (the first version of the store, kept for
 comparison) and `current.toml`; do not edit. The module runs in our replica under the IC's price list,
 which charges 1,000 instructions for each stable page a message dirties, so instructions here include
-them. Pages have 4 KiB and are distinct within a message. Counts are the same on every machine.
+them. Pages have 4 KiB and are distinct within a message. Counts are the same on every machine, but not
+with every compiler: those of `current` are of the one that `current.toml` names.
 
 Blocks are pushed one by one as an adapter does, with the default budgets, and the next one follows when
 a heartbeat finds nothing to do. Messages are pushes and heartbeats that do something. Blocks are checked
@@ -69,6 +71,10 @@ fn text(first: &Results, current: &Results) -> String {
             lines.join("\n")
         );
     }
+    tables::taking_in(&mut text, current);
+    tables::growth(&mut text, current);
+    tables::compaction(&mut text, current);
+    projection::section(&mut text, current);
     reference_table(&mut text, first, current);
     all_rows(&mut text, first, current);
     text
@@ -127,9 +133,9 @@ fn all_rows(text: &mut String, first: &Results, current: &Results) {
         "\n## All rows\n\nEach count as `current`, with `b-trees` in brackets where it differs.\n\n\
          | row | counts |\n|---|---|"
     );
-    let names: BTreeSet<&String> = first.0.keys().chain(current.0.keys()).collect();
+    let names: BTreeSet<&String> = first.rows.keys().chain(current.rows.keys()).collect();
     for name in names {
-        let row = current.0.get(name).or_else(|| first.0.get(name));
+        let row = current.rows.get(name).or_else(|| first.rows.get(name));
         let counts = row.into_iter().flatten().map(|(count, _)| {
             let (before, now) = (first.count(name, count), current.count(name, count));
             let count = count.replace('_', " ");
@@ -147,7 +153,7 @@ fn all_rows(text: &mut String, first: &Results, current: &Results) {
 }
 
 /// A count in units of `scale`, with three significant digits at least.
-fn scaled(count: u64, scale: u64) -> String {
+pub fn scaled(count: u64, scale: u64) -> String {
     let whole = count / scale;
     if scale == 1 || whole >= 100 {
         return grouped(whole);
@@ -164,7 +170,7 @@ fn scaled(count: u64, scale: u64) -> String {
 }
 
 /// A number with commas between groups of three digits.
-fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -201,10 +207,11 @@ mod tests {
     #[test]
     fn both_versions_stand_beside_the_official_figure() {
         let results = |instructions| {
-            Results(BTreeMap::from([(
-                "small.idle_heartbeat".to_owned(),
-                row(&[("instructions", instructions)]),
-            )]))
+            let row = row(&[("instructions", instructions)]);
+            Results {
+                compiler: None,
+                rows: BTreeMap::from([("small.idle_heartbeat".to_owned(), row)]),
+            }
         };
         let text = text(&results(150_000), &results(20_000));
         let line = "| idle heartbeat, synced, k | 190 | 150 | 20.0 | 30 |";

@@ -174,6 +174,7 @@ mod tests {
             seed: 4,
             funding_blocks: 105,
             funding_outputs: 60,
+            growth: None,
             blocks: 7,
             body: Body::of(60),
             named: Vec::new(),

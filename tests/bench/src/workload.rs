@@ -6,8 +6,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use millrace_tests::chain::Body;
 
+use crate::base;
+use crate::compaction;
 use crate::mark::{self, full, full_blocks, small, unstable};
 use crate::reads::Rows;
+use crate::real;
 use crate::reference;
 
 /// What workloads measure with.
@@ -16,6 +19,8 @@ pub struct Bench {
     pub module: Arc<[u8]>,
     /// Where canisters that took in a chain are kept, if anywhere.
     pub cache: Option<PathBuf>,
+    /// The folder of real blocks, if one is named.
+    pub data: Option<PathBuf>,
     /// Whether progress is printed.
     pub talks: bool,
 }
@@ -40,7 +45,7 @@ pub struct Workload {
 }
 
 /// All workloads, quick ones first.
-pub static ALL: [Workload; 18] = [
+pub static ALL: [Workload; 24] = [
     quick("small", |bench| mark::measure(bench, &small())),
     quick("upgrade_500_small_blocks", |bench| {
         let mark = unstable("upgrade_500_small_blocks", 500, Body::of(6));
@@ -56,6 +61,7 @@ pub static ALL: [Workload; 18] = [
         "reference.insert_100_headers",
         reference::insert_100_headers,
     ),
+    quick("base_quick", base::measure_quick),
     slow("30_full_blocks", |bench| {
         mark::measure(bench, &full_blocks())
     }),
@@ -68,6 +74,11 @@ pub static ALL: [Workload; 18] = [
     slow("reference.upgrade_3000_blocks", reference::upgrade_3000),
     slow("full", |bench| mark::measure(bench, &full())),
     slow("surge_50_full_blocks", mark::measure_surge),
+    slow("base_200_k", |bench| base::measure(bench, &base::small())),
+    slow("base_2_m", |bench| base::measure(bench, &base::medium())),
+    slow("base_20_m", |bench| base::measure(bench, &base::large())),
+    slow("compaction", compaction::measure),
+    slow("real_blocks", real::measure),
     slow("upgrade_100_full_blocks", |bench| {
         let mark = unstable("upgrade_100_full_blocks", 100, Body::MAINNET);
         mark::measure_upgrade(bench, &mark)

@@ -2,8 +2,10 @@
 //! loads in none. The folder holds at most [`millrace_vm::CACHE_BYTES_MAX`].
 
 use millrace_vm::{Engine, EngineError, EngineOptions};
+pub use millrace_vm::{Profiler, decode_module};
 use std::env;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The environment variable naming the folder; empty switches the cache off.
 pub const VARIABLE: &str = "MILLRACE_MODULE_CACHE";
@@ -13,14 +15,26 @@ pub const VARIABLE: &str = "MILLRACE_MODULE_CACHE";
 /// # Errors
 /// When wasmtime refuses its configuration.
 pub fn engine() -> Result<Engine, EngineError> {
+    profiled_engine(None)
+}
+
+/// Returns an engine as [`engine`] does that takes stacks of what it executes, if there is a profiler.
+///
+/// # Errors
+/// When wasmtime refuses its configuration.
+pub fn profiled_engine(profiler: Option<Arc<Profiler>>) -> Result<Engine, EngineError> {
     let cached = EngineOptions {
+        profiler: profiler.clone(),
         cache_dir: folder(|name| env::var_os(name).map(PathBuf::from)),
         ..EngineOptions::default()
     };
     match Engine::new(cached) {
         Err(EngineError::CacheDirectory { path, source }) => {
             tracing::warn!(path = %path.display(), %source, "compiled modules are not kept");
-            Engine::new(EngineOptions::default())
+            Engine::new(EngineOptions {
+                profiler,
+                ..EngineOptions::default()
+            })
         }
         engine => engine,
     }

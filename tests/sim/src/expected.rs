@@ -20,6 +20,8 @@ const LISTS: [(&str, &[&str]); 12] = [
             "Pace",
             "Budgets",
             "Threshold",
+            "Window",
+            "Poor",
             "Syncing",
             "Access",
             "SecondAdapter",

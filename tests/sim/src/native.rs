@@ -41,6 +41,9 @@ const BUCKET_PAGES: u16 = 1;
 /// Instructions that each look at the counter pretends were executed, at the start.
 const PACE: u64 = 1_000_000;
 
+/// Cycles of a canister that has enough.
+const RICH_CYCLES: u128 = 1 << 80;
+
 /// Images of memory that are kept for the next run with the same setup, at most.
 const MAX_IMAGES: usize = 32;
 
@@ -79,6 +82,7 @@ struct World {
     now: Cell<u64>,
     instructions: Cell<u64>,
     pace: Cell<u64>,
+    cycles: Cell<u128>,
 }
 
 impl Env for World {
@@ -97,7 +101,11 @@ impl Env for World {
     }
 
     fn cycles_balance(&self) -> u128 {
-        1 << 80
+        self.cycles.get()
+    }
+
+    fn cycles_to_spend(&self) -> Option<u128> {
+        Some(self.cycles.get())
     }
 
     fn log(&self, _: &str) {}
@@ -124,6 +132,7 @@ impl Native {
                 now: Cell::new(now),
                 instructions: Cell::new(0),
                 pace: Cell::new(PACE),
+                cycles: Cell::new(RICH_CYCLES),
             },
             timer: Some(now + WATCH_SECONDS),
             calls: BTreeMap::new(),
@@ -264,6 +273,10 @@ impl Subject for Native {
 
     fn set_pace(&mut self, instructions_per_step: u64) {
         self.world.pace.set(instructions_per_step);
+    }
+
+    fn set_poor(&mut self, is_poor: bool) {
+        self.world.cycles.set(if is_poor { 0 } else { RICH_CYCLES });
     }
 
     fn set_trap(&mut self, point: Option<TrapPoint>) {

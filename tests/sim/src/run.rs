@@ -3,15 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bitcoin::Transaction;
-use bitcoin::hashes::Hash;
 use candid::{Nat, Principal};
-use millrace_candid::{
-    BlockValidation, Budgets, Flag, InitConfig, InitNetwork, RelayOutcome, SendTransactionArgs,
-    SetConfigRequest, TransactionReport,
-};
+use millrace_candid::{BlockValidation, Budgets, Flag, InitConfig, InitNetwork, SetConfigRequest};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde_bytes::ByteBuf;
 
 use crate::coverage::Coverage;
 use crate::mine::{Kind, Miner};
@@ -35,6 +30,9 @@ const DEFAULT_BUDGETS: Budgets = Budgets {
     instructions_per_heartbeat: 1_500_000_000,
     stable_pages_per_heartbeat: 20_480,
 };
+
+/// Pages that may be written in ten minutes, unless an event says otherwise.
+const DEFAULT_WINDOW: u32 = 4_194_304;
 
 /// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
 const SUSPICIOUS_TRAPS: u32 = 4;
@@ -94,6 +92,12 @@ pub struct Run<S: Subject> {
     pub(crate) trapped_beats: u32,
     /// Times the watchdog ran since a heartbeat ended.
     pub(crate) strikes: u32,
+    /// Whether there are no cycles to spend.
+    pub(crate) is_poor: bool,
+    /// Pages that may be written in ten minutes.
+    pub(crate) window: u64,
+    /// When heartbeats wrote how many pages since the heap was lost.
+    pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
     pub(crate) is_full: bool,
     /// Heartbeats that may still touch one item each.
@@ -169,6 +173,9 @@ impl<S: Subject> Run<S> {
             is_suspect: false,
             trapped_beats: 0,
             strikes: 0,
+            is_poor: false,
+            window: DEFAULT_WINDOW.into(),
+            written: Vec::new(),
             is_full: false,
             cautious: 0,
             source: Source::default(),
@@ -251,6 +258,12 @@ impl<S: Subject> Run<S> {
                     stable_pages_per_heartbeat: u32::from(pages),
                 });
             }
+            Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
+            Event::Poor(is_poor) => {
+                self.is_poor = is_poor;
+                self.subject.set_poor(is_poor);
+                return Ok(());
+            }
             Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
             Event::Syncing(is_on) => change.syncing = flag(is_on),
             Event::Access(is_on) => change.api_access = flag(is_on),
@@ -276,6 +289,9 @@ impl<S: Subject> Run<S> {
         {
             self.profile.threshold = threshold;
         }
+        if let Some(pages) = change.stable_pages_per_ten_minutes {
+            self.window = pages.into();
+        }
         if let Some(syncing) = change.syncing {
             self.is_syncing = syncing == Flag::Enabled;
         }
@@ -298,6 +314,7 @@ impl<S: Subject> Run<S> {
 
     fn lose_heap(&mut self) {
         self.damaged.append(&mut self.padded);
+        self.written.clear();
     }
 
     /// Counts a heartbeat, or the watchdog, that trapped.
@@ -394,6 +411,8 @@ impl<S: Subject> Run<S> {
     pub(crate) fn end_faults(&mut self) -> Checked {
         self.subject.set_full(false);
         self.is_full = false;
+        self.is_poor = false;
+        self.subject.set_poor(false);
         self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);
@@ -402,6 +421,7 @@ impl<S: Subject> Run<S> {
         let is_pulling = self.profile.is_pulling;
         self.configure(SetConfigRequest {
             budgets: Some(DEFAULT_BUDGETS),
+            stable_pages_per_ten_minutes: Some(DEFAULT_WINDOW),
             syncing: Some(Flag::Enabled),
             api_access: Some(Flag::Enabled),
             adapters: Some(adapters(true)),

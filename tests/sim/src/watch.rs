@@ -21,6 +21,9 @@ const PAGES_PER_BLOCK: u64 = 12;
 /// Pages that the step that uses a budget up and the end of a heartbeat write at most.
 const PAGES_OF_LAST_STEP: u64 = 48;
 
+/// Seconds within which every write counts, however coarsely the canister keeps its account.
+const WINDOW_SECONDS: u64 = 540;
+
 /// Bytes that stable memory may grow by in a run, besides ten times what was mined.
 const GROWTH: u64 = 16 << 20;
 
@@ -62,6 +65,11 @@ impl<S: Subject> Run<S> {
         };
         let is_cautious = trapped > 0 || self.cautious > 0;
         self.check_budgets(&beat, waiting)?;
+        require(
+            !self.is_poor || beat.asked.is_none(),
+            "no work without cycles",
+            || format!("{:?}", beat.asked),
+        )?;
         if let Some(asked) = beat.asked {
             self.coverage.note("asked", &asked.request);
             self.source.asked = Some(asked);
@@ -75,6 +83,10 @@ impl<S: Subject> Run<S> {
             || format!("{} blocks are queued", self.seen.queued),
         )?;
         let drained = self.drained(&before)?;
+        let is_idle = !self.is_poor || self.seen.connected.is_subset(&before.connected);
+        require(is_idle, "no work without cycles", || {
+            "a block was connected".to_owned()
+        })?;
         self.check_rejections(&before)?;
         self.check_kept(&before)?;
         self.check_drained(&before, &drained)?;
@@ -137,6 +149,7 @@ impl<S: Subject> Run<S> {
         require(pages <= most, "page budget", || {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
+        self.check_window(pages, drain)?;
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
         let mined: u64 = self
@@ -148,6 +161,24 @@ impl<S: Subject> Run<S> {
         let most = first + GROWTH + 10 * mined;
         require(bytes <= most, "stable memory", || {
             format!("{bytes} bytes, {first} at first, {mined} mined")
+        })
+    }
+
+    /// Once as much was written lately as may be, a heartbeat does one step.
+    fn check_window(&mut self, pages: u64, drain: u64) -> Checked {
+        let now = self.subject.now();
+        let lately = self
+            .written
+            .iter()
+            .filter(|(time, _)| time + WINDOW_SECONDS > now);
+        let lately: u64 = lately.map(|(_, pages)| pages).sum();
+        self.written.push((now, pages));
+        let is_within = lately < self.window || pages <= drain + PAGES_OF_LAST_STEP;
+        require(is_within, "pages of ten minutes", || {
+            format!(
+                "{pages} pages written after {lately}, {} allowed",
+                self.window
+            )
         })
     }
 

@@ -41,6 +41,17 @@ impl Body {
         }
     }
 
+    /// A block of transactions that split coins, one into six: each leaves five more, less what
+    /// carries data.
+    pub const fn splitting(transactions: u32) -> Self {
+        Self {
+            transactions,
+            inputs_per_thousand: 1_000,
+            outputs_per_thousand: 6_000,
+            transaction_bytes: 380,
+        }
+    }
+
     /// Numbers of inputs and outputs, transaction by transaction: mostly one and two, and a long tail.
     pub(super) fn shapes(&self, random: &mut Random) -> Vec<Shape> {
         let count = self.transactions as usize;
@@ -90,6 +101,15 @@ impl Body {
         let mean = u64::from(self.transactions) * u64::from(self.transaction_bytes);
         usize::try_from(mean * permille / 1_000).expect("a block has at most 4 MB")
     }
+}
+
+/// Blocks by which a chain's set grows between those that fund it and the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growth {
+    /// Their number.
+    pub blocks: u32,
+    /// What each holds.
+    pub body: Body,
 }
 
 /// Numbers of inputs and outputs of one transaction.

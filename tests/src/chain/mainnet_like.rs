@@ -8,7 +8,7 @@ use bitcoin::{
     constants, transaction,
 };
 
-use super::body::{Body, Shape};
+use super::body::{Body, Growth, Shape};
 use super::coins::{Coin, Spendable};
 use super::owners::{Named, Owner, Owners, ScriptKind};
 use super::random::Random;
@@ -55,6 +55,8 @@ pub struct Plan {
     /// Outputs of each of those coinbases. They mature as on mainnet, so more than 100 such blocks are
     /// needed before a transaction can spend anything.
     pub funding_outputs: u32,
+    /// Blocks after those by which the set grows, if any.
+    pub growth: Option<Growth>,
     /// Blocks after those.
     pub blocks: u32,
     /// What these hold.
@@ -68,7 +70,21 @@ pub struct Plan {
 impl Plan {
     /// Blocks of the chain, genesis apart.
     pub const fn length(&self) -> u32 {
-        self.funding_blocks + self.blocks
+        self.before() + self.blocks
+    }
+
+    /// Blocks that fund the chain and by which its set grows.
+    pub const fn before(&self) -> u32 {
+        match self.growth {
+            Some(growth) => self.funding_blocks + growth.blocks,
+            None => self.funding_blocks,
+        }
+    }
+
+    /// What the block at a height holds besides its coinbase.
+    fn body(&self, height: u32) -> Body {
+        let growth = self.growth.filter(|_| height <= self.before());
+        growth.map_or(self.body, |growth| growth.body)
     }
 }
 
@@ -173,8 +189,9 @@ impl MainnetLike {
     }
 
     fn body(&mut self, draft: &mut Draft) {
-        let target = self.plan.body.bytes(&mut self.random);
-        let shapes = self.plan.body.shapes(&mut self.random);
+        let body = self.plan.body(self.height);
+        let target = body.bytes(&mut self.random);
+        let shapes = body.shapes(&mut self.random);
         draft.outputs_left = shapes.iter().map(|shape| shape.outputs).sum();
         let mut owed = 0;
         for shape in shapes {

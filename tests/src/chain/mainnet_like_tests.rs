@@ -19,6 +19,7 @@ fn plan(blocks: u32, body: Body) -> Plan {
         seed: 21,
         funding_blocks: 110,
         funding_outputs: 900,
+        growth: None,
         blocks,
         body,
         named: vec![Named { utxos: 1 }, Named { utxos: 2_500 }],

@@ -20,6 +20,6 @@ mod mainnet_like_tests;
 #[cfg(test)]
 mod reference_tests;
 
-pub use body::Body;
+pub use body::{Body, Growth};
 pub use mainnet_like::{BlockFacts, Made, MainnetLike, Plan};
 pub use owners::{Named, Owner, ScriptKind};

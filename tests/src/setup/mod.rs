@@ -1,6 +1,8 @@
 //! A canister installed on a PocketIC server, and typed calls to it.
 
+mod bitcoin_adapter;
 mod client;
+mod control;
 mod pull;
 mod push;
 mod read;
@@ -17,7 +19,9 @@ use serde::de::DeserializeOwned;
 
 use crate::artifacts;
 
+pub use bitcoin_adapter::{BITCOIN_TESTNET_CANISTER, BitcoinAdapter};
 pub use client::{Client, bitcoin_instance};
+pub use control::{Control, SubnetFigures, WaitingCall};
 pub use pull::{Source, pulled};
 pub use push::{part, parts_of};
 pub use read::{Snapshot, hash_of};

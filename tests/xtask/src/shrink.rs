@@ -14,8 +14,8 @@ use crate::process::{self, in_path};
 pub const BINARYEN: &str = "132";
 
 /// Speed before size: instructions are what a canister pays for. The features are those the IC's
-/// Wasm engine accepts and the Rust compiler emits by default.
-const OPTIONS: [&str; 8] = [
+/// Wasm engine accepts and the Rust compiler emits by default or is told to use.
+const OPTIONS: [&str; 9] = [
     "-O3",
     "--mvp-features",
     "--enable-bulk-memory",
@@ -24,6 +24,7 @@ const OPTIONS: [&str; 8] = [
     "--enable-sign-ext",
     "--enable-multivalue",
     "--enable-reference-types",
+    "--enable-simd",
 ];
 
 /// A way to run the pinned `wasm-opt`.

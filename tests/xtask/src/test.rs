@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::binaries::{self, POCKET_IC_SERVER};
 use crate::workspace::Workspace;
-use crate::{process, wasm};
+use crate::{bench, process, wasm};
 use tally::Tally;
 
 /// Which part of the tests to run.
@@ -25,7 +25,7 @@ pub struct Options {
     /// Leave out formatting, clippy and documentation
     #[arg(long)]
     no_lint: bool,
-    /// Run only tests whose name contains this
+    /// Run only tests whose name contains this, and no benchmarks
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
 }
@@ -95,6 +95,9 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         });
     }
     summary.tally = Some(tally);
+    if options.filter.is_none() {
+        summary.check("benchmarks", || bench::check(workspace));
+    }
     Ok(())
 }
 

@@ -53,6 +53,14 @@ impl Options {
             ..Self::default()
         }
     }
+
+    /// Builds only that, optimised: its counts are compared with those of optimised modules.
+    pub fn measured() -> Self {
+        Self {
+            require_optimised: true,
+            ..Self::canister()
+        }
+    }
 }
 
 /// A package whose Wasm module can be installed.

@@ -62,8 +62,11 @@ const MAY_USE: [(&str, &[&str]); 12] = [
         "millrace-bench",
         &[
             "millrace-candid",
+            "millrace-canister",
+            "millrace-core",
             "millrace-replica",
             "millrace-source-canister",
+            "millrace-store",
             "millrace-subnet",
             "millrace-tests",
         ],

@@ -2,6 +2,8 @@
 
 use bitcoin::hashes::{Hash, HashEngine, sha256d};
 
+use crate::sha256::{BLOCK_BYTES, Digest, LANES, parents};
+
 /// A merkle root and whether the list is a disguise of a shorter one.
 pub(crate) struct MerkleRoot {
     pub(crate) root: [u8; 32],
@@ -16,14 +18,19 @@ pub(crate) fn merkle_root(leaves: Vec<[u8; 32]>) -> MerkleRoot {
     let mut level = leaves;
     let mut mutated = false;
     while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .filter_map(|pair| {
-                let (left, right) = (pair.first()?, pair.get(1));
-                mutated |= Some(left) == right;
-                Some(parent(left, right.unwrap_or(left)))
-            })
-            .collect();
+        let (pairs, last) = level.as_chunks::<2>();
+        mutated |= pairs.iter().any(|[left, right]| left == right);
+        let repeated = last.first().map(|last| [*last, *last]);
+        let pairs: Vec<&[Digest; 2]> = pairs.iter().chain(&repeated).collect();
+        let mut above = Vec::with_capacity(pairs.len());
+        for four in pairs.chunks(LANES) {
+            let mut blocks = [[0; BLOCK_BYTES]; LANES];
+            for (block, pair) in blocks.iter_mut().zip(four) {
+                block.copy_from_slice(pair.as_flattened());
+            }
+            above.extend(parents(blocks.each_ref()).iter().take(four.len()));
+        }
+        level = above;
     }
     MerkleRoot {
         root: level.first().copied().unwrap_or_default(),

@@ -10,7 +10,10 @@ pub(crate) mod merkle;
 mod tests;
 
 use bitcoin::block::Header;
+use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode, Txid};
+
+use crate::bytes::fixed;
 
 /// Heaviest block allowed, in weight units (BIP141).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
@@ -126,6 +129,18 @@ impl BlockError {
                 | Self::DuplicateTransaction { .. }
         )
     }
+}
+
+/// Returns the 80 bytes of a header as blocks begin with them.
+pub fn encode_header(header: &Header) -> [u8; HEADER_BYTES] {
+    fixed(&[
+        &header.version.to_consensus().to_le_bytes(),
+        header.prev_blockhash.as_byte_array(),
+        header.merkle_root.as_byte_array(),
+        &header.time.to_le_bytes(),
+        &header.bits.to_consensus().to_le_bytes(),
+        &header.nonce.to_le_bytes(),
+    ])
 }
 
 /// Reads the header at the front of a block or a header message, or `None` when `bytes` is

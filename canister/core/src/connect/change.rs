@@ -2,9 +2,11 @@
 
 use std::cmp::Ordering;
 
+use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, OutPoint, Txid};
 
-use crate::scan::{ScannedBlock, ScannedCoin, prefix};
+use crate::bytes::{prefix, sort_by_prefix};
+use crate::scan::{ScannedBlock, ScannedCoin};
 use crate::script::ScriptKey;
 use crate::units::Height;
 
@@ -129,17 +131,13 @@ impl BlockChange {
         let puts = coins
             .filter(|(_, (_, passed))| !**passed)
             .map(|(at, (coin, _))| (coin.script, at | PUT));
-        let key = |(script, number): (ScriptKey, u32)| (first_bytes(&script), number);
-        let mut order: Vec<(u64, u32)> = spends.chain(puts).map(key).collect();
-        order.sort_unstable_by(|a, b| {
-            // The key's first bytes decide but within a script.
-            a.0.cmp(&b.0)
-                .then_with(|| match (self.event(a.1), self.event(b.1)) {
-                    (Some(a), Some(b)) => a.order(&b),
-                    _ => a.1.cmp(&b.1),
-                })
-        });
-        order
+        let key = |(script, number): (ScriptKey, u32)| (prefix(&script.0), number);
+        let order = spends.chain(puts).map(key).collect();
+        // The key's first bytes decide but within a script.
+        sort_by_prefix(order, |a, b| match (self.event(a), self.event(b)) {
+            (Some(a), Some(b)) => a.order(&b),
+            _ => a.cmp(&b),
+        })
     }
 
     /// Returns the block that was scanned.
@@ -254,12 +252,6 @@ impl BlockChange {
     }
 }
 
-/// Returns the first bytes of a key: they sort as keys do, as far as they go.
-fn first_bytes(script: &ScriptKey) -> u64 {
-    let first = script.0.first_chunk();
-    first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
 /// Returns the indices of a block's inputs in the order of what they spend.
 pub(super) fn inputs_by_outpoint(block: &ScannedBlock) -> Vec<(u64, u32)> {
     let inputs = block.inputs();
@@ -268,14 +260,9 @@ pub(super) fn inputs_by_outpoint(block: &ScannedBlock) -> Vec<(u64, u32)> {
             .get(index as usize)
             .map(|input| (&input.txid, input.vout))
     };
-    let mut order: Vec<(u64, u32)> = (0..)
+    let order = (0..)
         .zip(inputs)
-        .map(|(index, input)| (prefix(&input.txid), index))
+        .map(|(index, input)| (prefix(input.txid.as_byte_array()), index))
         .collect();
-    order.sort_unstable_by(|a, b| {
-        a.0.cmp(&b.0)
-            .then_with(|| of(a.1).cmp(&of(b.1)))
-            .then_with(|| a.1.cmp(&b.1))
-    });
-    order
+    sort_by_prefix(order, |a, b| of(a).cmp(&of(b)).then_with(|| a.cmp(&b)))
 }

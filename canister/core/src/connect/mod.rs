@@ -9,19 +9,17 @@ mod change;
 
 use std::cmp::Ordering;
 
-use bitcoin::hashes::Hash;
-use bitcoin::{Amount, OutPoint, Txid};
+use bitcoin::{Amount, OutPoint};
 
 use crate::consensus::rules::{Rules, Spent, check_weight, commits_to};
 use crate::consensus::{
     BlockPlace, BlockValidation, ConnectError, ConsensusError, MedianTimes, WitnessData,
 };
-use crate::delta::{Coin, CoinView, DeltaError, may_overwrite_unspent};
+use crate::delta::{DeltaError, PriorCoin, PriorCoins, may_overwrite_unspent};
 use crate::deployments::Deployments;
 use crate::fees::{BlockFees, TransactionFee};
 use crate::network::Network;
-use crate::scan::{Lock, ScannedBlock, ScannedCoin, ScannedInput};
-use crate::script::{ScriptHash, ScriptKey};
+use crate::scan::{ScannedBlock, ScannedCoin, ScannedInput};
 
 use change::inputs_by_outpoint;
 
@@ -143,18 +141,20 @@ impl BlockConnector {
             makers.peek().and_then(|maker| txid(**maker)) != Some(&outpoint.txid)
         });
         let is_checked = self.needs_overwrite_check();
-        let made = self.block.coins().iter().filter(move |_| is_checked);
+        let by_txid = self.block.by_txid().iter();
+        let made = by_txid.flat_map(|index| self.block.coins_of(*index));
+        let made = made.filter(move |_| is_checked);
         spent.chain(made.map(|coin| self.outpoint(coin)))
     }
 
     /// Looks at up to `budget` inputs and coins (at least one, so that every call progresses).
     ///
-    /// Each costs at most one look-up of a coin and one of a time, and a SHA-256 of a script. The
+    /// Each costs at most one look-up of a coin and one of a time. The
     /// last step costs a look at each transaction and a sort of the change.
     ///
     /// # Errors
     /// [`ConnectError`]; see [`ConnectError::condemns_block`].
-    pub fn step<C: CoinView, T: MedianTimes<Error = C::Error>>(
+    pub fn step<C: PriorCoins, T: MedianTimes<Error = C::Error>>(
         mut self,
         coins: &C,
         times: &T,
@@ -180,7 +180,7 @@ impl BlockConnector {
         Ok(ConnectStep::More(Box::new(self)))
     }
 
-    fn input<C: CoinView, T: MedianTimes<Error = C::Error>>(
+    fn input<C: PriorCoins, T: MedianTimes<Error = C::Error>>(
         &mut self,
         index: u32,
         at: usize,
@@ -190,7 +190,7 @@ impl BlockConnector {
         let Some(input) = self.block.inputs().get(index as usize).copied() else {
             return Ok(());
         };
-        let txid = self.txid(input.transaction);
+        let txid = self.block.txid(input.transaction);
         let outpoint = input.outpoint();
         let before = at.checked_sub(1).and_then(|at| self.order.get(at));
         let before = before.and_then(|(_, index)| self.block.inputs().get(*index as usize));
@@ -200,10 +200,10 @@ impl BlockConnector {
         let (spent, satoshi) = match self.spend_own(&input) {
             Some(own) => own,
             None => {
-                let coin = coins.coin(&outpoint).map_err(DeltaError::View)?;
+                let coin = coins.prior(&outpoint).map_err(DeltaError::View)?;
                 let coin = coin.ok_or(DeltaError::MissingCoin { txid, outpoint })?;
                 self.spends.push(spend_of(&outpoint, &coin));
-                (Spent::from(&coin), coin.value.to_sat())
+                (Spent::from(&coin), coin.satoshi)
             }
         };
         if let Some(paid) = self.paid.get_mut(input.transaction as usize) {
@@ -246,7 +246,7 @@ impl BlockConnector {
     }
 
     fn spent_twice<E>(&self, first: &ScannedInput, second: &ScannedInput) -> ConnectError<E> {
-        let txid = self.txid(second.transaction);
+        let txid = self.block.txid(second.transaction);
         let outpoint = second.outpoint();
         if self.rules.is_some() && first.transaction == second.transaction {
             ConsensusError::DuplicateInput { txid, outpoint }.into()
@@ -273,7 +273,7 @@ impl BlockConnector {
     }
 
     /// Looks up whether the coin at `at` of those in the order of ids replaces one.
-    fn check_overwrite<C: CoinView>(
+    fn check_overwrite<C: PriorCoins>(
         &mut self,
         at: usize,
         coins: &C,
@@ -282,7 +282,7 @@ impl BlockConnector {
             return Ok(());
         };
         let outpoint = self.outpoint(coin);
-        let Some(replaced) = coins.coin(&outpoint).map_err(DeltaError::View)? else {
+        let Some(replaced) = coins.prior(&outpoint).map_err(DeltaError::View)? else {
             return Ok(());
         };
         if !(coin.coinbase && may_overwrite_unspent(self.place.network, self.place.height)) {
@@ -324,33 +324,28 @@ impl BlockConnector {
 
     fn outpoint(&self, coin: &ScannedCoin) -> OutPoint {
         OutPoint {
-            txid: self.txid(coin.transaction),
+            txid: self.block.txid(coin.transaction),
             vout: coin.vout,
         }
     }
-
-    fn txid(&self, transaction: u32) -> Txid {
-        let txid = self.block.txids().get(transaction as usize);
-        txid.copied().unwrap_or_else(Txid::all_zeros)
-    }
 }
 
-impl From<&Coin> for Spent {
-    fn from(coin: &Coin) -> Self {
+impl From<&PriorCoin> for Spent {
+    fn from(coin: &PriorCoin) -> Self {
         Self {
             height: coin.height,
             coinbase: coin.coinbase,
-            lock: Lock::of(coin.script.as_bytes()),
+            lock: coin.lock,
         }
     }
 }
 
-fn spend_of(outpoint: &OutPoint, coin: &Coin) -> SpentCoin {
+const fn spend_of(outpoint: &OutPoint, coin: &PriorCoin) -> SpentCoin {
     SpentCoin {
         txid: outpoint.txid,
         vout: outpoint.vout,
-        script: ScriptKey::from(&ScriptHash::of(&coin.script)),
-        satoshi: coin.value.to_sat(),
+        script: coin.script,
+        satoshi: coin.satoshi,
         height: coin.height,
         coinbase: coin.coinbase,
     }

@@ -262,8 +262,7 @@ fn check_coinbases(
     has_height: bool,
 ) -> Result<(), ConsensusError> {
     for start in block.coinbases() {
-        let txid = block.txids().get(start.transaction as usize).copied();
-        let txid = txid.unwrap_or_else(Txid::all_zeros);
+        let txid = block.txid(start.transaction);
         if start.transaction != 0 {
             return Err(ConsensusError::ExtraCoinbase { txid });
         }
@@ -289,8 +288,7 @@ fn check_commitment(block: &mut ScannedBlock, active: bool) -> Result<(), Consen
         return Ok(());
     };
     let Some(expected) = witness.commitment.filter(|_| active) else {
-        let txid = block.txids().get(first as usize).copied();
-        let txid = txid.unwrap_or_else(Txid::all_zeros);
+        let txid = block.txid(first);
         return Err(ConsensusError::UnexpectedWitness { txid });
     };
     if witness.nonce_items != 1 || witness.nonce_bytes != 32 {

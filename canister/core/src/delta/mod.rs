@@ -7,6 +7,8 @@ mod tests;
 
 use bitcoin::{Amount, OutPoint, ScriptBuf, Txid};
 
+use crate::scan::Lock;
+use crate::script::{ScriptHash, ScriptKey};
 use crate::units::Height;
 
 pub use rules::{MAX_SCRIPT_BYTES, is_unspendable, may_overwrite_unspent};
@@ -34,6 +36,54 @@ pub trait CoinView {
     /// # Errors
     /// `Self::Error` when the set cannot be read; an unknown outpoint is no error.
     fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, Self::Error>;
+}
+
+/// What a block's rules and its change need to know of a coin that the block spends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PriorCoin {
+    /// Its amount in satoshi.
+    pub satoshi: u64,
+    /// Height of the block that made it.
+    pub height: Height,
+    /// Whether a coinbase transaction made it.
+    pub coinbase: bool,
+    /// What kind its script is, as far as spending it counts signature operations.
+    pub lock: Lock,
+    /// Names its script.
+    pub script: ScriptKey,
+}
+
+impl From<&Coin> for PriorCoin {
+    fn from(coin: &Coin) -> Self {
+        Self {
+            satoshi: coin.value.to_sat(),
+            height: coin.height,
+            coinbase: coin.coinbase,
+            lock: Lock::of(coin.script.as_bytes()),
+            script: ScriptKey::from(&ScriptHash::of(&coin.script)),
+        }
+    }
+}
+
+/// The coins that a block may spend, as they stand after its parent.
+pub trait PriorCoins {
+    /// Why a look-up can fail, such as damaged storage.
+    type Error;
+
+    /// Returns what is to be known of the unspent coin at `outpoint`, or `None` when there is none.
+    /// Outpoints that are asked for in ascending order may cost less.
+    ///
+    /// # Errors
+    /// `Self::Error` when the set cannot be read; an unknown outpoint is no error.
+    fn prior(&self, outpoint: &OutPoint) -> Result<Option<PriorCoin>, Self::Error>;
+}
+
+impl<V: CoinView> PriorCoins for V {
+    type Error = V::Error;
+
+    fn prior(&self, outpoint: &OutPoint) -> Result<Option<PriorCoin>, Self::Error> {
+        Ok(self.coin(outpoint)?.as_ref().map(PriorCoin::from))
+    }
 }
 
 /// Why a block's change cannot be computed.

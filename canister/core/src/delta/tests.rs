@@ -5,19 +5,17 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 
 use bitcoin::absolute::LockTime;
-use bitcoin::block::{Header, Version};
+use bitcoin::block::Version;
 use bitcoin::hashes::Hash;
 use bitcoin::script::Builder;
 use bitcoin::transaction;
-use bitcoin::{
-    Block, BlockHash, CompactTarget, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Witness,
-};
+use bitcoin::{Sequence, Transaction, TxIn, TxOut, Witness};
 use proptest::prelude::*;
 
 use super::*;
 use crate::connect::{BlockChange, BlockConnector, CoinEvent, CoinPosition, ConnectStep};
 use crate::consensus::{BlockPlace, BlockValidation, ConnectError, MedianTimes};
-use crate::fixtures::{CheckedBlock, Coins, framed_blocks};
+use crate::fixtures::{CheckedBlock, Coins, block_of, framed_blocks};
 use crate::network::Network;
 use crate::script::{ScriptHash, script_of_address};
 use crate::testing::BlockDelta;
@@ -155,19 +153,7 @@ fn outpoint(transaction: &Transaction, vout: u32) -> OutPoint {
 }
 
 fn block(txdata: Vec<Transaction>) -> CheckedBlock {
-    let mut block = Block {
-        header: Header {
-            version: Version::ONE,
-            prev_blockhash: BlockHash::all_zeros(),
-            merkle_root: TxMerkleNode::all_zeros(),
-            time: 0,
-            bits: CompactTarget::from_consensus(0x207f_ffff),
-            nonce: 0,
-        },
-        txdata,
-    };
-    block.header.merkle_root = block.compute_merkle_root().unwrap();
-    CheckedBlock::check(block).unwrap()
+    CheckedBlock::check(block_of(txdata)).unwrap()
 }
 
 #[test]

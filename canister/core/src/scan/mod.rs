@@ -6,6 +6,7 @@
 //! a block of the smallest outputs. Ids are hashed in the same pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
 //! [`crate::connect`]'s.
 
+mod hashing;
 mod open;
 mod reading;
 mod record;
@@ -22,7 +23,10 @@ use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
 use crate::block::merkle::merkle_root;
 use crate::block::{BlockError, MAX_BASE_BYTES};
+use crate::bytes::{prefix, sort_by_prefix};
 use crate::consensus::ConsensusError;
+
+use open::Fault;
 
 pub use record::{
     CoinbaseStart, Lock, ScannedCoin, ScannedInput, ScannedTransaction, ScannedWitness,
@@ -47,21 +51,9 @@ pub enum ScanError<E> {
 /// A block whose structure holds, with its ids computed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScannedBlock {
-    hash: BlockHash,
-    header: Header,
-    txids: Vec<Txid>,
-    /// Ids for the witness commitment; empty when they are not needed.
-    wtxids: Vec<[u8; 32]>,
+    found: Collected,
     /// Indices of transactions in the order of their ids.
     by_txid: Vec<u32>,
-    transactions: Vec<ScannedTransaction>,
-    inputs: Vec<ScannedInput>,
-    coins: Vec<ScannedCoin>,
-    coinbases: Vec<CoinbaseStart>,
-    witness: ScannedWitness,
-    own_sigop_cost: u64,
-    fault: Option<ConsensusError>,
-    base_bytes: usize,
 }
 
 impl ScannedBlock {
@@ -70,10 +62,15 @@ impl ScannedBlock {
     /// # Errors
     /// [`BlockError`].
     pub fn of(bytes: &[u8]) -> Result<Self, BlockError> {
+        Self::in_steps(bytes, false, usize::MAX)
+    }
+
+    /// Scans bytes on the heap with a pause after each `budget` items.
+    pub(crate) fn in_steps(bytes: &[u8], judges: bool, budget: usize) -> Result<Self, BlockError> {
         let scan = || {
-            let mut scanner = BlockScanner::start(bytes, false)?;
+            let mut scanner = BlockScanner::start(bytes, judges)?;
             loop {
-                match scanner.step(bytes, usize::MAX)? {
+                match scanner.step(bytes, budget)? {
                     ScanStep::More(more) => scanner = *more,
                     ScanStep::Done(block) => return Ok(*block),
                 }
@@ -95,51 +92,59 @@ impl ScannedBlock {
     ) -> Self {
         let header = bitcoin::constants::genesis_block(bitcoin::Network::Regtest).header;
         Self {
-            hash,
             by_txid: sorted(&txids).unwrap_or_default(),
-            txids,
-            transactions,
-            coins,
-            ..Collected::new(header).into_block(Vec::new())
+            found: Collected {
+                hash,
+                txids,
+                transactions,
+                coins,
+                ..Collected::new(header)
+            },
         }
     }
 
     /// Returns the hash that names the block.
     pub const fn hash(&self) -> BlockHash {
-        self.hash
+        self.found.hash
     }
 
     /// Returns the header.
     pub const fn header(&self) -> &Header {
-        &self.header
+        &self.found.header
     }
 
     /// Returns the ids of its transactions in block order; never empty.
     pub fn txids(&self) -> &[Txid] {
-        &self.txids
+        &self.found.txids
     }
 
     /// Returns the weight with the witness data given, in weight units (BIP141). Whether it is
     /// allowed is [`crate::consensus`]'s question: witness data is not under the merkle root.
     pub fn weight(&self) -> u64 {
-        let last = self.transactions.last();
+        let last = self.found.transactions.last();
         let bytes = last.map_or(0, |last| u64::from(last.offset) + u64::from(last.bytes));
-        self.base_bytes as u64 * 3 + bytes
+        self.found.base_bytes as u64 * 3 + bytes
+    }
+
+    /// Returns the id of the transaction at an index below their number.
+    pub(crate) fn txid(&self, index: u32) -> Txid {
+        let txid = self.found.txids.get(index as usize);
+        txid.copied().unwrap_or_else(Txid::all_zeros)
     }
 
     /// Returns its transactions in block order; never empty.
     pub fn transactions(&self) -> &[ScannedTransaction] {
-        &self.transactions
+        &self.found.transactions
     }
 
     /// Returns the inputs of all transactions but coinbases, in block order.
     pub fn inputs(&self) -> &[ScannedInput] {
-        &self.inputs
+        &self.found.inputs
     }
 
     /// Returns the outputs that can be spent, in block order.
     pub fn coins(&self) -> &[ScannedCoin] {
-        &self.coins
+        &self.found.coins
     }
 
     /// Returns the indices of transactions in the order of their ids, which are unique.
@@ -150,46 +155,52 @@ impl ScannedBlock {
     /// Returns the coins of the transaction at `index`.
     pub fn coins_of(&self, index: u32) -> &[ScannedCoin] {
         let at = index as usize;
-        let first = |at: usize| self.transactions.get(at).map(|tx| tx.first_coin as usize);
-        let end = first(at + 1).unwrap_or(self.coins.len());
+        let first = |at: usize| {
+            self.found
+                .transactions
+                .get(at)
+                .map(|tx| tx.first_coin as usize)
+        };
+        let end = first(at + 1).unwrap_or(self.found.coins.len());
         let range = first(at).unwrap_or(end)..end;
-        self.coins.get(range).unwrap_or_default()
+        self.found.coins.get(range).unwrap_or_default()
     }
 
     /// Returns every transaction that creates coins from nothing; the first of the block is one.
     pub(crate) fn coinbases(&self) -> &[CoinbaseStart] {
-        &self.coinbases
+        &self.found.coinbases
     }
 
     /// Returns what is known of its witness data.
     pub(crate) const fn witness(&self) -> &ScannedWitness {
-        &self.witness
+        &self.found.witness
     }
 
     /// Gives the ids for the witness commitment away.
     pub(crate) fn take_wtxids(&mut self) -> Vec<[u8; 32]> {
-        std::mem::take(&mut self.wtxids)
+        std::mem::take(&mut self.found.wtxids)
     }
 
     /// Returns the cost of the signature operations written in the transactions themselves, or 0
     /// when they were not counted.
     pub(crate) const fn own_sigop_cost(&self) -> u64 {
-        self.own_sigop_cost
+        self.found.own_sigop_cost
     }
 
     /// Returns the first rule that a transaction breaks whatever coins it spends, if they were
     /// judged.
     pub(crate) const fn fault(&self) -> Option<&ConsensusError> {
-        self.fault.as_ref()
+        self.found.fault.as_ref()
     }
 }
 
 /// What a scan collected, not judged as a whole yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Collected {
     header: Header,
     hash: BlockHash,
     txids: Vec<Txid>,
+    /// Ids for the witness commitment; empty when they are not needed.
     wtxids: Vec<[u8; 32]>,
     transactions: Vec<ScannedTransaction>,
     inputs: Vec<ScannedInput>,
@@ -197,6 +208,8 @@ struct Collected {
     coinbases: Vec<CoinbaseStart>,
     witness: ScannedWitness,
     own_sigop_cost: u64,
+    /// The first rule that a transaction breaks, and which one does.
+    blamed: Option<(u32, Fault)>,
     fault: Option<ConsensusError>,
     /// Bytes without witness data so far.
     base_bytes: usize,
@@ -217,6 +230,7 @@ impl Collected {
             coinbases: Vec::new(),
             witness: ScannedWitness::default(),
             own_sigop_cost: 0,
+            blamed: None,
             fault: None,
             base_bytes: 0,
             has_merkle_pair: false,
@@ -224,7 +238,7 @@ impl Collected {
     }
 
     /// Judges the block's structure. Costs one double SHA-256 for each transaction and a sort.
-    fn check(self) -> Result<ScannedBlock, BlockError> {
+    fn check(mut self) -> Result<ScannedBlock, BlockError> {
         let hash = self.hash;
         let leaves = self.txids.iter().map(|txid| txid.to_byte_array());
         let root = merkle_root(leaves.collect());
@@ -243,25 +257,14 @@ impl Collected {
         self.check_first()?;
         let by_txid =
             sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction { hash, txid })?;
-        Ok(self.into_block(by_txid))
-    }
-
-    fn into_block(self, by_txid: Vec<u32>) -> ScannedBlock {
-        ScannedBlock {
-            hash: self.hash,
-            header: self.header,
-            txids: self.txids,
-            wtxids: self.wtxids,
+        let txid = |index: u32| self.txids.get(index as usize).copied();
+        self.fault = self
+            .blamed
+            .and_then(|(index, fault)| Some(fault.of(txid(index)?)));
+        Ok(ScannedBlock {
+            found: self,
             by_txid,
-            transactions: self.transactions,
-            inputs: self.inputs,
-            coins: self.coins,
-            coinbases: self.coinbases,
-            witness: self.witness,
-            own_sigop_cost: self.own_sigop_cost,
-            fault: self.fault,
-            base_bytes: self.base_bytes,
-        }
+        })
     }
 
     /// Asked once the merkle root holds, so that a size without witness data is the header's own.
@@ -302,11 +305,11 @@ impl Collected {
 fn sorted(txids: &[Txid]) -> Result<Vec<u32>, Txid> {
     let id = |index: u32| txids.get(index as usize);
     // Comparing eight bytes decides nearly always, and they lie in the list being sorted.
-    let mut order: Vec<(u64, u32)> = (0..)
+    let order: Vec<(u64, u32)> = (0..)
         .zip(txids)
-        .map(|(i, txid)| (prefix(txid), i))
+        .map(|(i, txid)| (prefix(txid.as_byte_array()), i))
         .collect();
-    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| id(a.1).cmp(&id(b.1))));
+    let order = sort_by_prefix(order, |a, b| id(a).cmp(&id(b)));
     let twice = order
         .iter()
         .zip(order.iter().skip(1))
@@ -315,10 +318,4 @@ fn sorted(txids: &[Txid]) -> Result<Vec<u32>, Txid> {
         Some(txid) => Err(*txid),
         None => Ok(order.into_iter().map(|(_, index)| index).collect()),
     }
-}
-
-/// Returns the first eight bytes of an id: they sort as ids do, as far as they go.
-pub(crate) fn prefix(txid: &Txid) -> u64 {
-    let first = txid.as_byte_array().first_chunk();
-    first.map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -26,8 +26,10 @@ pub(super) struct Open {
     pub(super) version: u32,
     pub(super) is_segwit: bool,
     pub(super) region: Region,
-    pub(super) base: sha256::HashEngine,
-    pub(super) whole: sha256::HashEngine,
+    /// Hash it as it is read: it is long.
+    pub(super) engines: Option<Box<Engines>>,
+    /// Where its witness data begins.
+    pub(super) witness_at: Option<u32>,
     /// Bytes of marker, flag and witnesses.
     pub(super) witness_bytes: u32,
     /// Inputs, or outputs, or witnesses not begun; at last 0.
@@ -47,6 +49,22 @@ pub(super) struct Open {
     /// Counts the operations of the long script, or of the witness item, at hand.
     pub(super) counter: SigopCounter,
     pub(super) fault: Option<Fault>,
+}
+
+/// Hashes of a long transaction, without its witness data and with it.
+#[derive(Clone)]
+pub(super) struct Engines {
+    pub(super) base: sha256::HashEngine,
+    pub(super) whole: sha256::HashEngine,
+}
+
+impl Engines {
+    pub(super) fn new() -> Self {
+        Self {
+            base: Txid::engine(),
+            whole: Txid::engine(),
+        }
+    }
 }
 
 /// A broken rule of a transaction whose id is not known yet.
@@ -85,8 +103,8 @@ impl Open {
             version: 0,
             is_segwit: false,
             region: Region::Base,
-            base: Txid::engine(),
-            whole: Txid::engine(),
+            engines: None,
+            witness_at: None,
             witness_bytes: 0,
             left: 0,
             inputs: 0,
@@ -147,7 +165,7 @@ impl Open {
 }
 
 impl Fault {
-    fn of(self, txid: Txid) -> ConsensusError {
+    pub(super) fn of(self, txid: Txid) -> ConsensusError {
         match self {
             Self::NoOutputs => ConsensusError::NoOutputs { txid },
             Self::OutputValue { vout, satoshi } => ConsensusError::OutputValue {
@@ -183,21 +201,23 @@ impl Collected {
         }
     }
 
-    /// Takes a transaction whose last byte was hashed.
+    /// Takes a transaction that was read to its end. The ids of most are computed later.
     pub(super) fn close(&mut self, open: &mut Open, bytes: u32, lock_time: u32, judges: bool) {
-        let engine = |engine: &mut sha256::HashEngine| std::mem::replace(engine, Txid::engine());
-        let txid = Txid::from_engine(engine(&mut open.base));
         let index = self.txids.len();
+        let mut txid = Txid::all_zeros();
+        let mut wtxid = txid;
+        if let Some(engines) = open.engines.take() {
+            txid = Txid::from_engine(engines.base);
+            if index > 0 {
+                // The coinbase holds the commitment and cannot be under it.
+                wtxid = Txid::from_engine(engines.whole);
+            }
+        }
         if judges {
-            // The coinbase holds the commitment and cannot be under it.
-            self.wtxids.push(match (index, open.is_segwit) {
-                (0, _) => [0; 32],
-                (_, true) => Txid::from_engine(engine(&mut open.whole)).to_byte_array(),
-                (_, false) => txid.to_byte_array(),
-            });
+            self.wtxids.push(wtxid.to_byte_array());
             self.own_sigop_cost += u64::from(open.sigops) * u64::from(BASE_FACTOR);
-            if self.fault.is_none() {
-                self.fault = open.fault.map(|fault| fault.of(txid));
+            if self.blamed.is_none() {
+                self.blamed = open.fault.map(|fault| (index as u32, fault));
             }
         }
         self.txids.push(txid);

@@ -3,7 +3,8 @@
 use bitcoin::hashes::HashEngine;
 
 use super::ScanError;
-use super::open::Region;
+use super::hashing::LONG_BYTES;
+use super::open::{Engines, Region};
 use super::scanner::{BlockScanner, FIXED_BYTES, Scan};
 use super::window::BlockBytes;
 use crate::block::BlockError;
@@ -54,7 +55,7 @@ impl BlockScanner {
         if self.window.ready() >= count {
             return Ok(());
         }
-        self.flush();
+        self.flush(source)?;
         self.window.refill(source).map_err(ScanError::Bytes)?;
         if self.window.ready() < count {
             return Err(self.malformed(Malformed::Ends(source.length())));
@@ -88,23 +89,55 @@ impl BlockScanner {
         Ok(number)
     }
 
-    pub(super) fn enter(&mut self, region: Region) {
+    pub(super) fn enter<B: BlockBytes + ?Sized>(
+        &mut self,
+        source: &B,
+        region: Region,
+    ) -> Scan<(), B::Error> {
         if self.open.region != region {
-            self.flush();
+            self.flush(source)?;
             self.open.region = region;
         }
+        Ok(())
     }
 
-    /// Hashes what was taken since the last time.
-    pub(super) fn flush(&mut self) {
-        let bytes = self.window.pending();
-        if self.open.region == Region::Base {
-            self.open.base.input(bytes);
-        }
-        if self.judges && self.open.is_segwit {
-            self.open.whole.input(bytes);
+    /// Lets the bytes go that were taken since the last time; those of a long transaction are hashed.
+    pub(super) fn flush<B: BlockBytes + ?Sized>(&mut self, source: &B) -> Scan<(), B::Error> {
+        if let Some(engines) = &mut self.open.engines {
+            let bytes = self.window.pending();
+            if self.open.region == Region::Base {
+                engines.base.input(bytes);
+            }
+            if self.judges {
+                engines.whole.input(bytes);
+            }
+        } else if self.window.offset() - self.open.offset > LONG_BYTES {
+            self.open.engines = Some(self.catch_up(source)?);
         }
         self.window.settle();
+        Ok(())
+    }
+
+    /// Hashes a transaction as far as it was read, which is hardly more than a window.
+    fn catch_up<B: BlockBytes + ?Sized>(&self, source: &B) -> Scan<Box<Engines>, B::Error> {
+        let mut engines = Box::new(Engines::new());
+        let (from, to) = (self.open.offset, self.window.offset());
+        let mut bytes = vec![0; (to - from) as usize];
+        source.read(from, &mut bytes).map_err(ScanError::Bytes)?;
+        if self.judges {
+            engines.whole.input(&bytes);
+        }
+        let witness_at = self.open.witness_at.unwrap_or(to);
+        let base = bytes.get(..(witness_at - from) as usize);
+        let base = base.unwrap_or_default();
+        if self.open.is_segwit {
+            let (version, rest) = base.split_at_checked(FIXED_BYTES).unwrap_or((base, &[]));
+            engines.base.input(version);
+            engines.base.input(rest.get(2..).unwrap_or_default());
+        } else {
+            engines.base.input(base);
+        }
+        Ok(engines)
     }
 
     pub(super) fn malformed<E>(&self, reason: Malformed) -> ScanError<E> {

@@ -3,6 +3,7 @@
 use bitcoin::hashes::Hash;
 use bitcoin::{Script, Sequence, Txid};
 
+use super::hashing::{Hashing, Parts};
 use super::open::{Fault, Open, Region, p2sh_sigop_cost};
 use super::reading::Malformed;
 use super::sigops::SigopCounter;
@@ -10,7 +11,7 @@ use super::window::{BlockBytes, Window};
 use super::{Collected, Lock, ScanError, ScannedBlock, ScannedCoin};
 use crate::block::{BlockError, HEADER_BYTES, MAX_BASE_BYTES, MAX_BLOCK_BYTES, decode_header};
 use crate::delta::{MAX_SCRIPT_BYTES, is_unspendable};
-use crate::script::{ScriptHash, ScriptKey};
+use crate::script::{SCRIPT_KEY_BYTES, ScriptKey};
 
 /// Bytes of a transaction that count as one input or output.
 pub const BYTES_PER_ITEM: usize = 2_000;
@@ -47,6 +48,7 @@ pub struct BlockScanner {
     pub(super) judges: bool,
     pub(super) window: Window,
     pub(super) found: Collected,
+    hashing: Hashing,
     /// Transactions not begun.
     left: u64,
     stage: Stage,
@@ -94,6 +96,7 @@ impl BlockScanner {
             judges,
             window,
             found: Collected::new(header),
+            hashing: Hashing::default(),
             left: 0,
             stage: Stage::Transaction,
             open: Open::new(0, 0, 0),
@@ -111,7 +114,8 @@ impl BlockScanner {
     /// Reads up to `budget` inputs and outputs (at least one, so that every call progresses). A
     /// transaction counts as one more, and one for each [`BYTES_PER_ITEM`] of it.
     ///
-    /// The last step also costs a double SHA-256 for each transaction, and a sort of their ids.
+    /// Ids are hashed four at a time, some hundred together. The last step also costs a double SHA-256 for
+    /// each transaction, and a sort of their ids.
     ///
     /// # Errors
     /// [`ScanError`]; see [`BlockError::condemns_header`].
@@ -141,7 +145,7 @@ impl BlockScanner {
         Ok(ScanStep::Done(Box::new(block)))
     }
 
-    fn finish<B: BlockBytes + ?Sized>(self, source: &B) -> Scan<ScannedBlock, B::Error> {
+    fn finish<B: BlockBytes + ?Sized>(mut self, source: &B) -> Scan<ScannedBlock, B::Error> {
         let used = self.window.offset() as usize;
         let length = source.length() as usize;
         let hash = self.found.hash;
@@ -152,6 +156,7 @@ impl BlockScanner {
                 trailing: length.saturating_sub(used),
             }));
         }
+        self.hashing.finish(&mut self.found);
         self.found.check().map_err(ScanError::Block)
     }
 
@@ -209,10 +214,10 @@ impl BlockScanner {
                 return Err(self.malformed(Malformed::Flag(offset, flag)));
             }
             self.open.is_segwit = true;
-            self.enter(Region::Witness);
+            self.enter(source, Region::Witness)?;
             self.window.take(2);
             self.open.witness_bytes = 2;
-            self.enter(Region::Base);
+            self.enter(source, Region::Base)?;
         }
         self.open.inputs = self.number(source)?;
         if self.open.inputs == 0 {
@@ -340,10 +345,13 @@ impl BlockScanner {
                 satoshi,
                 script_offset,
                 script_bytes: length as u32,
-                script: ScriptKey::from(&ScriptHash::of(script)),
+                script: ScriptKey([0; SCRIPT_KEY_BYTES]),
                 lock: Lock::of(script.as_bytes()),
                 coinbase: self.open.is_coinbase,
             });
+            let index = self.found.coins.len() - 1;
+            self.hashing
+                .add_script(index, script.as_bytes(), &mut self.found.coins);
         }
         self.stage = self.after_output();
         Ok(())
@@ -384,7 +392,10 @@ impl BlockScanner {
     }
 
     fn witness<B: BlockBytes + ?Sized>(&mut self, source: &B) -> Scan<(), B::Error> {
-        self.enter(Region::Witness);
+        if self.open.witness_at.is_none() {
+            self.open.witness_at = Some(self.window.offset());
+        }
+        self.enter(source, Region::Witness)?;
         self.open.left -= 1;
         let from = self.window.offset();
         self.open.items = self.number(source)?;
@@ -441,16 +452,29 @@ impl BlockScanner {
     }
 
     fn end<B: BlockBytes + ?Sized>(&mut self, source: &B) -> Scan<(), B::Error> {
-        self.enter(Region::Base);
+        self.enter(source, Region::Base)?;
         if self.open.is_segwit && !self.open.has_witness {
             return Err(self.malformed(Malformed::NoWitness(self.open.offset)));
         }
         self.need(source, FIXED_BYTES)?;
         let lock_time = self.fixed();
-        self.flush();
+        self.flush(source)?;
         let bytes = self.window.offset() - self.open.offset;
+        let is_hashed = self.open.engines.is_some();
+        let index = self.found.txids.len();
         self.found
             .close(&mut self.open, bytes, lock_time, self.judges);
+        if !is_hashed {
+            let parts = Parts {
+                offset: self.open.offset,
+                bytes,
+                witness_at: self.open.witness_at,
+            };
+            let added = self
+                .hashing
+                .add(source, index, parts, self.judges, &mut self.found);
+            added.map_err(ScanError::Bytes)?;
+        }
         self.stage = Stage::Transaction;
         Ok(())
     }

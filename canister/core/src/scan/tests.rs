@@ -1,13 +1,11 @@
 //! Scans against the `bitcoin` crate's decoder: on real blocks, on random ones, on broken ones.
 
 use bitcoin::absolute::LockTime;
-use bitcoin::block::{Header, Version};
 use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::script::Builder;
 use bitcoin::{
-    Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
-    TxOut, Witness, transaction,
+    Amount, Block, OutPoint, ScriptBuf, Sequence, Transaction, TxIn, TxOut, Witness, transaction,
 };
 use proptest::prelude::*;
 
@@ -15,31 +13,15 @@ use super::sigops::{SigopCounter, last_push};
 use super::window::WINDOW_BYTES;
 use super::*;
 use crate::delta::{MAX_SCRIPT_BYTES, is_unspendable};
-use crate::fixtures::{file, framed_blocks};
+use crate::fixtures::{block_of, file, framed_blocks};
 use crate::script::{ScriptHash, ScriptKey};
-
-fn scan(bytes: &[u8], judges: bool, budget: usize) -> Result<ScannedBlock, BlockError> {
-    let run = || {
-        let mut scanner = BlockScanner::start(bytes, judges)?;
-        loop {
-            match scanner.step(bytes, budget)? {
-                ScanStep::More(more) => scanner = *more,
-                ScanStep::Done(block) => return Ok(*block),
-            }
-        }
-    };
-    run().map_err(|error| match error {
-        ScanError::Block(error) => error,
-        ScanError::Bytes(never) => match never {},
-    })
-}
 
 /// Checks everything a scan says of a good block against the decoded one.
 fn check(bytes: &[u8], block: &Block) {
-    let found = scan(bytes, true, usize::MAX).unwrap();
+    let found = ScannedBlock::in_steps(bytes, true, usize::MAX).unwrap();
     assert_eq!(
         found,
-        scan(bytes, true, 1).unwrap(),
+        ScannedBlock::in_steps(bytes, true, 1).unwrap(),
         "pauses change nothing"
     );
     assert_eq!(found.hash(), block.block_hash());
@@ -144,23 +126,6 @@ fn real_blocks_scan_to_what_the_decoder_says() {
         let block: Block = bitcoin::consensus::deserialize(&bytes).unwrap();
         check(&bytes, &block);
     }
-}
-
-/// A block around `txdata`, with the right merkle root.
-fn block_of(txdata: Vec<Transaction>) -> Block {
-    let mut block = Block {
-        header: Header {
-            version: Version::ONE,
-            prev_blockhash: BlockHash::all_zeros(),
-            merkle_root: TxMerkleNode::all_zeros(),
-            time: 0,
-            bits: CompactTarget::from_consensus(0x207f_ffff),
-            nonce: 0,
-        },
-        txdata,
-    };
-    block.header.merkle_root = block.compute_merkle_root().unwrap();
-    block
 }
 
 fn coinbase() -> Transaction {
@@ -275,7 +240,7 @@ proptest! {
         }
         bytes.extend(more);
         let decoded = bitcoin::consensus::deserialize::<Block>(&bytes);
-        match (scan(&bytes, false, 3), decoded) {
+        match (ScannedBlock::in_steps(&bytes, false, 3), decoded) {
             (Ok(block), Ok(decoded)) => prop_assert_eq!(block.hash(), decoded.block_hash()),
             (Err(BlockError::NoHeader { .. }), decoded) => prop_assert!(bytes.len() < 80 && decoded.is_err()),
             // Trailing bytes fail the decoder too; what else it takes has another root.
@@ -300,7 +265,7 @@ fn a_transaction_with_witness_data_and_no_inputs_is_malformed() {
     bytes[80] = 2;
     // Version, marker, flag, no inputs, no outputs, lock-time.
     bytes.extend([1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-    let error = scan(&bytes, true, 1).unwrap_err();
+    let error = ScannedBlock::in_steps(&bytes, true, 1).unwrap_err();
     assert!(
         error
             .to_string()
@@ -314,7 +279,7 @@ fn a_transaction_with_witness_data_and_no_inputs_is_malformed() {
 fn numbers_longer_than_needed_are_malformed() {
     let mut bytes = serialize(&block_of(vec![coinbase()]));
     bytes.splice(80..81, [0xfd, 1, 0]);
-    let error = scan(&bytes, true, 1).unwrap_err();
+    let error = ScannedBlock::in_steps(&bytes, true, 1).unwrap_err();
     assert!(error.to_string().contains("a number at byte 80"), "{error}");
 }
 
@@ -322,7 +287,7 @@ fn numbers_longer_than_needed_are_malformed() {
 fn a_claim_of_more_transactions_than_bytes_takes_no_memory() {
     let mut bytes = serialize(&block_of(vec![coinbase()]));
     bytes.splice(80..81, [0xff; 9]);
-    let error = scan(&bytes, true, 1).unwrap_err();
+    let error = ScannedBlock::in_steps(&bytes, true, 1).unwrap_err();
     assert!(
         error.to_string().contains("it ends within a transaction"),
         "{error}"
@@ -334,11 +299,11 @@ fn a_block_too_large_without_its_witness_data_is_told_by_its_root() {
     let mut large = coinbase();
     large.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51; 1_000_000]);
     let mut block = block_of(vec![large, coinbase()]);
-    let error = scan(&serialize(&block), true, 10).unwrap_err();
+    let error = ScannedBlock::in_steps(&serialize(&block), true, 10).unwrap_err();
     assert!(matches!(error, BlockError::BaseTooLarge { .. }), "{error}");
     assert!(error.condemns_header());
     block.header.merkle_root = TxMerkleNode::all_zeros();
-    let error = scan(&serialize(&block), true, 10).unwrap_err();
+    let error = ScannedBlock::in_steps(&serialize(&block), true, 10).unwrap_err();
     assert!(matches!(error, BlockError::MerkleRoot { .. }), "{error}");
 }
 

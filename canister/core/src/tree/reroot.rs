@@ -14,6 +14,39 @@ pub struct Rerooted {
 }
 
 impl Tree {
+    /// Removes blocks of the branches that leave the tree when `child`, a child of the root, becomes the
+    /// root: at most `limit`, descendants before their parents, so that the rest is a tree. Returns how
+    /// many; fewer than `limit` when none is left. Costs O(log n) per removed block, and one walk down a
+    /// branch.
+    ///
+    /// # Errors
+    /// [`TreeError::UnknownBlock`], [`TreeError::NotChildOfRoot`].
+    pub fn prune(&mut self, child: &BlockHash, limit: usize) -> Result<usize, TreeError> {
+        let kept = self.id(child)?;
+        if self.node(kept).and_then(|node| node.parent) != Some(self.root) {
+            return Err(TreeError::NotChildOfRoot { hash: *child });
+        }
+        // From the root down to the end of a branch; back up whenever an end was removed.
+        let mut walk = vec![self.root];
+        let mut removed = 0;
+        while removed < limit
+            && let Some(&at) = walk.last()
+        {
+            let children = self.node(at).map_or(&[][..], |node| &node.children);
+            let next = children.iter().rev().find(|id| **id != kept).copied();
+            match next {
+                Some(next) => walk.push(next),
+                None if at == self.root => break,
+                None => {
+                    self.remove_leaf(at);
+                    removed += 1;
+                    walk.pop();
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// Makes a connected child of the root the new root. Costs O(log n) per removed block.
     ///
     /// # Errors

@@ -323,6 +323,38 @@ fn invalid_leaves_are_shed_before_valid_ones() {
 }
 
 #[test]
+fn pruning_removes_other_branches_from_their_ends_a_few_blocks_at_a_time() {
+    let mut tree = tree();
+    let root = tree.root_hash();
+    let main = chain(&mut tree, root, 1, 3);
+    let side = chain(&mut tree, root, 2, 4);
+    let fork = connect(&mut tree, side[1], 3);
+    let kept = connect(&mut tree, main[0], 4);
+    tree.take_changes();
+    assert_eq!(
+        tree.prune(&main[1], 9),
+        Err(TreeError::NotChildOfRoot { hash: main[1] })
+    );
+    assert_eq!(tree.prune(&main[0], 2), Ok(2));
+    let left: Vec<bool> = side
+        .iter()
+        .chain([&fork])
+        .map(|hash| tree.get(hash).is_some())
+        .collect();
+    // The newest child first, then the end of the branch before it.
+    assert_eq!(left, [true, true, true, false, false]);
+    assert_eq!(tree.take_changes().removes.len(), 2);
+    assert_eq!(tree.prune(&main[0], 0), Ok(0));
+    assert_eq!(tree.prune(&main[0], 9), Ok(3), "none is left");
+    assert_eq!(tree.prune(&main[0], 9), Ok(0));
+    assert_eq!((tree.len(), tree.root_hash()), (5, root));
+    assert_eq!(tree.best_tip(), main[2]);
+    let rerooted = tree.reroot(&main[0]).unwrap();
+    assert_eq!(rerooted.removed, []);
+    assert!(tree.get(&kept).is_some());
+}
+
+#[test]
 fn rerooting_drops_all_other_branches() {
     let mut tree = tree();
     let root = tree.root_hash();

@@ -3,7 +3,7 @@
 use ic_stable_structures::Memory;
 use millrace_core::scan::BlockBytes;
 
-use super::{BlobKey, Blobs, NO_PAGE, PAYLOAD_BYTES, address, decode_chain, pages_of};
+use super::{BlobKey, Blobs, NO_PAGE, PAYLOAD_BYTES, decode_chain, pages_of};
 use crate::StoreError;
 
 /// The pages of a blob: 4 bytes on the heap for each.
@@ -27,28 +27,16 @@ impl<M: Memory> BlockBytes for BlobReader<'_, M> {
     }
 
     fn read(&self, offset: u32, buffer: &mut [u8]) -> Result<(), StoreError> {
-        let mut at = offset % PAYLOAD_BYTES;
-        let mut pages = self
-            .pages
-            .pages
-            .iter()
-            .skip((offset / PAYLOAD_BYTES) as usize);
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let page = pages.next().ok_or(StoreError::BeyondEnd {
-                offset: offset.into(),
-                end: u64::from(offset) + rest.len() as u64,
-                length: self.pages.length.into(),
-            })?;
-            let room = (PAYLOAD_BYTES - at) as usize;
-            let (now, later) = rest.split_at_mut(room.min(rest.len()));
-            self.blobs
-                .memory
-                .read(address(*page) + 4 + u64::from(at), now);
-            rest = later;
-            at = 0;
-        }
-        Ok(())
+        let known = &self.pages.pages;
+        let mut pages = known.iter().skip((offset / PAYLOAD_BYTES) as usize);
+        let beyond = StoreError::BeyondEnd {
+            offset: offset.into(),
+            end: u64::from(offset) + buffer.len() as u64,
+            length: self.pages.length.into(),
+        };
+        self.blobs.read_pages(offset % PAYLOAD_BYTES, buffer, || {
+            pages.next().copied().ok_or_else(|| beyond.clone())
+        })
     }
 }
 
@@ -60,14 +48,14 @@ impl<M: Memory> Blobs<M> {
     /// [`StoreError::Missing`] or [`StoreError::Damaged`].
     pub fn pages(&self, key: &BlobKey) -> Result<BlobPages, StoreError> {
         let chain = self.chain(key)?;
-        let mut pages = Vec::with_capacity(pages_of(chain.length) as usize);
+        let count = pages_of(chain.length);
+        let mut pages = Vec::with_capacity(count as usize);
         let mut page = chain.first;
-        while pages.len() < pages_of(chain.length) as usize {
+        for number in 0..count {
+            if number > 0 {
+                page = self.next(page)?;
+            }
             pages.push(page);
-            page = match pages.len() < pages_of(chain.length) as usize {
-                true => self.next(page)?,
-                false => page,
-            };
         }
         Ok(BlobPages {
             pages,

@@ -1,54 +1,72 @@
 //! Looks up the coins that a block spends, all of them together: change by change, newest first, and
 //! in each in the order of keys, so that a page of a filter, or a leaf, is read once for all that it
 //! can say. A coin alone would read a page of each change.
+//!
+//! A span's filter is asked once for each key; what it lets through is a list that the changes below
+//! it look at, so that a key costs nothing at the hundreds of unstable blocks that do not have it.
+
+use std::cell::Cell;
 
 use bitcoin::{BlockHash, OutPoint};
 use ic_stable_structures::Memory;
 use millrace_core::Height;
-use millrace_core::delta::{Coin, CoinView};
+use millrace_core::delta::{PriorCoin, PriorCoins};
 
 use super::index::Node;
 use super::{Coins, Progress, View};
 use crate::StoreError;
 use crate::runs::coin_cursor::{LeafCache, find_in_leaves};
-use crate::runs::coin_entry::{CoinChange, PutCoin};
+use crate::runs::coin_entry::CoinChange;
 use crate::runs::filter::FilterReader;
 use crate::runs::key::OutpointKey;
 use crate::runs::manifest::ChangeId;
-use crate::runs::read::coin_of;
 
 /// What finding a key in a run costs, in units of asking a filter.
 const FIND_UNITS: usize = 32;
 
-/// A key that was not found yet.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    key: OutpointKey,
-    /// A span knows that nothing from this height up has it.
-    skip: Height,
+/// What is known of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nothing yet; nothing at all once every change was asked.
+    Unknown,
+    /// The newest change that has it spends it.
+    Spent,
+    /// The newest change that has it puts this coin.
+    Coin(PriorCoin),
+}
+
+/// Keys that may be in the changes from a height up, as far as filters know.
+#[derive(Clone, Debug)]
+struct List {
+    first: Height,
+    /// Indices of keys, ascending.
+    keys: Vec<u32>,
 }
 
 /// A change that is being asked.
 #[derive(Clone, Debug)]
 struct Asking {
     change: ChangeId,
+    /// Spans that end with the change and were asked, widest first.
+    spans_asked: usize,
+    /// Of the next span, and of the change itself after the last one.
     filter: FilterReader,
-    /// Widest first, with the heights from which on they cover.
-    spans: Vec<(Height, FilterReader)>,
-    /// The next key, and how many of those before are still wanted: they are in front.
+    /// The next place in the innermost list, and what the span let through.
     next: usize,
-    kept: usize,
+    passed: Vec<u32>,
 }
 
-/// Look-ups under way, at one tip. About 40 bytes for each key, and 100 for each coin found; lost,
-/// they are made again.
+/// Look-ups under way, at one tip. About 100 bytes for each key; lost, they are made again.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     tip: BlockHash,
     /// In order.
-    wanted: Vec<Wanted>,
-    /// By key once all are found.
-    pub(super) found: Vec<(OutpointKey, PutCoin)>,
+    keys: Vec<OutpointKey>,
+    /// By key.
+    answers: Vec<Answer>,
+    unknown: usize,
+    /// The innermost last. The first one has all keys.
+    lists: Vec<List>,
     /// The oldest change that was asked: its parent and its first height.
     below: Option<(Option<ChangeId>, Height)>,
     asking: Option<Asking>,
@@ -57,26 +75,31 @@ pub struct Resolver {
 
 /// Coins that a [`Resolver`] looked up, and all others one by one.
 pub struct ResolvedCoins<'a, M: Memory> {
-    found: &'a [(OutpointKey, PutCoin)],
-    /// In order.
-    missing: &'a [Wanted],
+    resolver: &'a Resolver,
+    /// The key after the last one asked for.
+    next: Cell<usize>,
     view: View<'a, M>,
 }
 
 impl Resolver {
     /// Starts to look up coins at a tip.
     pub fn new(tip: BlockHash, outpoints: impl Iterator<Item = OutPoint>) -> Self {
-        let keys = outpoints.map(|outpoint| Wanted {
-            key: OutpointKey::from(&outpoint),
-            skip: Height::MAX,
-        });
-        let mut wanted: Vec<Wanted> = keys.collect();
-        wanted.sort_unstable_by_key(|wanted| wanted.key);
-        wanted.dedup_by_key(|wanted| wanted.key);
+        let mut keys: Vec<OutpointKey> = outpoints
+            .map(|outpoint| OutpointKey::from(&outpoint))
+            .collect();
+        // Mostly in order, which this sort makes use of.
+        keys.sort();
+        keys.dedup();
+        let count = keys.len();
         Self {
             tip,
-            wanted,
-            found: Vec::new(),
+            answers: vec![Answer::Unknown; count],
+            unknown: count,
+            lists: vec![List {
+                first: Height::ZERO,
+                keys: (0..count as u32).collect(),
+            }],
+            keys,
             below: None,
             asking: None,
             leaf: LeafCache::default(),
@@ -105,9 +128,8 @@ impl Resolver {
                 }
                 Some((parent, first)) => coins.index.node_below(parent, first),
             };
-            let Some(node) = node.filter(|_| !self.wanted.is_empty()) else {
+            let Some(node) = node.filter(|_| self.unknown > 0) else {
                 // What is left is nowhere.
-                self.found.sort_unstable_by_key(|(key, _)| *key);
                 return Ok(Progress::Done);
             };
             if self.ask(&coins.region, node, &mut left)? == Progress::More {
@@ -115,6 +137,14 @@ impl Resolver {
             }
             self.below = Some((node.parent, node.first));
         }
+    }
+
+    /// Returns the outpoints found so far.
+    #[cfg(test)]
+    pub(super) fn found(&self) -> Vec<OutPoint> {
+        let answers = self.keys.iter().zip(&self.answers);
+        let coins = answers.filter(|(_, answer)| matches!(answer, Answer::Coin(_)));
+        coins.map(|(key, _)| OutPoint::from(key)).collect()
     }
 
     /// Returns the set at the tip, to be read once all steps are done.
@@ -127,13 +157,13 @@ impl Resolver {
     ) -> Result<ResolvedCoins<'a, M>, StoreError> {
         let view = coins.view(&self.tip);
         Ok(ResolvedCoins {
-            found: &self.found,
-            missing: &self.wanted,
+            resolver: self,
+            next: Cell::new(0),
             view: view.ok_or_else(|| StoreError::missing("change of", self.tip))?,
         })
     }
 
-    /// Asks a change for the wanted keys, as many as there are units for.
+    /// Asks a change, and before it the spans that end with it, for as many keys as there are units.
     fn ask<M: Memory>(
         &mut self,
         region: &M,
@@ -144,94 +174,150 @@ impl Resolver {
         let mut asking = match same {
             Some(asking) => asking,
             None => {
-                self.drop_found();
+                // A merged change reaches below spans that its blocks were in.
+                while self.lists.len() > 1
+                    && self
+                        .lists
+                        .last()
+                        .is_some_and(|list| list.first > node.first)
+                {
+                    self.lists.pop();
+                }
                 self.leaf.clear();
-                Asking::new(node, self.wanted.len())
+                self.start_asking(node, 0)
             }
         };
-        while let Some(wanted) = self.wanted.get_mut(asking.next) {
-            if *left == 0 {
+        while let Some(span) = node.spans.get(asking.spans_asked) {
+            if self.pass_span(region, &mut asking, left)? == Progress::More {
                 self.asking = Some(asking);
                 return Ok(Progress::More);
             }
-            *left -= 1;
-            let mut is_found = false;
-            if asking.may_have(region, node, wanted)? {
-                *left = left.saturating_sub(FIND_UNITS);
-                let run = &node.runs.coins;
-                let change = find_in_leaves(region, run, &wanted.key, &mut self.leaf)?;
-                is_found = change.is_some();
-                if let Some(CoinChange::Put(coin) | CoinChange::Replace(coin)) = change {
-                    self.found.push((wanted.key, coin));
-                }
-            }
-            if !is_found {
-                self.wanted.swap(asking.kept, asking.next);
-                asking.kept += 1;
-            }
-            asking.next += 1;
+            self.lists.push(List {
+                first: span.first,
+                keys: std::mem::take(&mut asking.passed),
+            });
+            asking = self.start_asking(node, asking.spans_asked + 1);
         }
-        self.asking = Some(asking);
-        self.drop_found();
+        if self.find(region, node, &mut asking, left)? == Progress::More {
+            self.asking = Some(asking);
+            return Ok(Progress::More);
+        }
         Ok(Progress::Done)
     }
 
-    /// Closes the gap that found keys left, and ends the asking.
-    fn drop_found(&mut self) {
-        if let Some(asking) = self.asking.take() {
-            let end = asking.next.min(self.wanted.len());
-            self.wanted.drain(asking.kept.min(end)..end);
-        }
-    }
-}
-
-impl Asking {
-    fn new(node: &Node, keys: usize) -> Self {
-        let spans = node.spans.iter();
-        Self {
+    fn start_asking(&self, node: &Node, spans_asked: usize) -> Asking {
+        let span = node.spans.get(spans_asked).map(|span| span.coins);
+        let keys = self.lists.last().map_or(0, |list| list.keys.len());
+        Asking {
             change: node.id,
-            filter: FilterReader::new(node.runs.coins.filter(), keys),
-            spans: spans
-                .map(|span| (span.first, FilterReader::new(span.coins, keys)))
-                .collect(),
+            spans_asked,
+            filter: FilterReader::new(span.unwrap_or_else(|| node.runs.coins.filter()), keys),
             next: 0,
-            kept: 0,
+            passed: Vec::new(),
         }
     }
 
-    fn may_have<M: Memory>(
+    /// Collects the keys of the innermost list that a span may have.
+    fn pass_span<M: Memory>(
+        &self,
+        region: &M,
+        asking: &mut Asking,
+        left: &mut usize,
+    ) -> Result<Progress, StoreError> {
+        while let Some(index) = self.next_key(asking) {
+            if *left == 0 {
+                return Ok(Progress::More);
+            }
+            *left -= 1;
+            asking.next += 1;
+            if let Some(key) = self.key(index)
+                && asking.filter.may_contain(region, &key.digest())?
+            {
+                asking.passed.push(index);
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    /// Looks up the keys of the innermost list in a change.
+    fn find<M: Memory>(
         &mut self,
         region: &M,
         node: &Node,
-        wanted: &mut Wanted,
-    ) -> Result<bool, StoreError> {
-        if node.first >= wanted.skip {
-            return Ok(false);
-        }
-        let digest = wanted.key.digest();
-        for (first, filter) in &mut self.spans {
-            if !filter.may_contain(region, &digest)? {
-                wanted.skip = *first;
-                return Ok(false);
+        asking: &mut Asking,
+        left: &mut usize,
+    ) -> Result<Progress, StoreError> {
+        while let Some(index) = self.next_key(asking) {
+            if *left == 0 {
+                return Ok(Progress::More);
+            }
+            *left -= 1;
+            asking.next += 1;
+            let Some(key) = self.key(index).copied() else {
+                continue;
+            };
+            if !asking.filter.may_contain(region, &key.digest())? {
+                continue;
+            }
+            *left = left.saturating_sub(FIND_UNITS);
+            let change = find_in_leaves(region, &node.runs.coins, &key, &mut self.leaf)?;
+            if let (Some(change), Some(answer)) = (change, self.answers.get_mut(index as usize)) {
+                *answer = Answer::of(&change)?;
+                self.unknown -= 1;
             }
         }
-        self.filter.may_contain(region, &digest)
+        Ok(Progress::Done)
+    }
+
+    fn next_key(&self, asking: &Asking) -> Option<u32> {
+        self.lists.last()?.keys.get(asking.next).copied()
+    }
+
+    /// Returns a key of which nothing is known yet.
+    fn key(&self, index: u32) -> Option<&OutpointKey> {
+        let answer = self.answers.get(index as usize)?;
+        let key = self.keys.get(index as usize);
+        key.filter(|_| *answer == Answer::Unknown)
     }
 }
 
-impl<M: Memory> CoinView for ResolvedCoins<'_, M> {
+impl Answer {
+    fn of(change: &CoinChange) -> Result<Self, StoreError> {
+        let Some(coin) = change.coin() else {
+            return Ok(Self::Spent);
+        };
+        let known = coin.script.lock_and_key();
+        let (lock, script) =
+            known.ok_or_else(|| StoreError::damaged("coin", "its script is elsewhere"))?;
+        Ok(Self::Coin(PriorCoin {
+            satoshi: coin.value.to_sat(),
+            height: coin.height,
+            coinbase: coin.coinbase,
+            lock,
+            script,
+        }))
+    }
+}
+
+impl<M: Memory> PriorCoins for ResolvedCoins<'_, M> {
     type Error = StoreError;
 
-    fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
+    fn prior(&self, outpoint: &OutPoint) -> Result<Option<PriorCoin>, StoreError> {
         let key = OutpointKey::from(outpoint);
-        if let Ok(at) = self.found.binary_search_by_key(&key, |(key, _)| *key) {
-            let coin = self.found.get(at);
-            return coin.map(|(_, coin)| coin_of(coin)).transpose();
-        }
-        let missing = self.missing.binary_search_by_key(&key, |wanted| wanted.key);
-        match missing {
-            Ok(_) => Ok(None),
-            Err(_) => self.view.coin(outpoint),
-        }
+        let keys = &self.resolver.keys;
+        let next = self.next.get();
+        let at = if keys.get(next) == Some(&key) {
+            next
+        } else {
+            let Ok(at) = keys.binary_search(&key) else {
+                return Ok(self.view.coin(outpoint)?.as_ref().map(PriorCoin::from));
+            };
+            at
+        };
+        self.next.set(at + 1);
+        Ok(match self.resolver.answers.get(at) {
+            Some(Answer::Coin(coin)) => Some(*coin),
+            _ => None,
+        })
     }
 }

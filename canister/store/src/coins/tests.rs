@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::{ScriptBuf, Txid};
 use ic_stable_structures::VectorMemory;
-use millrace_core::delta::{Coin, CoinView};
+use millrace_core::delta::{Coin, PriorCoin, PriorCoins};
 use millrace_core::script::ScriptHash;
 use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
@@ -340,19 +340,11 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
         while resolver.step(&self.coins, 7).unwrap() == Progress::More {}
         let coins = resolver.coins(&self.coins).unwrap();
         for outpoint in known {
-            let found = coins.coin(&outpoint).unwrap();
-            assert_eq!(
-                found.as_ref(),
-                after.get(&outpoint),
-                "{outpoint} at {number}"
-            );
+            let found = coins.prior(&outpoint).unwrap();
+            let expected = after.get(&outpoint).map(PriorCoin::from);
+            assert_eq!(found, expected, "{outpoint} at {number}");
         }
-        let found: Vec<_> = resolver
-            .found
-            .iter()
-            .map(|(key, _)| OutPoint::from(key))
-            .collect();
-        assert_eq!(found, after.keys().copied().collect::<Vec<_>>());
+        assert_eq!(resolver.found(), after.keys().copied().collect::<Vec<_>>());
     }
 
     fn check_owner(&self, view: &View<'_, M>, owner: &ScriptBuf, after: &Set) {
@@ -498,13 +490,8 @@ fn look_ups_go_on_where_changes_became_stable_and_were_merged_in_between() {
         while resolver.step(&world.coins, pause).unwrap() == Progress::More {
             world.coins.compact_step(15).unwrap();
         }
-        let found: Vec<_> = resolver
-            .found
-            .iter()
-            .map(|(key, _)| OutPoint::from(key))
-            .collect();
         let expected: Vec<OutPoint> = world.blocks[&tip].after.keys().copied().collect();
-        assert_eq!(found, expected, "after {pause}");
+        assert_eq!(resolver.found(), expected, "after {pause}");
     }
     assert!(
         world

@@ -2,12 +2,14 @@
 //! a typed error.
 
 use bitcoin::{Amount, ScriptBuf};
+use ic_stable_structures::{Memory, VectorMemory};
 use millrace_core::Height;
 use proptest::prelude::*;
 
 use super::coin_entry::{
     CoinChange, CoinEntry, EntryKind, MAX_COIN_ENTRY_BYTES, PutCoin, RawEntry,
 };
+use super::extent::{Appender, Extent};
 use super::header::{RunHeader, RunKind};
 use super::key::{OutpointKey, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES, LEAF_ROOM, LeafBuilder};
@@ -159,12 +161,23 @@ fn a_leaf_takes_what_fits_and_is_empty_after_it_is_finished() {
         Err(StoreError::BeyondEnd { .. })
     ));
     builder.push(&[9]).unwrap();
-    let leaf = builder.finish();
+    let memory = VectorMemory::default();
+    memory.grow(1);
+    let mut out = Appender::new(Extent {
+        start: 0,
+        length: 2 * LEAF_BYTES as u64,
+    });
+    builder.finish(&memory, &mut out).unwrap();
+    // Nothing was pushed since: not a leaf any run has.
+    assert!(builder.is_empty() && builder.room() == LEAF_ROOM);
+    builder.finish(&memory, &mut out).unwrap();
+    out.flush(&memory).unwrap();
+    let mut leaf = [0; LEAF_BYTES];
+    memory.read(0, &mut leaf);
     let (entries, body) = leaf::open("test", &leaf).unwrap();
     assert_eq!((entries, body.len(), body.last()), (2, LEAF_ROOM, Some(&9)));
-    assert!(builder.is_empty() && builder.room() == LEAF_ROOM);
-    // Nothing was pushed: not a leaf any run has.
-    assert!(leaf::open("test", &builder.finish()).is_err());
+    memory.read(LEAF_BYTES as u64, &mut leaf);
+    assert!(leaf::open("test", &leaf).is_err());
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use bitcoin::ScriptBuf;
 use ic_stable_structures::Memory;
 
-use super::coin_entry::{self, CoinChange, CoinEntry, RawEntry};
+use super::coin_entry::{
+    self, CoinChange, CoinEntry, Found, LeafScan, MAX_COIN_KEY_BYTES, RawEntry,
+};
 use super::key::OutpointKey;
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
-use super::run::Run;
+use super::run::{FenceWindow, Run};
 use super::script_form::ScriptForm;
 use crate::StoreError;
 
@@ -55,11 +57,13 @@ pub fn find_coin<M: Memory>(
     find_in_leaves(memory, run, outpoint, &mut leaf)
 }
 
-/// A leaf that was read, and which.
+/// The leaf of one run that was read last, how far it was looked through, and the fences around it.
 #[derive(Clone, Debug)]
 pub struct LeafCache {
     index: Option<u32>,
     bytes: Box<[u8; LEAF_BYTES]>,
+    scan: LeafScan,
+    fences: FenceWindow,
 }
 
 impl Default for LeafCache {
@@ -67,6 +71,8 @@ impl Default for LeafCache {
         Self {
             index: None,
             bytes: Box::new([0; LEAF_BYTES]),
+            scan: LeafScan::default(),
+            fences: FenceWindow::new(),
         }
     }
 }
@@ -75,6 +81,7 @@ impl LeafCache {
     /// Forgets the leaf: another run's come next.
     pub const fn clear(&mut self) {
         self.index = None;
+        self.fences.clear();
     }
 }
 
@@ -92,19 +99,45 @@ pub fn find_in_leaves<M: Memory>(
     if run.header().leaves == 0 {
         return Ok(None);
     }
-    let leaf = CoinCursor::leaf_of(memory, run, outpoint)?;
+    if let Some(index) = cache.index
+        && cache.scan.may_go_on(outpoint)
+        && cache.fences.may_hold(index, outpoint.prefix())
+    {
+        let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
+        match cache.scan.find(outpoint, entries, Input::new(WHAT, body))? {
+            Found::Entry(mut entry) => {
+                resolve(memory, run, &mut entry)?;
+                return Ok(Some(entry.change));
+            }
+            Found::Nothing => return Ok(None),
+            Found::Later => {}
+        }
+    }
+    let leaf = CoinCursor::leaf_of(memory, run, outpoint, &mut cache.fences)?;
     if cache.index != Some(leaf) {
         cache.index = None;
         run.read_leaf(memory, leaf, &mut cache.bytes)?;
+        cache.scan = LeafScan::default();
         cache.index = Some(leaf);
     }
     let (entries, body) = leaf::open(WHAT, cache.bytes.as_slice())?;
-    let found = coin_entry::find_entry(outpoint, entries, Input::new(WHAT, body))?;
-    let Some(mut entry) = found else {
+    let found = cache.scan.find(outpoint, entries, Input::new(WHAT, body))?;
+    let Found::Entry(mut entry) = found else {
         return Ok(None);
     };
     resolve(memory, run, &mut entry)?;
     Ok(Some(entry.change))
+}
+
+/// Returns the key of a leaf's first entry. Reads a few dozen bytes.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+fn first_key<M: Memory>(memory: &M, run: &Run, leaf: u32) -> Result<OutpointKey, StoreError> {
+    let mut bytes = [0; leaf::HEAD_BYTES + MAX_COIN_KEY_BYTES];
+    run.read_leaf_start(memory, leaf, &mut bytes)?;
+    let entry = bytes.get(leaf::HEAD_BYTES..).unwrap_or_default();
+    coin_entry::first_key(Input::new(WHAT, entry))
 }
 
 /// Fetches a script from the overflow area.
@@ -143,7 +176,7 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
-        cursor.next_leaf = Self::leaf_of(memory, run, outpoint)?;
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::new())?;
         while let Some(head) = cursor.peek(memory)?
             && head.outpoint < *outpoint
         {
@@ -159,19 +192,15 @@ impl CoinCursor {
         memory: &M,
         run: &Run,
         outpoint: &OutpointKey,
+        fences: &mut FenceWindow,
     ) -> Result<u32, StoreError> {
-        let prefix = outpoint.digest().prefix;
-        let (below, mut high) = run.fences_at(memory, prefix)?;
+        let prefix = outpoint.prefix();
+        let (below, mut high) = run.fences_at(memory, prefix, fences)?;
         // The first one begins before: its fence is smaller, or there is none before it.
         let mut low = below.max(1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut probe = Self::start(run);
-            probe.next_leaf = middle;
-            if probe
-                .peek(memory)?
-                .is_some_and(|head| head.outpoint <= *outpoint)
-            {
+            if first_key(memory, run, middle)? <= *outpoint {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -243,7 +272,7 @@ impl CoinCursor {
             vout: raw.vout,
         };
         let head = Head {
-            prefix: outpoint.digest().prefix,
+            prefix: outpoint.prefix(),
             outpoint,
             start: self.offset,
             length: raw.length,

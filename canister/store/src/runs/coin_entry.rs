@@ -3,6 +3,7 @@
 //! ```text
 //! flags u8      bit 0 spends an older coin, bit 1 puts a coin, bit 2 transaction id of the entry
 //!               before in this leaf, bit 3 coinbase, bits 4-6 form of the script, bit 7 zero
+//! length u8     bytes after the transaction id, so that an entry is passed over without a look at it
 //! txid 32       unless bit 2
 //! vout          varint
 //! height        varint            and the rest only for a put
@@ -16,7 +17,7 @@ use bitcoin::Amount;
 use millrace_core::Height;
 
 use super::key::OutpointKey;
-use super::number::{Input, MAX_VARINT_BYTES, put_amount, put_varint};
+use super::number::{Input, MAX_VARINT_BYTES, put_amount, put_varint, varint_bytes};
 use super::script_form::{MAX_FORM_BYTES, ScriptForm};
 use crate::StoreError;
 
@@ -29,9 +30,17 @@ const FORM_SHIFT: u32 = 4;
 /// Bytes that a transaction id takes where it is not that of the entry before.
 pub const TXID_BYTES: usize = 32;
 
-/// Longest entry in bytes: flags, outpoint, height, amount (71 bits), script.
+/// Bytes before the transaction id: flags and length.
+const START_BYTES: usize = 2;
+
+/// Longest entry in bytes: flags, length, outpoint, height, amount (71 bits), script.
 pub const MAX_COIN_ENTRY_BYTES: usize =
-    1 + TXID_BYTES + 5 + 5 + (MAX_VARINT_BYTES + 1) + MAX_FORM_BYTES;
+    START_BYTES + TXID_BYTES + 5 + 5 + (MAX_VARINT_BYTES + 1) + MAX_FORM_BYTES;
+
+const _: () = assert!(MAX_COIN_ENTRY_BYTES - START_BYTES - TXID_BYTES <= u8::MAX as usize);
+
+/// Longest front of an entry that has its whole key, in bytes: flags, length, outpoint.
+pub const MAX_COIN_KEY_BYTES: usize = START_BYTES + TXID_BYTES + 5;
 
 /// A coin that a change puts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,15 +105,21 @@ impl CoinEntry {
                 flags |= COINBASE;
             }
         }
-        out.push(flags);
+        out.extend_from_slice(&[flags, 0]);
+        let length_at = out.len() - 1;
         if !is_same {
             out.extend_from_slice(&self.outpoint.txid);
         }
+        let from = out.len();
         put_varint(out, u64::from(self.outpoint.vout));
         if let Some(coin) = self.change.coin() {
             put_varint(out, u64::from(coin.height.get()));
             put_amount(out, coin.value);
             coin.script.encode(out);
+        }
+        let length = out.len() - from;
+        if let Some(slot) = out.get_mut(length_at) {
+            *slot = length as u8;
         }
     }
 
@@ -114,20 +129,25 @@ impl CoinEntry {
     /// [`StoreError::Damaged`].
     pub fn decode(before: Option<&[u8; 32]>, input: &mut Input<'_>) -> Result<Self, StoreError> {
         let flags = input.byte()?;
+        let length = input.byte()?;
         let txid = if flags & SAME_TXID == 0 {
             input.array()?
         } else {
             let before = before.copied();
             before.ok_or_else(|| input.damaged("its first entry repeats a transaction id"))?
         };
-        let vout = input.varint_u32()?;
+        let mut rest = input.part(usize::from(length))?;
+        let vout = rest.varint_u32()?;
         let is_put = flags & PUT != 0;
         let change = match (flags & SPEND != 0, is_put) {
             (true, false) if flags & !(SPEND | SAME_TXID) == 0 => CoinChange::Spend,
-            (false, true) => CoinChange::Put(decode_coin(flags, input)?),
-            (true, true) => CoinChange::Replace(decode_coin(flags, input)?),
+            (false, true) => CoinChange::Put(decode_coin(flags, &mut rest)?),
+            (true, true) => CoinChange::Replace(decode_coin(flags, &mut rest)?),
             _ => return Err(input.damaged(format!("unknown flags {flags:#04x} of a coin"))),
         };
+        if rest.left() > 0 {
+            return Err(rest.damaged(format!("{} bytes after a coin", rest.left())));
+        }
         Ok(Self {
             outpoint: OutpointKey { txid, vout },
             change,
@@ -150,40 +170,32 @@ pub struct RawEntry<'a> {
 }
 
 impl<'a> RawEntry<'a> {
-    /// Reads the entry at the front of `bytes`, without a look at what follows its outpoint but for
-    /// its length; `None` when it is damaged.
+    /// Reads the entry at the front of `bytes`, without a look at what follows its outpoint; `None`
+    /// when it is damaged.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
-        let flags = *bytes.first()?;
-        let mut at = 1;
-        let mut txid = None;
+        let [flags, length, rest @ ..] = bytes else {
+            return None;
+        };
+        let (mut txid, mut rest) = (None, rest);
+        let mut start = START_BYTES;
         if flags & SAME_TXID == 0 {
-            txid = bytes.get(1..)?.first_chunk();
-            txid?;
-            at = 1 + TXID_BYTES;
+            let (id, after) = rest.split_first_chunk()?;
+            (txid, rest) = (Some(id), after);
+            start += TXID_BYTES;
         }
-        let mut vout = u32::from(*bytes.get(at)?);
-        if vout >= 0x80 {
-            let mut input = Input::new("output index", bytes.get(at..)?);
-            let left = input.left();
-            vout = input.varint_u32().ok()?;
-            at += left - input.left();
-        } else {
-            at += 1;
-        }
-        let rest_at = at;
-        if flags & PUT != 0 {
-            at = after_varint(bytes, at)?;
-            at = after_varint(bytes, at)?;
-            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at)?;
-        } else if flags & !(SPEND | SAME_TXID) != 0 {
+        let length = usize::from(*length);
+        let mut input = Input::new("output index", rest.get(..length)?);
+        let vout = input.varint_u32().ok()?;
+        let is_put = flags & PUT != 0;
+        if is_put == (input.left() == 0) || (!is_put && flags & !(SPEND | SAME_TXID) != 0) {
             return None;
         }
         Some(Self {
-            flags,
+            flags: *flags,
             txid,
             vout,
-            rest: bytes.get(rest_at..at)?,
-            length: at,
+            rest: input.rest(),
+            length: start + length,
         })
     }
 
@@ -205,12 +217,13 @@ impl<'a> RawEntry<'a> {
         if kind != EntryKind::Put {
             flags |= SPEND;
         }
-        match txid {
-            Some(txid) => {
-                out.push(flags);
-                out.extend_from_slice(txid);
-            }
-            None => out.push(flags | SAME_TXID),
+        if txid.is_none() {
+            flags |= SAME_TXID;
+        }
+        let length = varint_bytes(self.vout) + self.rest.len();
+        out.extend_from_slice(&[flags, length as u8]);
+        if let Some(txid) = txid {
+            out.extend_from_slice(txid);
         }
         put_varint(out, u64::from(self.vout));
         out.extend_from_slice(self.rest);
@@ -251,55 +264,109 @@ impl EntryKind {
     }
 }
 
-/// Returns the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
-/// the first bytes of their transaction ids nearly always decide.
+/// What looking through a leaf led to.
+#[derive(Debug)]
+pub enum Found {
+    /// The entry.
+    Entry(CoinEntry),
+    /// A larger one comes where it would be.
+    Nothing,
+    /// All entries are smaller.
+    Later,
+}
+
+/// Returns the key of a leaf's first entry, at the front of `input`.
 ///
 /// # Errors
 /// [`StoreError::Damaged`].
-pub fn find_entry(
-    outpoint: &OutpointKey,
-    entries: u16,
-    input: Input<'_>,
-) -> Result<Option<CoinEntry>, StoreError> {
-    let damaged = || input.damaged("an entry that has no end");
-    let bytes = input.rest();
-    let wanted = outpoint.digest().prefix;
-    let mut at = 0;
-    let mut before: Option<&[u8; TXID_BYTES]> = None;
-    let mut prefix = 0;
-    for _ in 0..entries {
-        let start = at;
-        let flags = *bytes.get(at).ok_or_else(damaged)?;
-        at += 1;
-        if flags & SAME_TXID == 0 {
-            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk);
-            let txid: &[u8; TXID_BYTES] = txid.ok_or_else(damaged)?;
-            prefix = prefix_of(txid);
-            before = Some(txid);
-            at += TXID_BYTES;
-        }
-        if prefix > wanted {
-            return Ok(None);
-        }
-        let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
-        if prefix == wanted {
-            let entry = bytes.get(start..).unwrap_or_default();
-            let mut entry = Input::new("coin leaf", entry);
-            let decoded = CoinEntry::decode(Some(txid), &mut entry)?;
-            match decoded.outpoint.cmp(outpoint) {
-                Ordering::Less => {}
-                Ordering::Equal => return Ok(Some(decoded)),
-                Ordering::Greater => return Ok(None),
-            }
-        }
-        at = after_varint(bytes, at).ok_or_else(damaged)?;
-        if flags & PUT != 0 {
-            at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = after_varint(bytes, at).ok_or_else(damaged)?;
-            at = ScriptForm::end(flags >> FORM_SHIFT, bytes, at).ok_or_else(damaged)?;
-        }
+pub fn first_key(mut input: Input<'_>) -> Result<OutpointKey, StoreError> {
+    if input.byte()? & SAME_TXID != 0 {
+        return Err(input.damaged("its first entry repeats a transaction id"));
     }
-    Ok(None)
+    input.byte()?;
+    Ok(OutpointKey {
+        txid: input.array()?,
+        vout: input.varint_u32()?,
+    })
+}
+
+/// How far a leaf's entries were looked through. Outpoints asked for in ascending order go through
+/// them once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LeafScan {
+    /// Entries passed, and their bytes: all of them are smaller than `asked`.
+    passed: u16,
+    at: usize,
+    /// Where the transaction id of the last one passed is.
+    txid_at: Option<usize>,
+    asked: Option<OutpointKey>,
+}
+
+impl LeafScan {
+    /// Returns whether an outpoint is none of those passed.
+    pub fn may_go_on(&self, outpoint: &OutpointKey) -> bool {
+        self.asked.is_some_and(|asked| asked <= *outpoint)
+    }
+
+    /// Looks for the entry of an outpoint among a leaf's entries. Others are passed over, not decoded:
+    /// the first bytes of their transaction ids nearly always decide.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn find(
+        &mut self,
+        outpoint: &OutpointKey,
+        entries: u16,
+        input: Input<'_>,
+    ) -> Result<Found, StoreError> {
+        if self.asked.is_some_and(|asked| asked > *outpoint) {
+            *self = Self::default();
+        }
+        self.asked = Some(*outpoint);
+        let damaged = || input.damaged("an entry that has no end");
+        let bytes = input.rest();
+        let txid_at = |at: usize| {
+            let txid = bytes.get(at..).and_then(<[u8]>::first_chunk::<TXID_BYTES>);
+            txid.ok_or_else(damaged)
+        };
+        let wanted = outpoint.prefix();
+        let mut before = self.txid_at.map(txid_at).transpose()?;
+        let mut prefix = before.map_or(0, prefix_of);
+        while self.passed < entries {
+            let mut at = self.at;
+            let [flags, length] = *start_of(bytes, at).ok_or_else(damaged)?;
+            at += START_BYTES;
+            let mut id_at = self.txid_at;
+            if flags & SAME_TXID == 0 {
+                let txid = txid_at(at)?;
+                prefix = prefix_of(txid);
+                before = Some(txid);
+                id_at = Some(at);
+                at += TXID_BYTES;
+            }
+            if prefix > wanted {
+                return Ok(Found::Nothing);
+            }
+            if prefix == wanted {
+                let txid = before.ok_or_else(|| input.damaged("its first entry repeats an id"))?;
+                let vout =
+                    Input::new("coin leaf", bytes.get(at..).unwrap_or_default()).varint_u32()?;
+                match txid.cmp(&outpoint.txid).then(vout.cmp(&outpoint.vout)) {
+                    Ordering::Less => {}
+                    Ordering::Equal => {
+                        let entry = bytes.get(self.at..).unwrap_or_default();
+                        let mut entry = Input::new("coin leaf", entry);
+                        return CoinEntry::decode(Some(txid), &mut entry).map(Found::Entry);
+                    }
+                    Ordering::Greater => return Ok(Found::Nothing),
+                }
+            }
+            self.at = at + usize::from(length);
+            self.txid_at = id_at;
+            self.passed += 1;
+        }
+        Ok(Found::Later)
+    }
 }
 
 fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {
@@ -307,11 +374,8 @@ fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {
         .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
-fn after_varint(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while *bytes.get(at)? & 0x80 != 0 {
-        at += 1;
-    }
-    Some(at + 1)
+fn start_of(bytes: &[u8], at: usize) -> Option<&[u8; START_BYTES]> {
+    bytes.get(at..)?.first_chunk()
 }
 
 fn decode_coin(flags: u8, input: &mut Input<'_>) -> Result<PutCoin, StoreError> {

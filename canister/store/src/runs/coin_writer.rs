@@ -74,7 +74,7 @@ impl CoinWriter {
             Some(script) => (MAX_FORM_BYTES - MAX_INLINE_BYTES + script, 0),
         };
         RunPlan {
-            keys: u64::from(!is_same),
+            keys: 1,
             entry_bytes: (FIELD_BYTES + txid_bytes + form_bytes) as u64,
             overflow_bytes: overflow_bytes as u64,
         }

@@ -9,7 +9,7 @@
 //!      8    4  leaves
 //!     12    4  blocks of the filter
 //!     16    8  entries (coins) or groups (scripts)
-//!     24    8  keys in the filter: transaction ids or scripts
+//!     24    8  keys in the filter: outpoints or scripts
 //!     32    8  puts
 //!     40    8  spends
 //!     48    8  bytes of entries in all leaves

@@ -1,5 +1,7 @@
 //! What runs are sorted by, and what fences and filters keep of it.
 
+use std::cmp::Ordering;
+
 use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 use millrace_core::Height;
@@ -30,8 +32,11 @@ impl Digest {
     }
 }
 
+/// 2^64 divided by the golden ratio: spreads small numbers over all bits.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// An outpoint as coin runs sort it: transaction id bytes, then index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutpointKey {
     /// Bytes of the transaction id in hashing order.
     pub txid: [u8; 32],
@@ -40,10 +45,38 @@ pub struct OutpointKey {
 }
 
 impl OutpointKey {
-    /// Returns the digest of the transaction id: outputs of one transaction share it, which makes
-    /// filters smaller and lets them be written in the order of keys.
+    /// Returns the digest: outputs of one transaction share its prefix, so that filters are written in
+    /// the order of keys, and have bits of their own.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.txid)
+        let Digest { prefix, bits } = Digest::of(&self.txid);
+        let own = u64::from(self.vout).wrapping_mul(SPREAD);
+        Digest {
+            prefix,
+            bits: bits ^ own,
+        }
+    }
+
+    /// Returns the first 8 bytes, big endian: what the key's digest begins with.
+    pub fn prefix(&self) -> u64 {
+        self.txid
+            .first_chunk()
+            .map_or(0, |chunk| u64::from_be_bytes(*chunk))
+    }
+}
+
+impl Ord for OutpointKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Eight bytes decide nearly always, in a few instructions.
+        self.prefix()
+            .cmp(&other.prefix())
+            .then_with(|| self.txid.cmp(&other.txid))
+            .then_with(|| self.vout.cmp(&other.vout))
+    }
+}
+
+impl PartialOrd for OutpointKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -6,7 +6,10 @@
 //! 4  entries back to back, then zeros
 //! ```
 
+use ic_stable_structures::Memory;
+
 use super::checkpoint::Saved;
+use super::extent::Appender;
 use super::number::Input;
 use crate::StoreError;
 
@@ -68,23 +71,25 @@ impl LeafBuilder {
         Ok(Self { body, entries })
     }
 
-    /// Returns the leaf's bytes, and starts an empty one.
-    pub fn finish(&mut self) -> [u8; LEAF_BYTES] {
-        let mut leaf = [0; LEAF_BYTES];
+    /// Appends the leaf, and starts an empty one.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when the extent is full.
+    pub fn finish<M: Memory>(&mut self, memory: &M, out: &mut Appender) -> Result<(), StoreError> {
         let [entries_low, entries_high] = self.entries.to_le_bytes();
         let [used_low, used_high] = (self.body.len() as u16).to_le_bytes();
-        let head = [entries_low, entries_high, used_low, used_high];
-        if let Some((start, room)) = leaf.split_first_chunk_mut::<HEAD_BYTES>() {
-            *start = head;
-            if let Some(room) = room.get_mut(..self.body.len()) {
-                room.copy_from_slice(&self.body);
-            }
-        }
+        let zeros = ZEROS.get(self.body.len()..).unwrap_or_default();
+        out.append(memory, &[entries_low, entries_high, used_low, used_high])?;
+        out.append(memory, &self.body)?;
+        out.append(memory, zeros)?;
         self.body.clear();
         self.entries = 0;
-        leaf
+        Ok(())
     }
 }
+
+/// What fills a leaf up.
+static ZEROS: [u8; LEAF_ROOM] = [0; LEAF_ROOM];
 
 /// Returns a leaf's number of entries and their bytes.
 ///

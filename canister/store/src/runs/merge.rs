@@ -61,6 +61,7 @@ impl ChangeMerge {
         Ok(Self {
             coins: CoinMerge {
                 inputs: starts.collect(),
+                prefixes: Vec::new(),
                 last: None,
                 out: CoinWriter::new(coins, &plan.coins)?,
                 depth,
@@ -149,6 +150,9 @@ impl ChangeMerge {
 #[derive(Clone, Debug)]
 struct CoinMerge {
     inputs: Vec<CoinCursor>,
+    /// The first bytes of each input's next key, the largest number after the last one; none before
+    /// the first step.
+    prefixes: Vec<u64>,
     /// The last outpoint taken off the inputs.
     last: Option<OutpointKey>,
     out: CoinWriter,
@@ -184,6 +188,7 @@ impl CoinMerge {
         };
         Ok(Self {
             inputs: inputs.iter().map(seek).collect::<Result<_, _>>()?,
+            prefixes: Vec::new(),
             last,
             out,
             depth,
@@ -192,6 +197,65 @@ impl CoinMerge {
 
     /// Merges what the inputs do to the next outpoint; returns whether there was one.
     fn next<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
+        if self.prefixes.is_empty() {
+            self.look_at_all(memory)?;
+        }
+        match self.only_smallest() {
+            Some(index) if self.copy(memory, index)? => Ok(true),
+            _ => {
+                let merged = self.next_of_several(memory)?;
+                self.look_at_all(memory)?;
+                Ok(merged)
+            }
+        }
+    }
+
+    fn look_at_all<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
+        self.prefixes.clear();
+        for input in &mut self.inputs {
+            let head = input.peek(memory)?;
+            self.prefixes
+                .push(head.map_or(u64::MAX, |head| head.prefix));
+        }
+        Ok(())
+    }
+
+    /// Returns the input whose next key is smaller than all others', if its first bytes say so.
+    fn only_smallest(&self) -> Option<usize> {
+        let (mut smallest, mut prefix) = (None, u64::MAX);
+        for (index, other) in self.prefixes.iter().enumerate() {
+            if *other < prefix {
+                (smallest, prefix) = (Some(index), *other);
+            } else if *other == prefix {
+                smallest = None;
+            }
+        }
+        smallest
+    }
+
+    /// Takes over the next entry of the only input that has its key; returns whether it could be
+    /// copied.
+    fn copy<M: Memory>(&mut self, memory: &M, index: usize) -> Result<bool, StoreError> {
+        let inputs = self.inputs.get_mut(index).zip(self.prefixes.get_mut(index));
+        let Some((input, prefix)) = inputs else {
+            return Ok(false);
+        };
+        let Some(outpoint) = input.peek(memory)?.map(|head| head.outpoint) else {
+            return Ok(false);
+        };
+        let raw = input.raw().ok_or_else(|| missing_entry(&outpoint))?;
+        let (kind, is_overflow) = raw.kind();
+        if is_overflow || (self.depth == Depth::Bottom && kind != EntryKind::Put) {
+            return Ok(false);
+        }
+        self.out.push_raw(memory, &outpoint, kind, &raw)?;
+        input.advance();
+        *prefix = input.peek(memory)?.map_or(u64::MAX, |head| head.prefix);
+        self.last = Some(outpoint);
+        Ok(true)
+    }
+
+    fn next_of_several<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
         let mut smallest: Option<Head> = None;
         for input in &mut self.inputs {
             if let Some(head) = input.peek(memory)?

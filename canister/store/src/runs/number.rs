@@ -26,6 +26,12 @@ pub fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
+/// Returns the bytes that a varint takes.
+pub const fn varint_bytes(number: u32) -> usize {
+    let bits = u32::BITS - (number | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Appends a varint of up to 128 bits.
 pub fn put_wide(out: &mut Vec<u8>, mut number: u128) {
     while number >= 0x80 {
@@ -176,6 +182,15 @@ impl<'a> Input<'a> {
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         let left = self.rest.len();
         take(&mut self.rest).ok_or_else(|| self.damaged(format!("{N} bytes of {left}")))
+    }
+
+    /// Reads the next bytes apart from what follows.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn part(&mut self, length: usize) -> Result<Self, StoreError> {
+        let rest = self.bytes(length)?;
+        Ok(Self { rest, ..*self })
     }
 
     /// Reads one byte.

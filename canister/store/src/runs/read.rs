@@ -75,6 +75,9 @@ pub fn balance<'a, M: Memory>(
 pub struct ScriptList {
     /// Oldest first: what follows a put can only be its spend.
     groups: Vec<FoundGroup>,
+    /// The group that the last place came from, and the first place of the others; `None` when that is
+    /// not known, or there are no others.
+    leading: Option<(usize, Option<Place>)>,
 }
 
 /// What is at a place of a list.
@@ -120,7 +123,10 @@ impl ScriptList {
             }
         }
         groups.reverse();
-        Ok(Self { groups })
+        Ok(Self {
+            groups,
+            leading: None,
+        })
     }
 
     /// Returns what is at the next place of any change; `None` at the end.
@@ -128,7 +134,14 @@ impl ScriptList {
     /// # Errors
     /// [`StoreError`] when a run is damaged.
     pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<Listed>, StoreError> {
-        let found = merge_place(memory, &mut self.groups, |group| Some(&mut group.cursor))?;
+        let found = match self.take_from_leading(memory)? {
+            Some((place, change)) => Some((place, Some(change))),
+            None => {
+                let found = merge_place(memory, &mut self.groups, |group| Some(&mut group.cursor))?;
+                self.find_leading(memory)?;
+                found
+            }
+        };
         Ok(match found {
             None => None,
             Some((place, None)) => Some(Listed::Spent(place)),
@@ -145,6 +158,52 @@ impl ScriptList {
                 return Err(StoreError::damaged("changes", detail));
             }
         })
+    }
+}
+
+impl ScriptList {
+    /// Returns the next place of the leading group while it comes before those of all others: blocks
+    /// follow each other, so the places of one change mostly do.
+    fn take_from_leading<M: Memory>(
+        &mut self,
+        memory: &M,
+    ) -> Result<Option<(Place, ListChange)>, StoreError> {
+        let Some((index, others)) = self.leading else {
+            return Ok(None);
+        };
+        let Some(group) = self.groups.get_mut(index) else {
+            return Ok(None);
+        };
+        let next = group.cursor.peek_entry(memory)?.copied();
+        let next = next.filter(|entry| others.is_none_or(|others| entry.place < others));
+        let Some(entry) = next else {
+            return Ok(None);
+        };
+        group.cursor.next_entry(memory)?;
+        Ok(Some((entry.place, entry.change)))
+    }
+
+    fn find_leading<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
+        let mut first: Option<(usize, Place)> = None;
+        let mut others: Option<Place> = None;
+        for (index, group) in self.groups.iter_mut().enumerate() {
+            let Some(place) = group.cursor.peek_entry(memory)?.map(|entry| entry.place) else {
+                continue;
+            };
+            let behind = match first {
+                Some((_, leading)) if leading <= place => place,
+                before => {
+                    first = Some((index, place));
+                    match before {
+                        Some((_, behind)) => behind,
+                        None => continue,
+                    }
+                }
+            };
+            others = Some(others.map_or(behind, |others| others.min(behind)));
+        }
+        self.leading = first.map(|(index, _)| (index, others));
+        Ok(())
     }
 }
 

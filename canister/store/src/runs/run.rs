@@ -85,6 +85,19 @@ impl Run {
         leaf: u32,
         bytes: &mut [u8; LEAF_BYTES],
     ) -> Result<(), StoreError> {
+        self.read_leaf_start(memory, leaf, bytes)
+    }
+
+    /// Reads the first bytes of a leaf.
+    ///
+    /// # Errors
+    /// [`StoreError::BeyondEnd`] when there is no such leaf, or it is shorter.
+    pub fn read_leaf_start<M: Memory>(
+        &self,
+        memory: &M,
+        leaf: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), StoreError> {
         let length = u64::from(self.header.leaves) * LEAF_BYTES as u64;
         let leaves = self.extent.part(self.header.leaves_at, length);
         leaves.read(memory, u64::from(leaf) * LEAF_BYTES as u64, bytes)
@@ -124,16 +137,25 @@ impl Run {
     /// # Errors
     /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
     pub fn fences_below<M: Memory>(&self, memory: &M, prefix: u64) -> Result<u32, StoreError> {
-        Ok(self.search(memory, prefix)?.0)
+        Ok(self.search(memory, prefix, &mut FenceWindow::new())?.0)
     }
 
     /// Returns the number of leaves whose fence is below `prefix`, and of those whose fence is not
-    /// above it. Reads as much as one of both in nearly all cases.
+    /// above it. Reads as much as one of both in nearly all cases, and nothing where the window, which
+    /// must be of this run, has them already.
     ///
     /// # Errors
     /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
-    pub fn fences_at<M: Memory>(&self, memory: &M, prefix: u64) -> Result<(u32, u32), StoreError> {
-        let (below, up_to) = self.search(memory, prefix)?;
+    pub fn fences_at<M: Memory>(
+        &self,
+        memory: &M,
+        prefix: u64,
+        window: &mut FenceWindow,
+    ) -> Result<(u32, u32), StoreError> {
+        if let Some(known) = window.around(prefix) {
+            return Ok(known);
+        }
+        let (below, up_to) = self.search(memory, prefix, window)?;
         if let Some(up_to) = up_to {
             return Ok((below, up_to));
         }
@@ -145,8 +167,13 @@ impl Run {
     }
 
     /// Returns the number of fences below `prefix`, and of those not above it, where the fences read
-    /// for that say so.
-    fn search<M: Memory>(&self, memory: &M, prefix: u64) -> Result<(u32, Option<u32>), StoreError> {
+    /// for that say so. The last ones read stay in the window.
+    fn search<M: Memory>(
+        &self,
+        memory: &M,
+        prefix: u64,
+        window: &mut FenceWindow,
+    ) -> Result<(u32, Option<u32>), StoreError> {
         let mut bounds = Bounds {
             low: 0,
             high: self.header.leaves,
@@ -154,31 +181,28 @@ impl Run {
             high_fence: u64::MAX,
         };
         let mut round = 0;
-        let mut fences = [0; WINDOW as usize];
         while bounds.high - bounds.low > WINDOW {
             let start = bounds.guess(prefix, round < GUESSES);
-            self.read_fences(memory, start, &mut fences)?;
-            let below = fences.partition_point(|fence| *fence < prefix) as u32;
+            self.read_fences(memory, start, WINDOW, window)?;
+            let below = window.below(prefix);
             if below == 0 {
                 bounds.high = start;
-                bounds.high_fence = fences.first().copied().unwrap_or_default();
+                bounds.high_fence = window.fence(0);
             } else if below == WINDOW {
                 bounds.low = start + WINDOW;
-                bounds.low_fence = fences.last().copied().unwrap_or_default();
+                bounds.low_fence = window.fence(WINDOW - 1);
             } else {
-                let up_to = fences.partition_point(|fence| *fence <= prefix) as u32;
+                let up_to = window.up_to(prefix);
                 let is_known = up_to < WINDOW || start + WINDOW == self.header.leaves;
                 return Ok((start + below, is_known.then_some(start + up_to)));
             }
             round += 1;
         }
-        let left = (bounds.high - bounds.low) as usize;
-        let rest = fences.get_mut(..left).unwrap_or_default();
-        self.read_fences(memory, bounds.low, rest)?;
-        let below = rest.partition_point(|fence| *fence < prefix) as u32;
-        let up_to = rest.partition_point(|fence| *fence <= prefix) as u32;
+        let left = bounds.high - bounds.low;
+        self.read_fences(memory, bounds.low, left, window)?;
+        let (below, up_to) = (window.below(prefix), window.up_to(prefix));
         let is_known = bounds.high == self.header.leaves || bounds.high_fence > prefix;
-        let is_known = is_known || up_to < left as u32;
+        let is_known = is_known || up_to < left;
         Ok((bounds.low + below, is_known.then_some(bounds.low + up_to)))
     }
 
@@ -186,18 +210,77 @@ impl Run {
         &self,
         memory: &M,
         first: u32,
-        fences: &mut [u64],
+        count: u32,
+        window: &mut FenceWindow,
     ) -> Result<(), StoreError> {
         let length = u64::from(self.header.leaves) * FENCE_BYTES;
         let area = self.extent.part(self.header.fences_at, length);
-        let mut bytes = [0; WINDOW as usize * FENCE_BYTES as usize];
-        let wanted = bytes.get_mut(..fences.len() * FENCE_BYTES as usize);
-        let wanted = wanted.unwrap_or_default();
-        area.read(memory, u64::from(first) * FENCE_BYTES, wanted)?;
-        for (fence, chunk) in fences.iter_mut().zip(wanted.as_chunks::<8>().0) {
-            *fence = u64::from_le_bytes(*chunk);
-        }
+        window.count = 0;
+        let wanted = window.fences.get_mut(..count as usize).unwrap_or_default();
+        let at = u64::from(first) * FENCE_BYTES;
+        area.read(memory, at, wanted.as_flattened_mut())?;
+        (window.first, window.count) = (first, count);
         Ok(())
+    }
+}
+
+/// Fences read last: the next key in order is mostly between two of them.
+#[derive(Clone, Debug)]
+pub struct FenceWindow {
+    first: u32,
+    count: u32,
+    fences: [[u8; FENCE_BYTES as usize]; WINDOW as usize],
+}
+
+impl FenceWindow {
+    /// Returns a window without fences.
+    pub const fn new() -> Self {
+        Self {
+            first: 0,
+            count: 0,
+            fences: [[0; FENCE_BYTES as usize]; WINDOW as usize],
+        }
+    }
+
+    /// Forgets the fences: another run's come next.
+    pub const fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Returns what [`Run::fences_at`] does, where the prefix is between two fences.
+    fn around(&self, prefix: u64) -> Option<(u32, u32)> {
+        let last = self.count.checked_sub(1)?;
+        if prefix <= self.fence(0) || prefix >= self.fence(last) {
+            return None;
+        }
+        let (below, up_to) = (self.below(prefix), self.up_to(prefix));
+        Some((self.first + below, self.first + up_to))
+    }
+
+    /// Returns whether a key of this prefix, which is not below the leaf's first, may be in the leaf:
+    /// whether the next one is known to begin at it or later.
+    pub fn may_hold(&self, leaf: u32, prefix: u64) -> bool {
+        let next = leaf.checked_sub(self.first).map(|at| at + 1);
+        next.is_some_and(|next| next < self.count && self.fence(next) >= prefix)
+    }
+
+    fn fence(&self, index: u32) -> u64 {
+        let fence = self.fences.get(index as usize);
+        fence.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn known(&self) -> &[[u8; FENCE_BYTES as usize]] {
+        self.fences.get(..self.count as usize).unwrap_or_default()
+    }
+
+    fn below(&self, prefix: u64) -> u32 {
+        let is_below = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes) < prefix;
+        self.known().partition_point(is_below) as u32
+    }
+
+    fn up_to(&self, prefix: u64) -> u32 {
+        let is_not_above = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes) <= prefix;
+        self.known().partition_point(is_not_above) as u32
     }
 }
 

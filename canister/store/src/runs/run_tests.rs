@@ -198,7 +198,7 @@ fn a_coin_run_reads_back_in_order_and_by_outpoint() {
         }
         let header = run.header();
         assert_eq!(header.entries, u64::from(count));
-        assert_eq!(header.keys, u64::from(count.div_ceil(3)));
+        assert_eq!(header.keys, u64::from(count));
         assert_eq!(Run::open(&memory, run.extent(), RunKind::Coins), Ok(run));
         assert!(Run::open(&memory, run.extent(), RunKind::Scripts).is_err());
     }

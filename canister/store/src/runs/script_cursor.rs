@@ -5,8 +5,8 @@ use ic_stable_structures::Memory;
 use super::key::{Digest, Place, ScriptKey};
 use super::leaf::{self, LEAF_BYTES};
 use super::number::Input;
-use super::run::Run;
-use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry};
+use super::run::{FenceWindow, Run};
+use super::script_entry::{BalanceChange, ListChange, PartHead, ScriptEntry, first_and_length};
 use crate::StoreError;
 
 const WHAT: &str = "script leaf";
@@ -83,7 +83,9 @@ impl ScriptCursor {
         run: &Run,
         key: &ScriptKey,
     ) -> Result<(Self, Option<(ScriptKey, BalanceChange)>), StoreError> {
-        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, Digest::from(key).prefix)?);
+        let prefix = Digest::from(key).prefix;
+        let mut cursor = Self::at_leaf(run, run.leaf_before(memory, prefix)?);
+        cursor.pass_below(memory, prefix)?;
         while let Some(group) = cursor.next_group(memory)? {
             if group.0 >= *key {
                 return Ok((cursor, Some(group)));
@@ -213,7 +215,9 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let (_, mut high) = self.run.fences_at(memory, Digest::from(key).prefix)?;
+        let (_, mut high) =
+            self.run
+                .fences_at(memory, Digest::from(key).prefix, &mut FenceWindow::new())?;
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;
@@ -271,19 +275,48 @@ impl ScriptCursor {
         }
     }
 
+    /// Passes over the parts at the front of the first leaf whose keys have smaller first bytes, but for
+    /// the last one, without decoding them.
+    fn pass_below<M: Memory>(&mut self, memory: &M, prefix: u64) -> Result<(), StoreError> {
+        if !self.is_in_leaf(memory)? {
+            return Ok(());
+        }
+        let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
+        while self.parts_left > 1 {
+            let part = body.get(self.offset..).unwrap_or_default();
+            let (first, length) = first_and_length(part)
+                .ok_or_else(|| StoreError::damaged(WHAT, "a part that has no end"))?;
+            if first >= prefix {
+                break;
+            }
+            self.offset += length;
+            self.parts_left -= 1;
+        }
+        Ok(())
+    }
+
+    /// Reads the next leaf unless parts of this one are left; returns whether there is one.
+    fn is_in_leaf<M: Memory>(&mut self, memory: &M) -> Result<bool, StoreError> {
+        if self.parts_left > 0 {
+            return Ok(true);
+        }
+        if self.next_leaf >= self.run.header().leaves {
+            return Ok(false);
+        }
+        self.run.read_leaf(memory, self.next_leaf, &mut self.leaf)?;
+        self.next_leaf += 1;
+        self.offset = 0;
+        self.parts_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
+        Ok(true)
+    }
+
     /// Goes to the next part, past what is left of this one.
     fn next_part<M: Memory>(&mut self, memory: &M) -> Result<Option<PartHead>, StoreError> {
         if let Some(part) = self.part.take() {
             self.offset = part.end;
         }
-        if self.parts_left == 0 {
-            if self.next_leaf >= self.run.header().leaves {
-                return Ok(None);
-            }
-            self.run.read_leaf(memory, self.next_leaf, &mut self.leaf)?;
-            self.next_leaf += 1;
-            self.offset = 0;
-            self.parts_left = leaf::open(WHAT, self.leaf.as_slice())?.0;
+        if !self.is_in_leaf(memory)? {
+            return Ok(None);
         }
         let (_, body) = leaf::open(WHAT, self.leaf.as_slice())?;
         let start = self.offset;

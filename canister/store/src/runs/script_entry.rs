@@ -145,6 +145,25 @@ impl ScriptEntry {
     }
 }
 
+/// Returns the first 8 bytes of the key of the part at the front of `bytes`, and the part's length;
+/// `None` when it has no end.
+pub(super) fn first_and_length(bytes: &[u8]) -> Option<(u64, usize)> {
+    let first = u64::from_be_bytes(*bytes.first_chunk()?);
+    let flags = *bytes.get(SCRIPT_KEY_BYTES)?;
+    let mut at = SCRIPT_KEY_BYTES + 1;
+    let skipped = if flags & FROM_BEFORE == 0 { 3 } else { 1 };
+    for _ in 0..skipped {
+        while *bytes.get(at)? & 0x80 != 0 {
+            at += 1;
+        }
+        at += 1;
+    }
+    let mut rest = Input::new("part", bytes.get(at..)?);
+    let entries = rest.varint_u32().ok()? as usize;
+    let length = bytes.len() - rest.left() + entries;
+    (entries <= rest.left()).then_some((first, length))
+}
+
 /// The head of a group's part in one leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartHead {

@@ -13,6 +13,8 @@
 
 use bitcoin::{Script, ScriptBuf};
 use millrace_core::delta::MAX_SCRIPT_BYTES;
+use millrace_core::scan::Lock;
+use millrace_core::script::{ScriptHash, ScriptKey};
 
 use super::number::{Input, put_varint};
 use crate::StoreError;
@@ -68,8 +70,28 @@ impl ScriptForm {
 
     /// Returns the script, or `None` when it is in the overflow area.
     pub fn script(&self) -> Option<ScriptBuf> {
-        let parts: [&[u8]; 3] = match self {
-            Self::Plain(script) => return Some(script.clone()),
+        self.parts()
+            .map(|parts| ScriptBuf::from_bytes(parts.concat()))
+    }
+
+    /// Returns what spending the script counts by, and its key; `None` when it is in the overflow area.
+    /// Costs a SHA-256.
+    pub fn lock_and_key(&self) -> Option<(Lock, ScriptKey)> {
+        let lock = match self {
+            Self::Plain(script) => Lock::of(script.as_bytes()),
+            Self::P2sh(_) => Lock::ScriptHash,
+            Self::P2wpkh(_) => Lock::WitnessKeyHash,
+            Self::P2wsh(_) => Lock::WitnessScriptHash,
+            _ => Lock::Other,
+        };
+        let parts = self.parts()?;
+        Some((lock, ScriptKey::from(&ScriptHash::of_parts(&parts))))
+    }
+
+    /// Returns the script in pieces, or `None` when it is in the overflow area.
+    fn parts(&self) -> Option<[&[u8]; 3]> {
+        Some(match self {
+            Self::Plain(script) => [script.as_bytes(), &[], &[]],
             Self::P2pkh(hash) => [&[0x76, 0xa9, 0x14], hash, &[0x88, 0xac]],
             Self::P2sh(hash) => [&[0xa9, 0x14], hash, &[0x87]],
             Self::P2wpkh(hash) => [&[0x00, 0x14], hash, &[]],
@@ -77,8 +99,7 @@ impl ScriptForm {
             Self::P2tr(key) => [&[0x51, 0x20], key, &[]],
             Self::P2pk(key) => [&[0x21], key, &[0xac]],
             Self::Overflow { .. } => return None,
-        };
-        Some(ScriptBuf::from_bytes(parts.concat()))
+        })
     }
 
     /// Returns the bytes that do not fit a leaf; empty for nearly all scripts.
@@ -122,29 +143,6 @@ impl ScriptForm {
 
     pub(super) const fn is_overflow(code: u8) -> bool {
         code == 7
-    }
-
-    /// Returns where the form at `at` ends; `None` when it does not.
-    pub(super) fn end(code: u8, bytes: &[u8], at: usize) -> Option<usize> {
-        match code {
-            1..=3 => Some(at + 20),
-            4 | 5 => Some(at + 32),
-            6 => Some(at + 33),
-            0 => {
-                let mut input = Input::new("script", bytes.get(at..)?);
-                let left = input.left();
-                let length = input.varint_u32().ok()? as usize;
-                Some(at + left - input.left() + length)
-            }
-            7 => {
-                let mut at = at + 8;
-                while *bytes.get(at)? & 0x80 != 0 {
-                    at += 1;
-                }
-                Some(at + 1)
-            }
-            _ => None,
-        }
     }
 
     pub(super) fn decode(code: u8, input: &mut Input<'_>) -> Result<Self, StoreError> {

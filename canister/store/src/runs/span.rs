@@ -1,13 +1,10 @@
 //! Span filters: one filter over the keys of several changes that follow each other.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use ic_stable_structures::Memory;
 
 use super::coin_cursor::CoinCursor;
 use super::extent::Extent;
-use super::filter::{Filter, FilterWriter, blocks_for};
+use super::filter::{Filter, FilterPages, blocks_for};
 use super::header::{FILTER_BLOCK_BYTES, RunKind};
 use super::key::Digest;
 use super::run::Run;
@@ -57,14 +54,26 @@ fn blocks(runs: &[Run]) -> u32 {
     blocks_for(keys.fold(0, u64::saturating_add))
 }
 
-/// A span filter being written. It holds a leaf of each run, and is started again when it is lost.
+/// A span filter being written. It holds a leaf of each run and a page of the filter, and is started
+/// again when it is lost.
+///
+/// The runs are gone through page by page of the filter, one after the other: which of them a key
+/// comes from makes no difference to the bits, so keys need not be brought into one order.
 #[derive(Clone, Debug)]
 pub struct SpanWriter {
-    inputs: Vec<Keys>,
-    /// The next key of each run that has one; `None` before the first step.
-    next: Option<BinaryHeap<Reverse<(Digest, usize)>>>,
-    out: FilterWriter,
+    inputs: Vec<Source>,
+    /// The run being read.
+    at: usize,
+    out: FilterPages,
     filter: Filter,
+}
+
+/// A run, and its next key; `None` before the first step and after the last key.
+#[derive(Clone, Debug)]
+struct Source {
+    keys: Keys,
+    next: Option<Digest>,
+    is_begun: bool,
 }
 
 impl SpanWriter {
@@ -84,48 +93,43 @@ impl SpanWriter {
             }
         }
         let blocks = blocks(runs);
-        Ok(Self {
-            inputs: runs.iter().map(Keys::of).collect(),
+        let source = |run| Source {
+            keys: Keys::of(run),
             next: None,
-            out: FilterWriter::new(extent, blocks),
+            is_begun: false,
+        };
+        Ok(Self {
+            inputs: runs.iter().map(source).collect(),
+            at: 0,
+            out: FilterPages::new(extent, blocks),
             filter: Filter::new(extent, blocks),
         })
     }
 
-    /// Inserts up to `budget` keys (at least one). The filter is complete after
-    /// [`Progress::Done`].
+    /// Inserts up to `budget` keys (at least one), or writes as many pages. The filter is complete
+    /// after [`Progress::Done`].
     ///
     /// # Errors
     /// [`StoreError`] when a run is damaged.
     pub fn step<M: Memory>(&mut self, memory: &M, budget: usize) -> Result<Progress, StoreError> {
-        let mut next = match self.next.take() {
-            Some(next) => next,
-            None => self.first_keys(memory)?,
-        };
         for _ in 0..budget.max(1) {
-            let Some(Reverse((digest, index))) = next.pop() else {
-                self.out.finish(memory)?;
-                return Ok(Progress::Done);
+            let Some(input) = self.inputs.get_mut(self.at) else {
+                self.at = 0;
+                if self.out.next_page(memory)? == Progress::Done {
+                    return Ok(Progress::Done);
+                }
+                continue;
             };
-            self.out.insert(memory, &digest)?;
-            let input = self.inputs.get_mut(index);
-            let following = input.map_or(Ok(None), |input| input.next(memory))?;
-            next.extend(following.map(|digest| Reverse((digest, index))));
+            if !input.is_begun {
+                input.next = input.keys.next(memory)?;
+                input.is_begun = true;
+            }
+            match input.next {
+                Some(digest) if self.out.insert(&digest) => input.next = input.keys.next(memory)?,
+                _ => self.at += 1,
+            }
         }
-        self.next = Some(next);
         Ok(Progress::More)
-    }
-
-    fn first_keys<M: Memory>(
-        &mut self,
-        memory: &M,
-    ) -> Result<BinaryHeap<Reverse<(Digest, usize)>>, StoreError> {
-        let mut keys = BinaryHeap::new();
-        for (index, input) in self.inputs.iter_mut().enumerate() {
-            let first = input.next(memory)?;
-            keys.extend(first.map(|digest| Reverse((digest, index))));
-        }
-        Ok(keys)
     }
 
     /// Returns the filter; it may be read once it is complete.

@@ -209,7 +209,7 @@ impl RunWriter {
             return Ok(());
         }
         self.header.leaves += 1;
-        self.leaves.append(memory, &self.leaf.finish())
+        self.leaf.finish(memory, &mut self.leaves)
     }
 
     /// Appends a long script, and returns its offset in the overflow area.

@@ -6,7 +6,7 @@ use millrace_replica::pocketic::routes;
 use millrace_replica::pocketic::server::{Lifetime, Server};
 use millrace_replica::pocketic::version::{self, VERSION_ENV};
 use millrace_replica::program::{self, Log};
-use millrace_subnet::LimitsConfig;
+use millrace_subnet::{LimitsConfig, RoundOrder};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +45,10 @@ struct Args {
     /// Limits of the execution environment, as TOML; the IC's by default.
     #[arg(long)]
     limits: Option<PathBuf>,
+    /// Which program the subnets run: `ic`, or `before-april-2024`, which looks at the heap delta before it
+    /// drains the consensus queue and crashes when a round leaves something in it.
+    #[arg(long)]
+    round_order: Option<RoundOrder>,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +96,10 @@ async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {
         file.announce(port)
             .map_err(|e| format!("cannot write the port file: {e}"))?;
     }
+    let limits = match args.round_order {
+        None => limits,
+        Some(order) => limits.with_round_order(order),
+    };
     let server = Server::new(engine, limits);
     let router = routes::router(server.clone());
     let lifetime = Lifetime {

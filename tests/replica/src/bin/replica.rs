@@ -13,7 +13,7 @@ use millrace_replica::pocketic::types::{
     AutoProgressConfig, InitialTime, InstanceConfig, SubnetConfigSet, SubnetSpec, Topology,
 };
 use millrace_replica::program::{self, Log};
-use millrace_subnet::LimitsConfig;
+use millrace_subnet::{LimitsConfig, RoundOrder};
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,10 @@ struct Args {
     /// limits it was made with.
     #[arg(long)]
     limits: Option<PathBuf>,
+    /// Which program the subnets run: `ic`, or `before-april-2024`, which looks at the heap delta before it
+    /// drains the consensus queue and crashes when a round leaves something in it.
+    #[arg(long)]
+    round_order: Option<RoundOrder>,
     /// File to write port, root key, default effective canister id and instance id to, as JSON, once
     /// the replica answers.
     #[arg(long)]
@@ -102,6 +106,10 @@ async fn serve(args: Args, limits: LimitsConfig) -> Result<(), String> {
     })?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let engine = millrace_replica::module_cache::engine().map_err(|e| e.to_string())?;
+    let limits = match args.round_order {
+        None => limits,
+        Some(order) => limits.with_round_order(order),
+    };
     let server = Server::new(engine, limits);
     let (instance_id, topology, _) = server
         .create_instance(instance_config(&args)?, true)

@@ -109,7 +109,7 @@ impl From<NetworkError> for ApiError {
 
 fn instance_status(error: &InstanceError) -> StatusCode {
     match error {
-        InstanceError::Network(NetworkError::SavedState { .. })
+        InstanceError::Network(NetworkError::SavedState { .. } | NetworkError::Crashed(_))
         | InstanceError::StateDir(_)
         | InstanceError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         InstanceError::Network(_)

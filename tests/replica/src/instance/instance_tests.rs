@@ -26,7 +26,7 @@ async fn a_state_that_a_panic_left_half_changed_is_not_kept() {
     let time = first.run(|network| network.time_ns()).await.expect("read");
     let torn: Result<(), _> = first
         .change(|network| {
-            network.tick();
+            network.tick().expect("no replica crashes");
             panic!("half way");
         })
         .await;

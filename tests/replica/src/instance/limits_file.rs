@@ -59,24 +59,36 @@ pub fn read(path: &Path) -> Result<LimitsConfig, LimitsFileError> {
 
 fn parse(text: &str) -> Result<LimitsConfig, String> {
     let named: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
-    // Through JSON, because the defaults of a partly named section are those of its subnet type, and
-    // because limits may exceed TOML's signed 64-bit integers.
-    let mut limits = serde_json::to_value(LimitsConfig::default()).map_err(|e| e.to_string())?;
+    let named = serde_json::to_value(named).map_err(|e| e.to_string())?;
+    changed(&LimitsConfig::default(), &named)
+}
+
+/// Returns limits with those that are named in the place of the given ones. Through JSON, because the
+/// defaults of a partly named section are those of its subnet type, and because limits may exceed TOML's
+/// signed 64-bit integers.
+///
+/// # Errors
+/// A text that names the section or entry.
+pub fn changed(limits: &LimitsConfig, named: &serde_json::Value) -> Result<LimitsConfig, String> {
+    let mut limits = serde_json::to_value(limits).map_err(|e| e.to_string())?;
+    let named = named
+        .as_object()
+        .ok_or_else(|| format!("limits come in sections, not as {named}"))?;
     for (section, entries) in named {
         let known = limits
-            .get_mut(&section)
+            .get_mut(section)
             .and_then(serde_json::Value::as_object_mut)
             .ok_or_else(|| {
                 format!("there is no section [{section}], use [application] or [system]")
             })?;
-        let toml::Value::Table(entries) = entries else {
+        let serde_json::Value::Object(entries) = entries else {
             return Err(format!("{section} must be a section"));
         };
         for (name, value) in entries {
             let limit = known
-                .get_mut(&name)
+                .get_mut(name)
                 .ok_or_else(|| format!("there is no limit {name} in [{section}]"))?;
-            *limit = serde_json::to_value(&value).map_err(|e| e.to_string())?;
+            *limit = value.clone();
         }
     }
     serde_json::from_value(limits).map_err(|e| e.to_string())
@@ -96,6 +108,11 @@ mod tests {
             default.system.message_instructions
         );
         assert_eq!(limits.application, default.application);
+        let old = parse("[application]\nround_order = \"before-april-2024\"\n").expect("valid");
+        assert_eq!(
+            old.application.round_order,
+            millrace_subnet::RoundOrder::BeforeApril2024
+        );
     }
 
     #[test]
@@ -105,6 +122,7 @@ mod tests {
             ("[system]\nheap_delta = 3\n", "heap_delta"),
             ("[system]\nheap_delta_capacity = \"big\"\n", "big"),
             ("[system]\nheap_delta_capacity = -1\n", "-1"),
+            ("[system]\nround_order = \"newest\"\n", "newest"),
             ("system = 3\n", "system"),
             ("[system", "system"),
         ];

@@ -291,6 +291,28 @@ impl Instance {
         }
     }
 
+    /// Restarts the replica: writes a checkpoint, drops the network with everything that is only in memory
+    /// and loads it.
+    ///
+    /// # Errors
+    /// [`InstanceError::Config`] without a state folder, [`InstanceError::StateDir`].
+    pub async fn restart(&self) -> Result<(), InstanceError> {
+        let Some(state_dir) = self.state_dir_slot().clone() else {
+            return Err(InstanceError::Config(
+                "only an instance with a state folder can be restarted; create it with state_dir"
+                    .to_owned(),
+            ));
+        };
+        self.change(move |network| {
+            state_dir.write(network)?;
+            if let Some((loaded, _)) = state_dir.load(network.engine())? {
+                *network = loaded;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
     /// Stops the clock, writes the last checkpoint and drops the network. Later operations get
     /// [`InstanceError::Deleted`]. Doing it twice is harmless.
     ///

@@ -70,8 +70,7 @@ impl Instance {
             if network.has_work() {
                 changed.store(true, Ordering::Relaxed);
             }
-            network.tick();
-            Ok::<_, InstanceError>(())
+            Ok::<_, InstanceError>(network.tick()?)
         })
         .await??;
         self.wake_waiters();

@@ -5,6 +5,7 @@
 //!   "instructions", "heap_pages_dirtied", "stable_pages_dirtied", "stable_pages_read",
 //!   "system_calls", "succeeded"}]}`; pages have 4 KiB. Old records are dropped.
 //! - `GET metrics/<subnet id>`: rounds, heap delta and other figures of a subnet.
+//! - Faults, limits, the consensus queue and restarts: see [`super::control`].
 //! - `POST checkpoint`: writes a checkpoint of the state folder now; answers whether there is one.
 
 use super::extract::OfInstance;
@@ -42,6 +43,8 @@ pub struct MetricsAnswer {
     rounds: u64,
     rounds_skipped_by_heap_delta: u64,
     heap_delta_bytes: u64,
+    consensus_queue_items: u64,
+    consensus_items_left_total: u64,
 }
 
 /// `GET millrace/usage/<canister id>`
@@ -82,6 +85,8 @@ pub async fn metrics(
         rounds: metrics.rounds,
         rounds_skipped_by_heap_delta: metrics.rounds_skipped_by_heap_delta,
         heap_delta_bytes: metrics.heap_delta_bytes,
+        consensus_queue_items: metrics.consensus_queue_items,
+        consensus_items_left_total: metrics.consensus_items_left_total,
     }))
 }
 
@@ -90,7 +95,11 @@ pub async fn checkpoint(OfInstance(instance): OfInstance) -> Result<Json<bool>, 
     Ok(Json(instance.checkpoint(true).await?))
 }
 
-fn principal(text: &str) -> Result<Principal, ApiError> {
+/// Reads a principal of the URL.
+///
+/// # Errors
+/// HTTP 400 naming the text.
+pub fn principal(text: &str) -> Result<Principal, ApiError> {
     Principal::from_text(text)
         .map_err(|e| ApiError::bad_request(format!("{text:?} is not a principal: {e}")))
 }

@@ -4,6 +4,7 @@
 pub mod activity;
 pub mod base64_bytes;
 pub mod blobs;
+pub mod control;
 pub mod extensions;
 pub mod extract;
 pub mod gateways;

@@ -7,7 +7,7 @@ use super::types::{
     BlobId, CreateHttpGatewayResponse, CreateInstanceResponse, HttpGatewayBackend,
     HttpGatewayConfig, HttpGatewayDetails, InstanceConfig, RawVerifyCanisterSigArg,
 };
-use super::{extensions, outcalls, read, snapshots, update};
+use super::{control, extensions, outcalls, read, snapshots, update};
 use crate::certification::keys::raw_bls_key;
 use crate::http::dispatch;
 use crate::http::errors::ApiError;
@@ -84,6 +84,25 @@ fn instance_routes() -> Router<Arc<Server>> {
         .route("/millrace/usage/{canister}", get(extensions::usage))
         .route("/millrace/metrics/{subnet}", get(extensions::metrics))
         .route("/millrace/checkpoint", post(extensions::checkpoint))
+        .route("/millrace/restart", post(control::restart))
+        .route(
+            "/millrace/faults",
+            get(control::faults)
+                .post(control::inject)
+                .delete(control::clear_faults),
+        )
+        .route(
+            "/millrace/limits",
+            get(control::limits).post(control::set_limits),
+        )
+        .route(
+            "/millrace/consensus/{subnet}",
+            get(control::consensus_calls).post(control::answer_consensus_call),
+        )
+        .route(
+            "/millrace/consensus/{subnet}/keep/{rounds}",
+            post(control::keep_consensus_queue),
+        )
 }
 
 async fn status() -> &'static str {

@@ -171,7 +171,7 @@ pub async fn tick(
             )));
         }
     }
-    instance.change(|network| network.tick()).await?;
+    instance.change(|network| network.tick()).await??;
     Ok(Json(()))
 }
 

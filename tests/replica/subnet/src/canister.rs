@@ -2,6 +2,7 @@
 
 use crate::contexts::CallContexts;
 use crate::error::{ErrorCode, UserError};
+use crate::faults::Faults;
 use crate::fees::Fees;
 use crate::history::History;
 use crate::limits::SubnetLimits;
@@ -123,6 +124,9 @@ pub(crate) struct Canister {
     pub(crate) slices_left: u64,
     /// What runs first in the next round.
     pub(crate) next_method: NextMethod,
+    /// What is to go wrong with it.
+    #[serde(default)]
+    pub(crate) faults: Faults,
     #[serde(skip)]
     pub(crate) code: Option<Code>,
 }
@@ -184,6 +188,7 @@ impl Canister {
             install_debit: 0,
             slices_left: 0,
             next_method: NextMethod::default(),
+            faults: Faults::default(),
             code: None,
         }
     }

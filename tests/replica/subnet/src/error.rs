@@ -259,6 +259,17 @@ pub enum NetworkError {
     /// No management call waits under this callback id.
     #[error("no management call waits for a consensus response under callback {0}")]
     UnknownConsensusCall(u64),
+    /// The call that waits asks for something else than blocks.
+    #[error(
+        "the management call under callback {0} does not ask for blocks: answer it with a plain reply"
+    )]
+    NotAskedForBlocks(u64),
+    /// The replicas of a subnet crashed: no round is executed there any more.
+    #[error("{0}")]
+    Crashed(Box<crate::crash::Crash>),
+    /// A fault cannot be injected.
+    #[error("invalid fault: {0}")]
+    Fault(#[from] crate::faults::FaultError),
     /// The responses to an outcall are neither one for all nodes nor one for each. The variant's name in
     /// PocketIC is part of the text, because tests expect it.
     #[error(

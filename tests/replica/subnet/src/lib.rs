@@ -5,17 +5,21 @@
 //! subnet in the IC's order. It is a test and development tool, not a node.
 
 mod admission;
+mod bitcoin;
 mod canister;
 mod consensus;
 mod contexts;
+mod crash;
 mod deletion;
 mod error;
 mod execute;
+mod faults;
 mod fees;
 mod flexible;
 mod history;
 mod ingress;
 mod ingress_history;
+mod injection;
 mod limits;
 mod log;
 mod management;
@@ -36,8 +40,11 @@ mod topology;
 mod usage;
 mod view;
 
+pub use bitcoin::Successors;
 pub use consensus::ConsensusCall;
+pub use crash::{Crash, RoundOrder, UnknownRoundOrder};
 pub use error::{ErrorCode, NetworkError, RejectCode, UserError};
+pub use faults::{DELAY_ROUNDS_MAX, FAULTS_MAX, Fault, FaultError, FaultKind, FaultStatus};
 pub use ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 pub use limits::{LimitsConfig, SubnetLimits};
 pub use network::{Certifier, Network, NetworkConfig};

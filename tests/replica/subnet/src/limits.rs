@@ -1,5 +1,6 @@
 //! Every limit of the execution environment, with the IC's values as defaults.
 
+use crate::crash::RoundOrder;
 use crate::topology::{InstructionConfig, SubnetType};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,14 @@ impl LimitsConfig {
         }
     }
 
+    /// Returns these limits with another round order on every subnet.
+    #[must_use]
+    pub const fn with_round_order(mut self, order: RoundOrder) -> Self {
+        self.application.round_order = order;
+        self.system.round_order = order;
+        self
+    }
+
     /// Returns the limits of a subnet of this type; benchmarking lifts the instruction limits.
     #[must_use]
     pub fn of(&self, subnet_type: SubnetType, instructions: InstructionConfig) -> SubnetLimits {
@@ -78,6 +87,8 @@ pub struct SubnetLimits {
     pub execution_overhead_instructions: u64,
     /// Instructions that each scheduled canister costs the round.
     pub canister_overhead_instructions: u64,
+    /// Instructions that each of the subnet's canisters costs an iteration of the round.
+    pub iteration_overhead_instructions: u64,
     /// Instructions of a message that are paid for, and in advance; what it uses above is free.
     pub message_instructions_paid: u64,
     /// The same of a replicated query.
@@ -107,6 +118,8 @@ pub struct SubnetLimits {
     pub install_rate_instructions: u64,
     /// Rounds from one checkpoint to the next.
     pub checkpoint_interval_rounds: u64,
+    /// Which program the subnet's replicas run.
+    pub round_order: RoundOrder,
 
     /// Stable 4 KiB pages a message may dirty or access.
     pub message_stable_bytes: u64,
@@ -207,6 +220,7 @@ impl SubnetLimits {
             inspect_instructions: 200_000_000,
             execution_overhead_instructions: 2_000_000,
             canister_overhead_instructions: 8_000_000,
+            iteration_overhead_instructions: 12_000,
             message_instructions_paid: UNLIMITED,
             query_instructions_paid: UNLIMITED,
             install_instructions_paid: UNLIMITED,
@@ -221,6 +235,7 @@ impl SubnetLimits {
             heap_delta_iteration: 200_000_000,
             install_rate_instructions: 2 * BILLION,
             checkpoint_interval_rounds: 500,
+            round_order: RoundOrder::Ic,
             message_stable_bytes: 2 * GIB,
             install_stable_bytes: 8 * GIB,
             query_stable_bytes: GIB,

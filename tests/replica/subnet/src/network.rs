@@ -1,6 +1,7 @@
 //! All subnets of one instance: one clock, one routing table.
 
 use crate::admission::check_method_name;
+use crate::crash::RoundOrder;
 use crate::error::{ErrorCode, NetworkError, UserError};
 use crate::ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 use crate::limits::LimitsConfig;
@@ -238,7 +239,8 @@ impl Network {
     /// Executes rounds until the message is answered, and returns the answer.
     ///
     /// # Errors
-    /// [`NetworkError::NotAnswered`] after `rounds_max` rounds, [`NetworkError::UnknownIngress`].
+    /// [`NetworkError::NotAnswered`] after `rounds_max` rounds, [`NetworkError::UnknownIngress`],
+    /// [`NetworkError::Crashed`].
     pub fn await_ingress(
         &mut self,
         id: &MessageId,
@@ -252,7 +254,7 @@ impl Network {
                 IngressState::Replied(bytes) => return Ok(Ok(bytes.clone())),
                 IngressState::Rejected(error) => return Ok(Err(error.clone())),
                 IngressState::Received | IngressState::Processing if round < rounds_max => {
-                    self.tick();
+                    self.tick()?;
                 }
                 _ => {}
             }
@@ -298,15 +300,50 @@ impl Network {
     }
 
     /// Executes one round on every subnet. Time advances by 1 ns when nobody advanced it since the last round.
-    pub fn tick(&mut self) {
+    ///
+    /// # Errors
+    /// [`NetworkError::Crashed`] when the replicas of a subnet crash in this round or did before; rounds of
+    /// the other subnets are executed all the same.
+    pub fn tick(&mut self) -> Result<(), NetworkError> {
         if self.env.time_ns <= self.last_round_ns {
             self.env.time_ns = self.last_round_ns + 1;
         }
         self.last_round_ns = self.env.time_ns;
         self.deliver_streams();
         for subnet in self.subnets.values_mut() {
-            subnet.execute_round(&self.env);
+            if subnet.state.crash.is_none() {
+                subnet.execute_round(&self.env);
+            }
         }
+        match self.crash() {
+            Some(crash) => Err(NetworkError::Crashed(Box::new(crash.clone()))),
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the limits of the whole network from the next round on. Replicas that crashed go on if their
+    /// new round order does not crash them.
+    pub fn set_limits(&mut self, limits: LimitsConfig) {
+        for subnet in self.subnets.values_mut() {
+            let spec = &subnet.rules.spec;
+            subnet.rules.limits = limits.of(spec.kind.subnet_type(), spec.instructions);
+            if subnet.rules.limits.round_order == RoundOrder::Ic {
+                subnet.state.crash = None;
+            }
+        }
+        self.limits = limits;
+    }
+
+    /// Returns the engine that executes messages.
+    #[must_use]
+    pub fn engine(&self) -> millrace_vm::Engine {
+        self.env.engine.clone()
+    }
+
+    /// Returns the limits of the network.
+    #[must_use]
+    pub const fn limits(&self) -> &LimitsConfig {
+        &self.limits
     }
 
     /// Returns whether a round would do any work besides time: a message waits, a timer or an
@@ -320,6 +357,7 @@ impl Network {
                 || !state.management_queue.is_empty()
                 || !state.random_calls.is_empty()
                 || !state.consensus_queue.is_empty()
+                || !state.delayed_replies.is_empty()
                 || subnet.has_expired_outcall(&self.env)
                 || subnet.canisters.values().any(|canister| {
                     canister.has_work(self.env.time_ns)
@@ -377,7 +415,7 @@ impl Network {
             .ok_or(NetworkError::CanisterNotFound(*id))
     }
 
-    fn canister_mut(
+    pub(crate) fn canister_mut(
         &mut self,
         id: &CanisterId,
     ) -> Result<&mut crate::canister::Canister, NetworkError> {
@@ -474,6 +512,8 @@ impl Network {
             rounds: subnet.state.round,
             rounds_skipped_by_heap_delta: subnet.state.rounds_skipped_by_heap_delta,
             heap_delta_bytes: subnet.state.heap_delta,
+            consensus_queue_items: subnet.state.consensus_queue.len() as u64,
+            consensus_items_left_total: subnet.state.consensus_items_left,
         })
     }
 }

@@ -4,6 +4,8 @@
 //! with its limit, and a round above it ends there. Otherwise follow management calls, heartbeats,
 //! timers and messages under the round's instruction limit, and the charges.
 //!
+//! The order of before April 2024, in which the heap delta comes first, is in [`crate::crash`].
+//!
 //! What is modelled of time slicing: a long message executes in one go and its effects are visible at
 //! once, but the round is charged one slice and the canister stays busy for the rounds that the other
 //! slices would have taken. What is not: the IC's accumulated priorities (canisters take turns) and its
@@ -12,11 +14,13 @@
 //! balance stays above the freezing threshold of a memory that grows (`InsufficientCyclesInMemoryGrow`).
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
+use crate::crash::RoundOrder;
 use crate::error::RejectCode;
 use crate::execute::{Task, execute_input, execute_task};
 use crate::management::execute_management_call;
-use crate::message::{Answer, CanisterMessage, Response};
+use crate::message::{Answer, CanisterMessage, ManagementCall, Response};
 use crate::outcome::Step;
+use crate::routing::named_canister;
 use crate::run::{Env, Round, Scene};
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
@@ -32,12 +36,22 @@ const ITERATIONS_MAX: usize = 1_000;
 struct Budget {
     cores: [i64; SCHEDULER_CORES],
     management: i64,
+    /// Bytes dirtied in this round.
     heap_delta: u64,
+    /// Bytes that each thread has dirtied in this iteration.
+    iteration_heap_delta: [u64; SCHEDULER_CORES],
 }
 
 impl Budget {
     fn exhausted(&self) -> bool {
         self.cores.iter().all(|&left| left <= 0)
+    }
+
+    /// Ends an iteration: the round has as much left as its busiest thread, less what ending it costs.
+    fn end_iteration(&mut self, overhead: u64) {
+        let least = self.cores.iter().copied().min().unwrap_or(0);
+        self.cores = [least - signed(overhead); SCHEDULER_CORES];
+        self.iteration_heap_delta = [0; SCHEDULER_CORES];
     }
 }
 
@@ -51,20 +65,30 @@ impl Subnet {
         self.state.round += 1;
         let interval = self.rules.limits.checkpoint_interval_rounds.max(1);
         let is_checkpoint = self.state.round.is_multiple_of(interval);
+        self.begin_round_faults();
+        self.deliver_delayed_replies();
         self.expire_ingress(env);
         self.expire_calls(env);
         self.induct_ingress(env);
         self.expire_outcalls(env);
-        self.drain_consensus_queue();
-        if self.state.heap_delta >= self.heap_delta_limit(interval) {
+        let drains_first = self.rules.limits.round_order == RoundOrder::Ic;
+        if drains_first {
+            self.drain_consensus_queue();
+        }
+        let heap_delta_limit = self.heap_delta_limit(interval);
+        if self.state.heap_delta >= heap_delta_limit {
             tracing::warn!(
                 round = self.state.round,
                 heap_delta = self.state.heap_delta,
                 "heap delta is at its limit, so no messages are executed"
             );
             self.state.rounds_skipped_by_heap_delta += 1;
+            self.check_consensus_queue(heap_delta_limit);
             self.finish_round(is_checkpoint);
             return;
+        }
+        if !drains_first {
+            self.drain_consensus_queue();
         }
         self.answer_random_calls(env);
         self.inner_round(env);
@@ -72,6 +96,7 @@ impl Subnet {
         self.process_stopping_canisters(env);
         self.state.history.prune(env.time_ns);
         self.charge_for_resources(env);
+        self.check_consensus_queue(heap_delta_limit);
         self.finish_round(is_checkpoint);
     }
 
@@ -81,7 +106,8 @@ impl Subnet {
         let limits = &self.rules.limits;
         let capacity = limits.heap_delta_capacity;
         let reserve = limits.heap_delta_initial_reserve.min(capacity);
-        let remaining = interval - self.state.round % interval;
+        // None in the round that ends with the checkpoint.
+        let remaining = (interval - self.state.round % interval) % interval;
         let held_back =
             u128::from(capacity - reserve) * u128::from(remaining) / u128::from(interval);
         capacity - u64::try_from(held_back).unwrap_or(capacity)
@@ -132,6 +158,7 @@ impl Subnet {
             cores: [start; SCHEDULER_CORES],
             management: signed(management),
             heap_delta: 0,
+            iteration_heap_delta: [0; SCHEDULER_CORES],
         };
         for iteration in 0..ITERATIONS_MAX {
             self.execute_management_calls(env, &mut budget);
@@ -139,6 +166,8 @@ impl Subnet {
                 break;
             }
             let executed = self.execute_canisters(env, &mut budget, iteration == 0);
+            let overhead = self.rules.limits.iteration_overhead_instructions;
+            budget.end_iteration(overhead.saturating_mul(self.canisters.len() as u64));
             if !executed || budget.heap_delta >= self.rules.limits.heap_delta_iteration {
                 break;
             }
@@ -147,10 +176,15 @@ impl Subnet {
     }
 
     fn execute_management_calls(&mut self, env: &Env, budget: &mut Budget) {
+        let mut postponed = Vec::new();
         while budget.management > 0 {
             let Some(call) = self.state.management_queue.pop_front() else {
-                return;
+                break;
             };
+            if self.is_busy(&call) {
+                postponed.push(call);
+                continue;
+            }
             let usage = execute_management_call(env, self, call);
             let charged = usage
                 .instructions
@@ -158,6 +192,20 @@ impl Subnet {
             budget.management -= signed(charged);
             budget.heap_delta = budget.heap_delta.saturating_add(usage.heap_delta);
         }
+        for call in postponed.into_iter().rev() {
+            self.state.management_queue.push_front(call);
+        }
+    }
+
+    /// Returns whether the call is about a canister that a long execution still occupies.
+    fn is_busy(&self, call: &ManagementCall) -> bool {
+        if self.canisters.values().all(|it| it.slices_left == 0) {
+            return false;
+        }
+        let named = named_canister(&call.method, &call.payload);
+        named
+            .and_then(|id| self.canisters.get(&id))
+            .is_some_and(|canister| canister.slices_left > 0)
     }
 
     /// Lets every canister with work execute; returns whether any did.
@@ -173,7 +221,7 @@ impl Subnet {
         }
         // Who is first changes every round, so that an exhausted budget does not always hit the same.
         let rotation = usize::try_from(self.state.round % schedule.len() as u64).unwrap_or(0);
-        let mut executed = false;
+        let mut steps = Vec::new();
         for (position, id) in schedule
             .iter()
             .cycle()
@@ -183,8 +231,13 @@ impl Subnet {
         {
             let core = position % SCHEDULER_CORES;
             if budget.cores[core] > 0 {
-                executed |= self.execute_canister(env, id, budget, core, first);
+                self.execute_canister(env, id, budget, core, first, &mut steps);
             }
+        }
+        let executed = !steps.is_empty();
+        // What was sent arrives in the next iteration, whoever was first in this one.
+        for step in steps {
+            self.take_over(env, step);
         }
         executed
     }
@@ -196,9 +249,10 @@ impl Subnet {
         budget: &mut Budget,
         core: usize,
         first: bool,
-    ) -> bool {
+        steps: &mut Vec<Step>,
+    ) {
         let Some(mut canister) = self.canisters.remove(id) else {
-            return false;
+            return;
         };
         let heap_delta_rate = self.rules.limits.heap_delta_rate;
         if canister.slices_left > 0 {
@@ -207,11 +261,11 @@ impl Subnet {
                 budget.cores[core] -= signed(self.rules.limits.slice_instructions);
             }
             self.canisters.insert(*id, canister);
-            return false;
+            return;
         }
         if canister.heap_delta_debit >= heap_delta_rate {
             self.canisters.insert(*id, canister);
-            return false;
+            return;
         }
         budget.cores[core] -= signed(self.rules.limits.canister_overhead_instructions);
         let memory_available = self
@@ -228,34 +282,26 @@ impl Subnet {
             rules: &self.rules,
             round,
         };
-        let mut executed = false;
-        let mut steps = Vec::new();
         if first {
             for task in tasks(&mut canister, env.time_ns) {
                 let step = execute_task(scene, &mut canister, task);
-                executed |= step.executed;
                 self.account(&mut canister, &step, budget, core);
                 steps.push(step);
             }
         }
         while budget.cores[core] > 0
-            && budget.heap_delta < self.rules.limits.heap_delta_iteration
+            && budget.iteration_heap_delta[core] < self.rules.limits.heap_delta_iteration
             && canister.slices_left == 0
         {
             let Some(input) = canister.queues.pop() else {
                 break;
             };
             let step = execute_input(scene, &mut canister, input);
-            executed = true;
             self.state.updates_executed += u64::from(step.executed);
             self.account(&mut canister, &step, budget, core);
             steps.push(step);
         }
         self.canisters.insert(*id, canister);
-        for step in steps {
-            self.take_over(env, step);
-        }
-        executed
     }
 
     /// Charges the round for an execution; of a long one only a slice.
@@ -264,7 +310,12 @@ impl Subnet {
         let charged = step.instructions.min(limits.slice_instructions);
         budget.cores[core] -= signed(charged);
         budget.cores[core] -= signed(limits.execution_overhead_instructions);
-        budget.heap_delta = budget.heap_delta.saturating_add(step.heap_delta);
+        for dirtied in [
+            &mut budget.heap_delta,
+            &mut budget.iteration_heap_delta[core],
+        ] {
+            *dirtied = dirtied.saturating_add(step.heap_delta);
+        }
         canister.heap_delta_debit = canister.heap_delta_debit.saturating_add(step.heap_delta);
     }
 

@@ -78,6 +78,7 @@ fn place(method: &str) -> Option<Place> {
         | "provisional_create_canister_with_cycles"
         | "raw_rand"
         | "bitcoin_get_successors"
+        | "bitcoin_send_transaction_internal"
         | "http_request"
         | "flexible_http_request" => Place::Own,
         "node_metrics_history" | "subnet_info" => Place::Subnet,

@@ -1,6 +1,7 @@
 //! One run of a canister's code: what millrace-vm is told about canister, message and limits.
 
 use crate::canister::Canister;
+use crate::faults::FaultKind;
 use crate::fees::Fees;
 use crate::limits::SubnetLimits;
 use crate::message::Origin;
@@ -92,13 +93,31 @@ pub(crate) fn run_on(
     } = run;
     let mut facts = canister_facts(scene, canister);
     facts.data_certificate = certificate;
+    let mut limits = limits;
+    let mut fault = None;
+    for struck in canister
+        .faults
+        .of_message(scene.round.number, kind, &method)
+    {
+        match struck {
+            FaultKind::TrapAtSystemCall(number) => {
+                fault = Some(vm::Fault::TrapAtSystemCall(number));
+            }
+            FaultKind::InstructionLimit(most) => {
+                limits.instructions = limits.instructions.min(vm::Instructions(most));
+            }
+            FaultKind::FullMemory => facts.memory.growth_bytes_available = 0,
+            // The others strike replies and rounds.
+            _ => {}
+        }
+    }
     let input = vm::Input {
         entry,
         mode,
         facts,
         message,
         limits,
-        fault: None,
+        fault,
     };
     let output = vm::execute(&scene.env.engine, state, input);
     if mode == vm::Mode::Replicated {

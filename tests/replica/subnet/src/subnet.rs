@@ -2,10 +2,12 @@
 
 use crate::canister::Canister;
 use crate::consensus::{ConsensusResponse, OutsideCall};
+use crate::crash::Crash;
 use crate::error::{RejectCode, UserError};
 use crate::fees::Fees;
 use crate::ingress::{Ingress, IngressState, MessageId};
 use crate::ingress_history::IngressHistory;
+use crate::injection::DelayedReply;
 use crate::limits::{LimitsConfig, SubnetLimits};
 use crate::management::Snapshot;
 use crate::message::{Answer, CanisterMessage, ManagementCall, Origin, Request, Response};
@@ -45,6 +47,21 @@ pub(crate) struct SubnetState {
     pub(crate) next_canister: Option<(usize, u64)>,
     /// Random blocks drawn so far.
     pub(crate) random_blocks: u64,
+    /// Pages of large blocks, by the canister that asks for them.
+    #[serde(default)]
+    pub(crate) block_pages: BTreeMap<CanisterId, Vec<serde_bytes::ByteBuf>>,
+    /// Replies that faults hold back.
+    #[serde(default)]
+    pub(crate) delayed_replies: Vec<DelayedReply>,
+    /// Rounds that still leave the consensus queue as it is: a fault.
+    #[serde(default)]
+    pub(crate) kept_in_queue: u64,
+    /// Answers that rounds left in the consensus queue, each counted once per round.
+    #[serde(default)]
+    pub(crate) consensus_items_left: u64,
+    /// Present once the replica has crashed.
+    #[serde(default)]
+    pub(crate) crash: Option<Crash>,
 }
 
 /// One subnet.
@@ -130,8 +147,15 @@ impl Subnet {
         None
     }
 
-    /// Queues a response; one for a canister that is gone takes its cycles along.
+    /// Queues a response, unless a fault has other plans with it.
     pub(crate) fn receive_response(&mut self, response: Response) {
+        if let Some(response) = self.meet_fate(response) {
+            self.queue_response(response);
+        }
+    }
+
+    /// Queues a response; one for a canister that is gone takes its cycles along.
+    pub(crate) fn queue_response(&mut self, response: Response) {
         if let Some(canister) = self.canisters.get_mut(&response.originator) {
             if canister.contexts.has_call(response.callback) {
                 canister.queues.push(CanisterMessage::Response(response));

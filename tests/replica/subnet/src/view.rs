@@ -142,4 +142,9 @@ pub struct SubnetMetrics {
     pub rounds_skipped_by_heap_delta: u64,
     /// Bytes dirtied since the last checkpoint.
     pub heap_delta_bytes: u64,
+    /// Answers from outside that wait in the consensus queue.
+    pub consensus_queue_items: u64,
+    /// Answers that rounds left in the consensus queue, each counted once per round; 0 while the invariant
+    /// holds that every round empties it.
+    pub consensus_items_left_total: u64,
 }

@@ -5,18 +5,19 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Caller, Config, Linker, Module, OptLevel};
 
-use crate::api::host::grow_heap;
+use crate::api::host::{grow_heap, out_of_instructions};
 use crate::api::{self, Host};
 use crate::memory::heap::{HEAP_RESERVATION_BYTES, HeapCreator, HeapTracking, open_pagemap};
 use crate::module::{CanisterModule, ModuleError};
 use crate::module_files::ModuleFiles;
-use crate::trap::Trap;
+use crate::profile::{FRAMES_MAX, Profiler};
 use crate::wasm::instrument::{
     GROW_HEAP, HOST_MODULE, Instrumented, OUT_OF_INSTRUCTIONS, global_export, instrument,
 };
@@ -33,7 +34,7 @@ const HEAP_GUARD_BYTES: u64 = 2 << 30;
 const CACHED_MODULES_MAX: usize = 64;
 
 /// Changes whenever instrumentation does, so that older files in the cache are not used.
-const INSTRUMENTATION_VERSION: u32 = 1;
+const INSTRUMENTATION_VERSION: u32 = 2;
 
 /// Bytes of compiled modules that a cache directory keeps unless told otherwise: a few hundred canisters.
 pub const CACHE_BYTES_MAX: u64 = 2 << 30;
@@ -47,6 +48,8 @@ pub struct EngineOptions {
     /// Bytes of compiled modules in that directory above which those that were not used for longest are
     /// removed; [`CACHE_BYTES_MAX`] when `None`.
     pub cache_bytes_max: Option<u64>,
+    /// Takes a profile of all that is executed.
+    pub profiler: Option<Arc<Profiler>>,
     /// How written heap pages are found.
     pub heap_tracking: HeapTracking,
 }
@@ -78,6 +81,7 @@ struct Inner {
     linker: Linker<Host>,
     files: Option<ModuleFiles>,
     pagemap: Option<File>,
+    profiler: Option<Arc<Profiler>>,
     modules: Mutex<ModuleCache>,
 }
 
@@ -110,7 +114,8 @@ impl Engine {
                     .map_err(|source| EngineError::CacheDirectory { path, source })
             })
             .transpose()?;
-        let wasmtime = wasmtime::Engine::new(&config()).map_err(configuration)?;
+        let wasmtime =
+            wasmtime::Engine::new(&config(options.profiler.is_some())).map_err(configuration)?;
         let linker = linker(&wasmtime).map_err(configuration)?;
         Ok(Self {
             inner: Arc::new(Inner {
@@ -118,6 +123,7 @@ impl Engine {
                 linker,
                 files,
                 pagemap: open_pagemap(options.heap_tracking),
+                profiler: options.profiler,
                 modules: Mutex::default(),
             }),
         })
@@ -182,6 +188,11 @@ impl Engine {
         self.inner.pagemap.as_ref()
     }
 
+    /// Returns what takes stacks, if anything does.
+    pub(crate) fn profiler(&self) -> Option<&Arc<Profiler>> {
+        self.inner.profiler.as_ref()
+    }
+
     fn cached(&self, hash: &[u8; 32]) -> Option<Arc<CanisterModule>> {
         let mut cache = self
             .inner
@@ -242,13 +253,17 @@ impl Engine {
     }
 }
 
-fn config() -> Config {
+fn config(takes_stacks: bool) -> Config {
     let mut config = Config::new();
     config
         .cranelift_nan_canonicalization(true)
         .cranelift_opt_level(OptLevel::Speed)
         .generate_address_map(false)
-        .wasm_backtrace_max_frames(None)
+        .wasm_backtrace_max_frames(if takes_stacks {
+            NonZeroUsize::new(FRAMES_MAX)
+        } else {
+            None
+        })
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
@@ -269,9 +284,8 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Host>> {
     linker.func_wrap(
         HOST_MODULE,
         OUT_OF_INSTRUCTIONS,
-        |caller: Caller<'_, Host>| {
-            let limit = caller.data().limits.instructions;
-            Err::<(), _>(wasmtime::Error::new(Trap::instruction_limit(limit)))
+        |mut caller: Caller<'_, Host>| {
+            out_of_instructions(&mut caller).map_err(wasmtime::Error::new)
         },
     )?;
     linker.func_wrap(

@@ -1,6 +1,7 @@
 //! Runs one message: a fresh instance over private copies of the memories, then commit or nothing.
 
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use wasmtime::{Instance, Memory, Store, Val};
 
@@ -16,7 +17,7 @@ use crate::output::{Effects, LogRecord, Output, Usage};
 use crate::state::{CanisterState, GlobalValue};
 use crate::trap::Trap;
 use crate::units::{Instructions, OsPages, WASM_PAGE_BYTES};
-use crate::wasm::instrument::{COUNTER, HEAP, START, TABLE};
+use crate::wasm::instrument::{COUNTER, HEAP, START, TABLE, WATERMARK};
 
 /// Stack for the host's own frames below and above the Wasm code.
 const HOST_STACK_BYTES: usize = 1 << 20;
@@ -165,6 +166,18 @@ fn run(
     store
         .data_mut()
         .attach(heap.as_ref().map(|(memory, _)| *memory), counter);
+    if let Some(profiler) = engine.profiler() {
+        let watermark = instance
+            .get_global(&mut *store, WATERMARK)
+            .expect("instrumentation exports it");
+        let first = Val::I64(profiler.first_watermark(instructions));
+        watermark
+            .set(&mut *store, first)
+            .expect("the watermark is a mutable i64");
+        store
+            .data_mut()
+            .attach_profiler(Arc::clone(profiler), watermark);
+    }
     restore_globals(state, &instance, store);
 
     let called = call(&instance, store, entry);

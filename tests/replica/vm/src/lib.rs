@@ -21,6 +21,7 @@ mod memory;
 mod module;
 mod module_files;
 mod output;
+mod profile;
 mod state;
 mod trap;
 mod units;
@@ -44,6 +45,7 @@ pub use module::{
     CanisterModule, CustomSection, Exports, MODULE_BYTES_MAX, ModuleError, decode_module,
 };
 pub use output::{CallPrepayment, Effects, LogRecord, OutgoingCall, Output, Response, Usage};
+pub use profile::Profiler;
 pub use state::{CanisterState, StateError};
 pub use trap::{Trap, TrapKind};
 pub use units::{Cycles, Instructions, OS_PAGE_BYTES, OsPages, WASM_PAGE_BYTES};

@@ -82,7 +82,7 @@ impl Chain {
         let found = self.count("resolve", |coins| {
             let mut resolver = Resolver::new(parent, spent.iter().copied());
             while resolver.step(coins, 16_384).unwrap() == Progress::More {}
-            resolver.found.len()
+            resolver.found().len()
         });
         assert_eq!(found, spent.len());
         self.count("connect", |coins| {

@@ -124,7 +124,11 @@ fn dispatch(
     // Methods whose answer comes later, or that keep cycles, say so themselves.
     match call.method.as_str() {
         "stop_canister" => return subnet.stop_canister(env, call),
-        "raw_rand" | "bitcoin_get_successors" | "http_request" | "flexible_http_request"
+        "raw_rand"
+        | "bitcoin_get_successors"
+        | "bitcoin_send_transaction_internal"
+        | "http_request"
+        | "flexible_http_request"
             if matches!(call.origin, Origin::Ingress { .. }) =>
         {
             return done(Err(errors::not_for_users(&call.method)), &call);
@@ -133,7 +137,9 @@ fn dispatch(
             subnet.state.random_calls.push(call);
             return Outcome::Deferred;
         }
-        "bitcoin_get_successors" => return subnet.ask_for_blocks(env, call),
+        "bitcoin_get_successors" | "bitcoin_send_transaction_internal" => {
+            return subnet.ask_the_bitcoin_adapter(env, call);
+        }
         "http_request" | "flexible_http_request" => return subnet.ask_the_web(env, call),
         "create_canister" => {
             let (result, refund) = subnet.create_canister(env, &call);

@@ -221,7 +221,7 @@ proptest! {
                     let argument = call(canisters[to], method, cycles, b"x");
                     let _ = net.submit(user(), canisters[from], methods[index % 4], argument);
                 }
-                Step::Tick => net.0.tick(),
+                Step::Tick => net.tick(),
                 Step::PassSeconds(seconds) => net.pass_seconds(seconds),
                 Step::Stop(id) => manage(&mut net, "stop_canister", id),
                 Step::Start(id) => manage(&mut net, "start_canister", id),
@@ -233,7 +233,7 @@ proptest! {
             prop_assert_eq!(total(&net), before);
         }
         for _ in 0..10 {
-            net.0.tick();
+            net.tick();
             prop_assert_eq!(total(&net), before);
         }
     }

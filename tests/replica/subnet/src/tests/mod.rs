@@ -1,6 +1,8 @@
 //! Networks of small hand-written canisters.
 
+mod bitcoin;
 mod cycles;
+mod faults;
 mod management;
 mod messages;
 mod persistence;
@@ -272,16 +274,20 @@ impl Net {
         id
     }
 
+    fn tick(&mut self) {
+        self.0.tick().expect("no replica crashes");
+    }
+
     fn ticks(&mut self, count: usize) {
         for _ in 0..count {
-            self.0.tick();
+            self.tick();
         }
     }
 
     fn pass_seconds(&mut self, seconds: u64) {
         let time_ns = self.0.time_ns() + seconds * 1_000_000_000;
         self.0.set_time_ns(time_ns).expect("later");
-        self.0.tick();
+        self.tick();
     }
 
     fn state_of(&self, id: &MessageId) -> IngressState {
@@ -318,6 +324,29 @@ fn call(callee: CanisterId, method: &str, cycles: u64, payload: &[u8]) -> Vec<u8
 fn management_call<T: CandidType>(method: &str, cycles: u64, argument: &T) -> Vec<u8> {
     let payload = candid::encode_one(argument).expect("encodes");
     call(Principal::management_canister(), method, cycles, &payload)
+}
+
+#[derive(CandidType)]
+#[expect(non_camel_case_types, reason = "the names are Candid's")]
+enum SuccessorsRequest {
+    initial(()),
+    follow_up(u8),
+}
+
+/// Returns the probe's description of a call that asks the Bitcoin adapter for blocks.
+fn blocks_call(request: &SuccessorsRequest) -> Vec<u8> {
+    management_call("bitcoin_get_successors", 0, request)
+}
+
+/// Returns a network with the Bitcoin canister, and a call of it that waits for an answer from outside.
+fn waiting_for_blocks(limits: LimitsConfig) -> (Net, CanisterId, MessageId) {
+    let mut net = Net::with_limits(&[SubnetKind::Bitcoin], limits);
+    let id = net.create_as(BITCOIN_CANISTER);
+    net.install(id, probe());
+    let argument = blocks_call(&SuccessorsRequest::initial(()));
+    let message = net.submit(user(), id, "call", argument).expect("accepted");
+    net.ticks(3);
+    (net, id, message)
 }
 
 fn record(id: CanisterId) -> CanisterIdRecord {

@@ -31,12 +31,7 @@ fn a_loaded_network_equals_the_saved_one_and_goes_on_like_it() {
     };
     net.manage("take_canister_snapshot", &snapshot)
         .expect("taken");
-    let unanswered = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        9,
-        b"",
-    );
+    let unanswered = management_call("bitcoin_get_successors", 9, &SuccessorsRequest::initial(()));
     let open = net
         .submit(user(), waiting, "call", unanswered)
         .expect("accepted");

@@ -2,22 +2,6 @@
 
 use super::*;
 
-/// Returns a network with the Bitcoin canister, and a call of it that waits for an answer from outside.
-fn waiting_for_blocks(limits: LimitsConfig) -> (Net, CanisterId, MessageId) {
-    let mut net = Net::with_limits(&[SubnetKind::Bitcoin], limits);
-    let id = net.create_as(BITCOIN_CANISTER);
-    net.install(id, probe());
-    let argument = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
-    let message = net.submit(user(), id, "call", argument).expect("accepted");
-    net.ticks(3);
-    (net, id, message)
-}
-
 #[test]
 fn the_consensus_queue_is_drained_before_the_heap_delta_is_looked_at() {
     let (mut net, id, message) = waiting_for_blocks(LimitsConfig::default());
@@ -32,7 +16,7 @@ fn the_consensus_queue_is_drained_before_the_heap_delta_is_looked_at() {
     net.0
         .answer_consensus_call(&subnet_id, call.callback, Ok(b"blocks".to_vec()))
         .expect("waiting");
-    net.0.tick();
+    net.tick();
     let metrics = net.0.subnet_metrics(&subnet_id).expect("subnet");
     assert_eq!(metrics.rounds_skipped_by_heap_delta, 1);
     // The answer has left the queue and waits for the canister, which executes nothing.
@@ -47,6 +31,142 @@ fn the_consensus_queue_is_drained_before_the_heap_delta_is_looked_at() {
     assert_eq!(net.state_of(&message), IngressState::Processing);
     net.subnet_mut(&id).state.heap_delta = 0;
     assert_eq!(text(net.finish(message)), "blocks");
+}
+
+#[test]
+fn the_old_order_leaves_the_queue_as_it_is_and_the_replica_crashes_until_its_program_is_replaced() {
+    let limits = LimitsConfig::default().with_round_order(RoundOrder::BeforeApril2024);
+    let (mut net, id, message) = waiting_for_blocks(limits);
+    let subnet = net.0.subnet_of(&id).expect("hosted");
+    let capacity = net.0.limits.system.heap_delta_capacity;
+    net.subnet_mut(&id).state.heap_delta = capacity;
+    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
+    net.0
+        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
+        .expect("waiting");
+    let rounds = net.0.subnet_metrics(&subnet).expect("subnet").rounds + 1;
+    for _ in 0..2 {
+        let error = net.0.tick().expect_err("crashed").to_string();
+        let report = format!("Consensus queue not empty at the end of round {rounds}.");
+        assert!(error.contains(&report), "{error}");
+    }
+    assert!(matches!(
+        net.0.await_ingress(&message, 1),
+        Err(NetworkError::Crashed(_))
+    ));
+    let fixed = net.0.limits().clone().with_round_order(RoundOrder::Ic);
+    net.0.set_limits(fixed);
+    net.tick();
+    assert!(net.subnet_mut(&id).state.consensus_queue.is_empty());
+    net.subnet_mut(&id).state.heap_delta = 0;
+    assert_eq!(text(net.finish(message)), "blocks");
+}
+
+#[test]
+fn the_old_order_is_harmless_below_the_limit() {
+    let limits = LimitsConfig::default().with_round_order(RoundOrder::BeforeApril2024);
+    let (mut net, id, message) = waiting_for_blocks(limits);
+    let subnet = net.0.subnet_of(&id).expect("hosted");
+    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
+    net.0
+        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
+        .expect("waiting");
+    assert_eq!(text(net.finish(message)), "blocks");
+}
+
+#[test]
+fn an_invariant_broken_by_force_is_counted_and_the_next_round_drains() {
+    let (mut net, id, message) = waiting_for_blocks(LimitsConfig::default());
+    let subnet = net.0.subnet_of(&id).expect("hosted");
+    net.0.keep_consensus_queue(&subnet, 2).expect("subnet");
+    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
+    net.0
+        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
+        .expect("waiting");
+    let left = |net: &Net| {
+        let metrics = net.0.subnet_metrics(&subnet).expect("subnet");
+        (
+            metrics.consensus_queue_items,
+            metrics.consensus_items_left_total,
+        )
+    };
+    net.ticks(2);
+    assert_eq!(
+        left(&net),
+        (1, 2),
+        "the item is kept, and counted once a round"
+    );
+    assert_eq!(net.state_of(&message), IngressState::Processing);
+    net.tick();
+    assert_eq!(left(&net), (0, 2));
+    assert_eq!(text(net.finish(message)), "blocks");
+}
+
+#[test]
+fn all_of_the_capacity_is_available_in_the_round_of_the_checkpoint() {
+    let mut limits = LimitsConfig::default();
+    limits.application.heap_delta_capacity = 1_000;
+    limits.application.heap_delta_initial_reserve = 0;
+    limits.application.checkpoint_interval_rounds = 10;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let subnet = net.0.topology().subnets[0].id;
+    // 0 of 1,000 right after a checkpoint, and 100 more each round.
+    let mut skipped = Vec::new();
+    for round in 1..=20 {
+        let state = &mut net.0.subnets.get_mut(&subnet).expect("exists").state;
+        state.heap_delta = 950;
+        let before = state.rounds_skipped_by_heap_delta;
+        net.tick();
+        let after = net.0.subnet_metrics(&subnet).expect("subnet");
+        if after.rounds_skipped_by_heap_delta == before {
+            skipped.push(round);
+        }
+    }
+    assert_eq!(skipped, [10, 20], "rounds that execute with 950 bytes");
+}
+
+#[test]
+fn what_a_canister_writes_does_not_keep_other_threads_from_their_messages() {
+    let mut limits = LimitsConfig::default();
+    limits.application.heap_delta_iteration = 4_096;
+    let mut net = Net::with_limits(&[SubnetKind::Application], limits);
+    let ids = [net.probe(), net.probe()];
+    net.ticks(2);
+    let messages: Vec<_> = ids
+        .iter()
+        .flat_map(|id| [(*id, "dirty_pages"), (*id, "echo")])
+        .map(|(id, method)| {
+            net.submit(user(), id, method, Vec::new())
+                .expect("accepted")
+        })
+        .collect();
+    net.tick();
+    let is_answered: Vec<bool> = messages
+        .iter()
+        .map(|message| matches!(net.state_of(message), IngressState::Replied(_)))
+        .collect();
+    // Each thread ends its iteration after the message that wrote too much, and the round ends with it.
+    assert_eq!(is_answered, [true, false, true, false]);
+}
+
+#[test]
+fn a_management_call_waits_for_the_end_of_a_long_execution() {
+    let mut net = Net::application();
+    let (id, other) = (net.probe(), net.probe());
+    net.ticks(20);
+    net.canister_mut(&id).slices_left = 3;
+    let submit = |net: &mut Net, id| {
+        let payload = candid::encode_one(record(id)).expect("encodes");
+        let management = Principal::management_canister();
+        net.submit(user(), management, "start_canister", payload)
+            .expect("accepted")
+    };
+    let (late, prompt) = (submit(&mut net, id), submit(&mut net, other));
+    net.tick();
+    assert!(matches!(net.state_of(&prompt), IngressState::Replied(_)));
+    assert_eq!(net.state_of(&late), IngressState::Received);
+    net.ticks(3);
+    assert!(matches!(net.state_of(&late), IngressState::Replied(_)));
 }
 
 #[test]
@@ -73,12 +193,7 @@ fn only_privileged_canisters_ask_for_blocks() {
     let mut net = Net::new(&[SubnetKind::Bitcoin]);
     let id = net.create_as("g3wsl-eqaaa-aaaan-aaaaa-cai");
     net.install(id, probe());
-    let argument = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
+    let argument = blocks_call(&SuccessorsRequest::initial(()));
     assert_eq!(
         text(net.update(id, "call", &argument)),
         "rejected 4: Permission denied."
@@ -131,7 +246,7 @@ fn a_canister_above_its_write_rate_waits_while_others_go_on() {
     let prompt = net
         .submit(user(), other, "echo", b"".to_vec())
         .expect("accepted");
-    net.0.tick();
+    net.tick();
     assert_eq!(net.state_of(&delayed), IngressState::Received);
     assert_eq!(net.state_of(&prompt), IngressState::Replied(Vec::new()));
     net.ticks(4);
@@ -162,10 +277,10 @@ fn a_long_message_occupies_its_canister_for_as_many_rounds_as_it_has_slices() {
         .submit(user(), id, "echo", Vec::new())
         .expect("accepted");
     for _ in 0..slices - 1 {
-        net.0.tick();
+        net.tick();
         assert_eq!(net.state_of(&message), IngressState::Received);
     }
-    net.0.tick();
+    net.tick();
     assert_eq!(net.state_of(&message), IngressState::Replied(Vec::new()));
 }
 
@@ -183,7 +298,7 @@ fn a_rounds_instructions_bound_how_much_of_a_queue_it_executes() {
                 .expect("accepted")
         })
         .collect();
-    net.0.tick();
+    net.tick();
     let answered = |net: &Net| {
         messages
             .iter()
@@ -207,7 +322,7 @@ fn every_round_has_its_own_time() {
     ));
     net.0.set_time_ns(start + 2).expect("the current time");
     net.0.set_time_ns(start + 1_000).expect("later");
-    net.0.tick();
+    net.tick();
     assert_eq!(net.0.time_ns(), start + 1_000);
 }
 

@@ -1,5 +1,7 @@
 //! What system calls act on: the message's facts and its effects so far, and the price of a call.
 
+use std::sync::Arc;
+
 use wasmtime::{Caller, Global, Memory, StoreLimits, StoreLimitsBuilder, Val};
 
 use super::context::Context;
@@ -8,6 +10,7 @@ use super::table::Api;
 use crate::input::{CanisterFacts, Fault, Input, Limits, MessageFacts};
 use crate::memory::stable::StableSession;
 use crate::output::{LogRecord, OutgoingCall, Response};
+use crate::profile::Profiler;
 use crate::trap::Trap;
 use crate::units::{Cycles, Instructions, WASM_PAGE_BYTES};
 
@@ -29,6 +32,7 @@ pub(crate) struct Host {
     pub store_limits: StoreLimits,
     heap: Option<Memory>,
     counter: Option<Global>,
+    profile: Option<(Arc<Profiler>, Global)>,
     pub stable: StableSession,
     pub balance: Cycles,
     pub cycles_accepted: Cycles,
@@ -61,6 +65,7 @@ impl Host {
                 .build(),
             heap: None,
             counter: None,
+            profile: None,
             stable,
             cycles_accepted: Cycles::ZERO,
             cycles_burned: Cycles::ZERO,
@@ -82,6 +87,11 @@ impl Host {
     pub(crate) fn attach(&mut self, heap: Option<Memory>, counter: Global) {
         self.heap = heap;
         self.counter = Some(counter);
+    }
+
+    /// Takes stacks from here on, each time the counter falls below the watermark.
+    pub(crate) fn attach_profiler(&mut self, profiler: Arc<Profiler>, watermark: Global) {
+        self.profile = Some((profiler, watermark));
     }
 
     /// Returns whether the call context has been answered, now or before.
@@ -174,7 +184,35 @@ pub(crate) fn charge(caller: &mut Caller<'_, Host>, amount: u64) -> Result<(), T
     if before < 0 || after < 0 {
         return Err(Trap::instruction_limit(caller.data().limits.instructions));
     }
+    take_stack(caller, after);
     Ok(())
+}
+
+/// Answers a counter below the watermark.
+///
+/// # Errors
+/// When it is below zero.
+pub(crate) fn out_of_instructions(caller: &mut Caller<'_, Host>) -> Result<(), Trap> {
+    let remaining = remaining(caller);
+    if remaining < 0 {
+        return Err(Trap::instruction_limit(caller.data().limits.instructions));
+    }
+    take_stack(caller, remaining);
+    Ok(())
+}
+
+fn take_stack(caller: &mut Caller<'_, Host>, remaining: i64) {
+    let Some((profiler, watermark)) = caller.data().profile.clone() else {
+        return;
+    };
+    let now = watermark
+        .get(&mut *caller)
+        .i64()
+        .expect("the watermark is an i64");
+    let next = profiler.sample(&*caller, remaining, now);
+    watermark
+        .set(&mut *caller, Val::I64(next))
+        .expect("the watermark is a mutable i64");
 }
 
 /// Returns the instructions left; negative when the last block overran.

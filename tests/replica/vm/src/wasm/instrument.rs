@@ -17,12 +17,14 @@ use super::parse::{ActiveData, DataSegment, Sections};
 
 /// Module name of the injected imports.
 pub(crate) const HOST_MODULE: &str = "__";
-/// Traps: the counter is below zero.
+/// Called when the counter is below the watermark; traps below zero.
 pub(crate) const OUT_OF_INSTRUCTIONS: &str = "out_of_instructions";
 /// Replaces `memory.grow`.
 pub(crate) const GROW_HEAP: &str = "grow_heap";
 /// Export of the instruction counter.
 pub(crate) const COUNTER: &str = "__counter";
+/// Export of the global that the counter is compared with.
+pub(crate) const WATERMARK: &str = "__watermark";
 /// Export of the heap.
 pub(crate) const HEAP: &str = "__heap";
 /// Export of the table callbacks are looked up in.
@@ -32,7 +34,8 @@ pub(crate) const START: &str = "__start";
 
 const OUT_OF_INSTRUCTIONS_INDEX: u32 = 0;
 const GROW_HEAP_INDEX: u32 = 1;
-const INJECTED_IMPORTS: u32 = 2;
+/// Imports ahead of the module's own, by which its function indices are shifted.
+pub(crate) const INJECTED_IMPORTS: u32 = 2;
 
 /// Returns the export name of the mutable global with this index.
 pub(crate) fn global_export(index: u32) -> String {
@@ -81,6 +84,7 @@ impl<'s, 'a> Rewriter<'s, 'a> {
         let defined = u32::try_from(sections.function_types.len()).expect("bounded by validation");
         let injected = Injected {
             counter: globals,
+            watermark: globals + 1,
             out_of_instructions: OUT_OF_INSTRUCTIONS_INDEX,
             charge_amount: INJECTED_IMPORTS + sections.imported_functions() + defined,
         };
@@ -171,6 +175,7 @@ impl<'s, 'a> Rewriter<'s, 'a> {
             shared: false,
         };
         globals.global(counter, &ConstExpr::i64_const(0));
+        globals.global(counter, &ConstExpr::i64_const(0));
         module.section(&globals);
         Ok(())
     }
@@ -185,6 +190,7 @@ impl<'s, 'a> Rewriter<'s, 'a> {
             }
         }
         exports.export(COUNTER, ExportKind::Global, self.injected.counter);
+        exports.export(WATERMARK, ExportKind::Global, self.injected.watermark);
         if self.sections.memory.is_some() {
             exports.export(HEAP, ExportKind::Memory, 0);
         }

@@ -107,7 +107,9 @@ fn charges_size_operand(operator: &Operator<'_>) -> bool {
 pub(crate) struct Injected {
     /// The global that counts down; an `i64`.
     pub counter: u32,
-    /// The import that traps when the counter is below zero.
+    /// The global that the counter is compared with; an `i64`, 0 unless the engine takes a profile.
+    pub watermark: u32,
+    /// The import that is called when the counter is below the watermark; it traps below zero.
     pub out_of_instructions: u32,
     /// The function that charges an `i64` amount and returns it.
     pub charge_amount: u32,
@@ -138,7 +140,7 @@ pub(crate) fn emit_charge(function: &mut Function, charge: Charge, injected: &In
 
 fn emit_check(function: &mut Function, injected: &Injected) {
     function.instruction(&Instruction::GlobalGet(injected.counter));
-    function.instruction(&Instruction::I64Const(0));
+    function.instruction(&Instruction::GlobalGet(injected.watermark));
     function.instruction(&Instruction::I64LtS);
     function.instruction(&Instruction::If(BlockType::Empty));
     function.instruction(&Instruction::Call(injected.out_of_instructions));

@@ -1,0 +1,183 @@
+//! What goes wrong around the canister: messages that end early, replies that are lost, upgrades, stops,
+//! restarts, full memory, no cycles. Whatever it is, the canister answers as soon as it can again, nothing that
+//! was accepted is lost, and the chain is reached.
+
+use millrace_candid::Budgets;
+use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
+use millrace_tests::artifacts;
+use millrace_tests::mining::{Miner, script};
+use millrace_tests::setup::{BitcoinAdapter, Control, Setup};
+
+/// Blocks that are pulled while things go wrong, a few in each answer.
+const BLOCKS: u32 = 60;
+const REPLY_BLOCKS: usize = 5;
+
+/// Budgets under which connecting the blocks takes many heartbeats.
+const TIGHT: Budgets = Budgets {
+    instructions_per_heartbeat: 5_000_000,
+    stable_pages_per_heartbeat: 100,
+};
+
+/// Seconds that pass in each round: lost replies are asked for again after minutes.
+const ROUND_SECONDS: u64 = 30;
+
+/// Rounds after which what has not happened never will.
+const MAX_ROUNDS: u32 = 1_000;
+
+/// Pulls a chain while a fault strikes, and checks the coins at its tip; returns how often it struck.
+fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
+    let mut miner = Miner::new();
+    let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
+    let setup = Setup::official(TIGHT);
+    let control = Control::of(&setup.pic);
+    let mut adapter = BitcoinAdapter::new(&setup, miner.chain(tip), 1, REPLY_BLOCKS);
+    control
+        .inject(&[fault(&setup)])
+        .expect("the fault is valid");
+    for _ in 0..MAX_ROUNDS {
+        if setup.tip() == tip {
+            break;
+        }
+        adapter.work(&control);
+        setup.advance(ROUND_SECONDS);
+        control.tick().expect("no replica crashes");
+    }
+    setup.assert_equals(&miner.tree.coins_at(tip), None);
+    let figures = control.figures(setup.subnet());
+    assert_eq!(figures.consensus_items_left_total, 0);
+    control.faults().iter().map(|status| status.struck).sum()
+}
+
+/// A fault that strikes five times, with some rest before.
+fn five(setup: &Setup, kind: FaultKind) -> Fault {
+    Fault {
+        skip: 4,
+        times: 5,
+        ..Fault::new(setup.canister, kind)
+    }
+}
+
+#[test]
+fn messages_that_end_early_only_cost_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let kinds = [
+        (MessageKind::Heartbeat, FaultKind::TrapAtSystemCall(4)),
+        (
+            MessageKind::Heartbeat,
+            FaultKind::InstructionLimit(1_000_000),
+        ),
+        (MessageKind::ReplyCallback, FaultKind::TrapAtSystemCall(3)),
+        (
+            MessageKind::ReplyCallback,
+            FaultKind::InstructionLimit(100_000),
+        ),
+        (MessageKind::GlobalTimer, FaultKind::TrapAtSystemCall(1)),
+    ];
+    for (message, kind) in kinds {
+        let struck = struck_while_pulling(|setup| Fault {
+            message: Some(message),
+            // The timer only rings when heartbeats do not end.
+            skip: u64::from(message != MessageKind::GlobalTimer),
+            ..five(setup, kind.clone())
+        });
+        let is_timer = message == MessageKind::GlobalTimer;
+        assert!(struck == 5 || is_timer, "{message:?} {kind:?}: {struck}");
+    }
+}
+
+#[test]
+fn replies_that_are_lost_late_doubled_or_replaced_only_cost_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let rejection = FaultKind::RejectReply {
+        code: RejectCode::SysTransient,
+        message: "no route".to_owned(),
+    };
+    for kind in [
+        FaultKind::DropReply,
+        FaultKind::DelayReply(20),
+        FaultKind::DuplicateReply,
+        rejection,
+    ] {
+        let struck = struck_while_pulling(|setup| Fault {
+            skip: 1,
+            times: 3,
+            ..Fault::new(setup.canister, kind.clone())
+        });
+        assert_eq!(struck, 3, "{kind:?}");
+    }
+}
+
+#[test]
+fn upgrades_in_the_middle_of_work_lose_nothing() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let argument = candid::encode_one(millrace_candid::CanisterArg::Upgrade(None));
+    let kind = FaultKind::Upgrade(argument.expect("contract types encode"));
+    let struck = struck_while_pulling(|setup| five(setup, kind));
+    assert_eq!(struck, 5);
+}
+
+#[test]
+fn a_canister_that_is_stopped_goes_on_once_it_is_started() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let struck = struck_while_pulling(|setup| {
+        let start = Fault {
+            skip: 30,
+            ..Fault::new(setup.canister, FaultKind::Start)
+        };
+        Control::of(&setup.pic)
+            .inject(&[start])
+            .expect("the fault is valid");
+        Fault {
+            skip: 9,
+            ..Fault::new(setup.canister, FaultKind::Stop)
+        }
+    });
+    assert_eq!(struck, 2);
+}
+
+#[test]
+fn memory_that_cannot_grow_only_costs_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let struck = struck_while_pulling(|setup| Fault {
+        times: 60,
+        ..Fault::new(setup.canister, FaultKind::FullMemory)
+    });
+    assert_eq!(struck, 60);
+}
+
+#[test]
+fn blocks_accepted_before_cycles_run_out_are_connected_when_there_are_some_again() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let mut miner = Miner::new();
+    let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
+    let setup = Setup::regtest();
+    let control = Control::of(&setup.pic);
+    setup.push(miner.chain(tip));
+    let broke = Fault::new(setup.canister, FaultKind::SetCycles(0));
+    control.inject(&[broke]).expect("the fault is valid");
+    for _ in 0..10 {
+        control.tick().expect("no replica crashes");
+    }
+    let refused =
+        setup.update::<millrace_candid::BlockchainInfo>(setup.adapter, "get_blockchain_info", ());
+    assert!(
+        refused.is_err(),
+        "the system refuses a canister that cannot pay"
+    );
+    setup.pic.add_cycles(setup.canister, 1_000_000_000_000_000);
+    setup.settle();
+    assert_eq!(setup.tip(), tip);
+    setup.assert_equals(&miner.tree.coins_at(tip), None);
+}

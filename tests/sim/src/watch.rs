@@ -196,10 +196,10 @@ impl<S: Subject> Run<S> {
             let parent = block.parent.unwrap_or(0);
             let is_justified = match rejection.kind {
                 Some(RejectionKind::UnknownParent) => {
-                    !(before.has(parent) && self.seen.has(parent))
-                        || !self.model.is_ancestor(self.seen.anchor, place)
-                        || !before.is_complete
-                        || !self.seen.is_complete
+                    let was_there = before.has(parent) && self.seen.has(parent);
+                    let is_exact = before.is_complete && self.seen.is_complete;
+                    let is_above = self.model.is_ancestor(self.seen.anchor, place);
+                    !(was_there && is_exact && is_above)
                 }
                 Some(RejectionKind::TooNew) => {
                     let time = u64::from(block.block.header.time);

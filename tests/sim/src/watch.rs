@@ -28,8 +28,8 @@ const WINDOW_SECONDS: u64 = 540;
 const GROWTH: u64 = 16 << 20;
 
 /// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
-/// one before the next are two strikes.
-const CAUTIOUS_BEATS: u32 = 64;
+/// one before the next are two strikes. The canister's 64, and two until the second strike.
+const CAUTIOUS_BEATS: u32 = 66;
 
 /// Strikes after which an item of work must have been given up: the canister's five, and some for traps
 /// that have nothing to do with it.

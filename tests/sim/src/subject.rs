@@ -83,6 +83,8 @@ pub trait Subject: Sized {
     fn run_timer(&mut self) -> Result<bool, Trap>;
     /// Sets how fast instructions are used up.
     fn set_pace(&mut self, instructions_per_step: u64);
+    /// Sets whether no cycles are left above the freezing threshold.
+    fn set_poor(&mut self, is_poor: bool);
     /// Has the next message trap.
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.

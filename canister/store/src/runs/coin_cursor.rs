@@ -72,7 +72,7 @@ impl Default for LeafCache {
             index: None,
             bytes: Vec::new(),
             scan: LeafScan::default(),
-            fences: FenceWindow::new(),
+            fences: FenceWindow::default(),
         }
     }
 }
@@ -176,7 +176,7 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
-        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::new())?;
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::default())?;
         while let Some(head) = cursor.peek(memory)?
             && head.outpoint < *outpoint
         {

@@ -21,11 +21,14 @@ const TIGHT: Budgets = Budgets {
 /// Seconds that pass in each round: lost replies are asked for again after minutes.
 const ROUND_SECONDS: u64 = 30;
 
+/// The same where heartbeats fail: rounds further apart than the watchdog's ten seconds look like more of them.
+const BEAT_SECONDS: u64 = 5;
+
 /// Rounds after which what has not happened never will.
 const MAX_ROUNDS: u32 = 1_000;
 
 /// Pulls a chain while a fault strikes, and checks the coins at its tip; returns how often it struck.
-fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
+fn struck_while_pulling(round_seconds: u64, fault: impl FnOnce(&Setup) -> Fault) -> u64 {
     let mut miner = Miner::new();
     let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
     let setup = Setup::official(TIGHT);
@@ -41,7 +44,7 @@ fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
             break;
         }
         adapter.work(&control);
-        setup.advance(ROUND_SECONDS);
+        setup.advance(round_seconds);
         control.tick().expect("no replica crashes");
     }
     setup.assert_equals(&miner.tree.coins_at(tip), None);
@@ -79,7 +82,7 @@ fn messages_that_end_early_only_cost_time() {
         (MessageKind::GlobalTimer, FaultKind::TrapAtSystemCall(1)),
     ];
     for (message, kind) in kinds {
-        let struck = struck_while_pulling(|setup| Fault {
+        let struck = struck_while_pulling(BEAT_SECONDS, |setup| Fault {
             message: Some(message),
             // The timer only rings when heartbeats do not end.
             skip: u64::from(message != MessageKind::GlobalTimer),
@@ -105,7 +108,7 @@ fn replies_that_are_lost_late_doubled_or_replaced_only_cost_time() {
         FaultKind::DuplicateReply,
         rejection,
     ] {
-        let struck = struck_while_pulling(|setup| Fault {
+        let struck = struck_while_pulling(ROUND_SECONDS, |setup| Fault {
             skip: 1,
             times: 3,
             ..Fault::new(setup.canister, kind.clone())
@@ -121,7 +124,7 @@ fn upgrades_in_the_middle_of_work_lose_nothing() {
     }
     let argument = candid::encode_one(millrace_candid::CanisterArg::Upgrade(None));
     let kind = FaultKind::Upgrade(argument.expect("contract types encode"));
-    let struck = struck_while_pulling(|setup| three(setup, kind));
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| three(setup, kind));
     assert_eq!(struck, 3);
 }
 
@@ -130,7 +133,7 @@ fn a_canister_that_is_stopped_goes_on_once_it_is_started() {
     if !artifacts::is_own_server() {
         return;
     }
-    let struck = struck_while_pulling(|setup| {
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| {
         let start = Fault {
             skip: 30,
             ..Fault::new(setup.canister, FaultKind::Start)
@@ -151,7 +154,7 @@ fn memory_that_cannot_grow_only_costs_time() {
     if !artifacts::is_own_server() {
         return;
     }
-    let struck = struck_while_pulling(|setup| Fault {
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| Fault {
         times: 60,
         ..Fault::new(setup.canister, FaultKind::FullMemory)
     });

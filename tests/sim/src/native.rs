@@ -86,10 +86,6 @@ struct World {
 }
 
 impl Env for World {
-    fn cycles_to_spend(&self) -> Option<u128> {
-        None
-    }
-
     fn now(&self) -> UnixSeconds {
         UnixSeconds::new(self.now.get())
     }

@@ -37,10 +37,6 @@ const FREE: Instructions = Instructions::new(0);
 const SPENT: Instructions = Instructions::new(u64::MAX);
 
 impl Env for World {
-    fn cycles_to_spend(&self) -> Option<u128> {
-        None
-    }
-
     fn now(&self) -> UnixSeconds {
         self.now
     }

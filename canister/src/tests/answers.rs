@@ -165,8 +165,8 @@ fn answers_at(canister: &Canister, blocks: &[Block], at_tip: &Option<ByteBuf>) -
     out
 }
 
-/// Returns the status without what the last messages were: a new version has run none, and touches one
-/// item at a time at first.
+/// Returns the status without what the last messages were, and how often their budgets were used up: a
+/// new version has run none, and touches one item at a time at first.
 fn status<M: Memory>(app: &crate::App<M>, args: &GetStatusArgs) -> GetStatusResult {
     let mut status = app.get_status(args);
     if let Ok(status) = &mut status {
@@ -177,6 +177,8 @@ fn status<M: Memory>(app: &crate::App<M>, args: &GetStatusArgs) -> GetStatusResu
         limits.low_on_cycles = false;
         limits.low_on_memory = false;
         limits.cautious = false;
+        limits.instructions_hit = 0;
+        limits.stable_pages_hit = 0;
     }
     status
 }

@@ -1,6 +1,7 @@
 //! Runs one schedule: turns events into messages and has what comes of them checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bitcoin::Transaction;
 use bitcoin::hashes::Hash;
@@ -113,14 +114,29 @@ pub struct Run<S: Subject> {
 /// Runs a schedule to its end. Returns what it covered.
 ///
 /// # Errors
-/// [`Failure`] of the first checker that objects.
+/// [`Failure`] of the first checker that objects; a panic is one, too.
 pub fn run<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
+    let run = AssertUnwindSafe(|| run_through::<S>(schedule));
+    catch_unwind(run).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Failure {
+            check: "no panic",
+            detail: text.unwrap_or_default(),
+        })
+    })
+}
+
+fn run_through<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
     let mut run = Run::<S>::start(schedule.profile)?;
     for event in &schedule.events {
         run.coverage.note("event", event);
         run.handle(*event)?;
     }
     run.converge()?;
+    for (group, kind) in run.subject.take_notes() {
+        run.coverage.note(group, kind);
+    }
     Ok(run.coverage)
 }
 

@@ -1,11 +1,16 @@
 //! `cargo xtask sim`: builds the simulator, optimised but with the checks of a debug build, and runs it;
-//! with `--wasm` the one that runs the module in the replica, built as for tests.
+//! with `--wasm` the module, and the one that runs it in the replica, built as for tests.
 
 use anyhow::Result;
 use clap::Args;
 
+use crate::binaries::{self, SIM_WASM};
 use crate::process;
+use crate::wasm;
 use crate::workspace::Workspace;
+
+/// Runs the module; all other options are the simulator's.
+const WASM: &str = "--wasm";
 
 /// What `sim` hands on.
 #[derive(Args)]
@@ -26,14 +31,15 @@ pub struct Options {
 /// # Errors
 /// When it does not build, or finds something.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let mut cargo = process::cargo(workspace.root());
-    let is_wasm = |option: &&String| option.as_str() == "--wasm";
-    if options.rest.iter().any(|option| is_wasm(&option)) {
-        // What it spends its time with is compiled by the replica.
-        cargo.args(["run", "--package", "millrace-sim-wasm", "--"]);
-    } else {
-        cargo.args(["run", "--profile", "sim", "--package", "millrace-sim", "--"]);
-    }
+    let is_wasm = |option: &&String| option.as_str() == WASM;
     let rest = options.rest.iter().filter(|option| !is_wasm(option));
+    if options.rest.iter().any(|option| is_wasm(&option)) {
+        wasm::run(workspace, &wasm::Options::canister())?;
+        let [program] = binaries::build(workspace, [SIM_WASM])?;
+        let mut command = process::command(&program);
+        return process::run(command.env("MILLRACE_WASM_DIR", workspace.wasm_dir()).args(rest));
+    }
+    let mut cargo = process::cargo(workspace.root());
+    cargo.args(["run", "--profile", "sim", "--package", "millrace-sim", "--"]);
     process::run(cargo.args(rest))
 }

@@ -341,7 +341,7 @@ impl Replica {
 
     /// Answers a question. Returns whether it still waited.
     pub(crate) fn answer(&mut self, call: u64, answer: Result<Vec<u8>, String>) -> bool {
-        let refused = |text| UserError::new(ErrorCode::CanisterRejectedMessage, text);
+        let refused = |text: String| UserError::new(ErrorCode::CanisterRejectedMessage, text);
         let answered =
             self.network
                 .answer_consensus_call(&self.subnet, call, answer.map_err(refused));
@@ -375,6 +375,9 @@ pub(crate) fn decode_reply<R: CandidType + DeserializeOwned>(
     reply: &[u8],
 ) -> Result<R, String> {
     // A reply without values reads as `null` does.
-    let reply = if reply == b"DIDL\0\0" { b"DIDL\0\x01\x7f" } else { reply };
+    let reply = match reply {
+        b"DIDL\0\0" => &b"DIDL\0\x01\x7f"[..],
+        other => other,
+    };
     decode_one(reply).map_err(|error| format!("{method}: the reply is of another type: {error}"))
 }

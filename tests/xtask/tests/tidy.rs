@@ -81,7 +81,6 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         &[
             "millrace-candid",
             "millrace-canister",
-            "millrace-replica",
             "millrace-sim",
             "millrace-subnet",
             "millrace-vm",

@@ -1,7 +1,7 @@
 //! A subnet with the canister's module and its blocks source, which runs one message at a time: heartbeats
 //! and timers are held back by a fault unless it is their turn.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use candid::{CandidType, Principal, decode_one, encode_one};
@@ -15,10 +15,14 @@ use millrace_subnet::{
     Ingress, InstructionConfig, LimitsConfig, MessageKind, Network, NetworkConfig, Query, SubnetId,
     SubnetKind, SubnetSpec, UsageRecord, UserError,
 };
+use millrace_vm::{Engine, EngineOptions};
 use serde::de::DeserializeOwned;
 
 /// The environment variable naming the folder of the canister modules.
 const WASM_DIR: &str = "MILLRACE_WASM_DIR";
+
+/// The environment variable naming the folder of compiled modules, as for the replica.
+const CACHE: &str = "MILLRACE_MODULE_CACHE";
 
 /// Rounds within which every message here is answered.
 const ROUNDS_MAX: u32 = 50;
@@ -46,7 +50,7 @@ impl Certifier for NoKeys {
 
 /// What all runs share: compiled modules, and their bytes.
 struct Shared {
-    engine: millrace_vm::Engine,
+    engine: Engine,
     module: Vec<u8>,
     source: Vec<u8>,
 }
@@ -54,10 +58,16 @@ struct Shared {
 fn shared() -> Result<&'static Shared, String> {
     static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
-        let engine = millrace_replica::module_cache::engine().map_err(|error| error.to_string())?;
+        let folder = std::env::var_os(CACHE)
+            .filter(|folder| !folder.is_empty())
+            .unwrap_or_else(|| "target/modules".into());
+        let engine = Engine::new(EngineOptions {
+            cache_dir: Some(repository().join(folder)),
+            ..EngineOptions::default()
+        });
         let source = wat::parse_str(include_str!("source.wat"));
         Ok(Shared {
-            engine,
+            engine: engine.map_err(|error| error.to_string())?,
             module: read_module()?,
             source: source.map_err(|error| error.to_string())?,
         })
@@ -65,11 +75,14 @@ fn shared() -> Result<&'static Shared, String> {
     shared.as_ref().map_err(Clone::clone)
 }
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+}
+
 /// Reads the module where `cargo xtask wasm` puts it.
 fn read_module() -> Result<Vec<u8>, String> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
     let folder = std::env::var_os(WASM_DIR).unwrap_or_else(|| "target/wasm".into());
-    let path = repository.join(folder).join("millrace.wasm.gz");
+    let path = repository().join(folder).join("millrace.wasm.gz");
     std::fs::read(&path).map_err(|error| {
         format!(
             "cannot read {}: {error}; run `cargo xtask wasm` to build it, or name its folder in {WASM_DIR}",

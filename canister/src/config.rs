@@ -164,7 +164,7 @@ pub enum ConfigError {
     #[error("stable_pages_per_ten_minutes is 0: nothing could ever be connected")]
     NoWindowPages,
     /// The reserve has more than 128 bits.
-    #[error("cycles_reserve is {given}, at most {max} is allowed", max = u128::MAX)]
+    #[error("cycles_reserve is {}, at most {} is allowed", .given.0, u128::MAX)]
     CyclesReserve {
         /// Given value.
         given: Nat,

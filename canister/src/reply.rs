@@ -6,6 +6,7 @@
 use std::any::TypeId;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use candid::CandidType;
 use candid::ser::{IDLBuilder, TypeSerialize, ValueSerializer};
@@ -41,13 +42,13 @@ pub fn encode<T: CandidType + 'static>(value: &T) -> Result<Vec<u8>, candid::Err
 /// As [`encode`].
 pub fn keep_table<T: CandidType + 'static>() -> Result<(), candid::Error> {
     TABLES.with_borrow_mut(|tables| {
-        if !tables.contains_key(&TypeId::of::<T>()) {
+        if let Entry::Vacant(place) = tables.entry(TypeId::of::<T>()) {
             // Forgets the names that other tables gave to types.
             drop(IDLBuilder::new());
             let mut types = TypeSerialize::new();
             types.push_type(&T::ty())?;
             types.serialize()?;
-            tables.insert(TypeId::of::<T>(), types.get_result().to_vec());
+            place.insert(types.get_result().to_vec());
         }
         Ok(())
     })

@@ -105,7 +105,8 @@ impl<M: Memory> App<M> {
     fn one_item(&mut self, env: &impl Env) {
         if !self.store.queue.is_empty() {
             self.drain(env, 1);
-        } else if let Some(work) = self.plan()
+        } else if !self.is_low_on_cycles
+            && let Some(work) = self.plan()
             && let Err(error) = self.step(env, work)
         {
             self.note_fault(env, "working", &error);

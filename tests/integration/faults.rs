@@ -2,11 +2,11 @@
 //! restarts, full memory, no cycles. Whatever it is, the canister answers as soon as it can again, nothing that
 //! was accepted is lost, and the chain is reached.
 
-use millrace_candid::Budgets;
+use millrace_candid::{BlockchainInfo, Budgets};
 use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
 use millrace_tests::artifacts;
 use millrace_tests::mining::{Miner, script};
-use millrace_tests::setup::{BitcoinAdapter, Control, Setup};
+use millrace_tests::setup::{BitcoinAdapter, Control, Setup, hash_of};
 
 /// Blocks that are pulled while things go wrong, a few in each answer.
 const BLOCKS: u32 = 60;
@@ -21,11 +21,14 @@ const TIGHT: Budgets = Budgets {
 /// Seconds that pass in each round: lost replies are asked for again after minutes.
 const ROUND_SECONDS: u64 = 30;
 
+/// The same where heartbeats fail: rounds further apart than the watchdog's ten seconds look like more of them.
+const BEAT_SECONDS: u64 = 5;
+
 /// Rounds after which what has not happened never will.
 const MAX_ROUNDS: u32 = 1_000;
 
 /// Pulls a chain while a fault strikes, and checks the coins at its tip; returns how often it struck.
-fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
+fn struck_while_pulling(round_seconds: u64, fault: impl FnOnce(&Setup) -> Fault) -> u64 {
     let mut miner = Miner::new();
     let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
     let setup = Setup::official(TIGHT);
@@ -35,11 +38,13 @@ fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
         .inject(&[fault(&setup)])
         .expect("the fault is valid");
     for _ in 0..MAX_ROUNDS {
-        if setup.tip() == tip {
+        // A canister that is stopped does not answer.
+        let info = setup.query::<BlockchainInfo>(setup.adapter, "get_blockchain_info", ());
+        if info.is_ok_and(|info| hash_of(&info.block_hash) == tip) {
             break;
         }
         adapter.work(&control);
-        setup.advance(ROUND_SECONDS);
+        setup.advance(round_seconds);
         control.tick().expect("no replica crashes");
     }
     setup.assert_equals(&miner.tree.coins_at(tip), None);
@@ -48,11 +53,12 @@ fn struck_while_pulling(fault: impl FnOnce(&Setup) -> Fault) -> u64 {
     control.faults().iter().map(|status| status.struck).sum()
 }
 
-/// A fault that strikes five times, with some rest before.
-fn five(setup: &Setup, kind: FaultKind) -> Fault {
+/// A fault that strikes three times, with some rest before: when the watchdog's patience ends, after five
+/// heartbeats in a row, what is in hand is given up until the next upgrade.
+fn three(setup: &Setup, kind: FaultKind) -> Fault {
     Fault {
         skip: 4,
-        times: 5,
+        times: 3,
         ..Fault::new(setup.canister, kind)
     }
 }
@@ -76,14 +82,14 @@ fn messages_that_end_early_only_cost_time() {
         (MessageKind::GlobalTimer, FaultKind::TrapAtSystemCall(1)),
     ];
     for (message, kind) in kinds {
-        let struck = struck_while_pulling(|setup| Fault {
+        let struck = struck_while_pulling(BEAT_SECONDS, |setup| Fault {
             message: Some(message),
             // The timer only rings when heartbeats do not end.
             skip: u64::from(message != MessageKind::GlobalTimer),
-            ..five(setup, kind.clone())
+            ..three(setup, kind.clone())
         });
         let is_timer = message == MessageKind::GlobalTimer;
-        assert!(struck == 5 || is_timer, "{message:?} {kind:?}: {struck}");
+        assert!(struck == 3 || is_timer, "{message:?} {kind:?}: {struck}");
     }
 }
 
@@ -102,7 +108,7 @@ fn replies_that_are_lost_late_doubled_or_replaced_only_cost_time() {
         FaultKind::DuplicateReply,
         rejection,
     ] {
-        let struck = struck_while_pulling(|setup| Fault {
+        let struck = struck_while_pulling(ROUND_SECONDS, |setup| Fault {
             skip: 1,
             times: 3,
             ..Fault::new(setup.canister, kind.clone())
@@ -118,8 +124,8 @@ fn upgrades_in_the_middle_of_work_lose_nothing() {
     }
     let argument = candid::encode_one(millrace_candid::CanisterArg::Upgrade(None));
     let kind = FaultKind::Upgrade(argument.expect("contract types encode"));
-    let struck = struck_while_pulling(|setup| five(setup, kind));
-    assert_eq!(struck, 5);
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| three(setup, kind));
+    assert_eq!(struck, 3);
 }
 
 #[test]
@@ -127,7 +133,7 @@ fn a_canister_that_is_stopped_goes_on_once_it_is_started() {
     if !artifacts::is_own_server() {
         return;
     }
-    let struck = struck_while_pulling(|setup| {
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| {
         let start = Fault {
             skip: 30,
             ..Fault::new(setup.canister, FaultKind::Start)
@@ -148,7 +154,7 @@ fn memory_that_cannot_grow_only_costs_time() {
     if !artifacts::is_own_server() {
         return;
     }
-    let struck = struck_while_pulling(|setup| Fault {
+    let struck = struck_while_pulling(ROUND_SECONDS, |setup| Fault {
         times: 60,
         ..Fault::new(setup.canister, FaultKind::FullMemory)
     });
@@ -170,8 +176,7 @@ fn blocks_accepted_before_cycles_run_out_are_connected_when_there_are_some_again
     for _ in 0..10 {
         control.tick().expect("no replica crashes");
     }
-    let refused =
-        setup.update::<millrace_candid::BlockchainInfo>(setup.adapter, "get_blockchain_info", ());
+    let refused = setup.update::<BlockchainInfo>(setup.adapter, "get_blockchain_info", ());
     assert!(
         refused.is_err(),
         "the system refuses a canister that cannot pay"

@@ -16,9 +16,10 @@ use serde_json::json;
 /// Blocks before the surge.
 const STEADY_BLOCKS: u32 = 10;
 
-/// Blocks of the surge, and outputs in each, all of different scripts.
+/// Blocks of the surge, outputs in each, and scripts that have them.
 const SURGE_BLOCKS: u32 = 40;
 const SURGE_OUTPUTS: u32 = 1_500;
+const SURGE_SCRIPTS: u32 = 30;
 
 /// Rounds from one checkpoint to the next.
 const CHECKPOINT_INTERVAL: u64 = 60;
@@ -60,12 +61,8 @@ impl Incident {
         let mut miner = Miner::new();
         let steady = miner.mine_many(miner.tree.genesis(), STEADY_BLOCKS, &script(1));
         let tip = (0..SURGE_BLOCKS).fold(steady, |parent, block| {
-            let outputs = (0..SURGE_OUTPUTS).map(|output| {
-                pay(
-                    &script(u64::from(block * SURGE_OUTPUTS + output + 2)),
-                    1_000,
-                )
-            });
+            let outputs = (0..SURGE_OUTPUTS)
+                .map(|output| pay(&script(u64::from((block + output) % SURGE_SCRIPTS)), 1_000));
             let plan = BlockPlan {
                 coinbase: outputs.collect(),
                 ..BlockPlan::default()

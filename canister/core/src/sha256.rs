@@ -177,13 +177,10 @@ pub fn digests_of_digests(inner: [Digest; LANES]) -> [Digest; LANES] {
 
 /// Returns the double SHA-256 of four pairs of digests: parents in a merkle tree.
 pub fn parents(pairs: [&Block; LANES]) -> [Digest; LANES] {
-    let mut padding = [0; BLOCK_BYTES];
-    if let Some(first) = padding.first_mut() {
-        *first = 0x80;
-    }
-    if let Some(tail) = padding.last_chunk_mut() {
-        *tail = (BLOCK_BYTES as u64 * 8).to_be_bytes();
-    }
+    // A pair fills a block, so its padding is the one after it.
+    let mut padded = [0; 2 * BLOCK_BYTES];
+    pad(&mut padded, BLOCK_BYTES);
+    let padding = padded.last_chunk().copied().unwrap_or([0; BLOCK_BYTES]);
     let mut state = State::initial();
     state.compress(pairs);
     state.compress([&padding; LANES]);

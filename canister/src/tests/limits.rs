@@ -136,7 +136,7 @@ fn each_limit_is_counted_when_it_leaves_work_for_later() {
         stable_pages_per_ten_minutes: Some(window),
         ..SetConfigRequest::default()
     };
-    let large = 1_000_000;
+    let large = 100_000;
     for (limit, request) in [
         (Counter::InstructionsHit, tight(1, large, large)),
         (

@@ -11,7 +11,7 @@ use bitcoin::Block;
 use millrace_candid::BlockValidation;
 use millrace_tests::chain::{Body, Growth, MainnetLike, Named, Plan};
 
-use crate::bundle::{About, Bundle};
+use crate::bundle::{self, About, Bundle};
 use crate::canister::Canister;
 use crate::counts::{Counts, row};
 use crate::mark::{config, memory};
@@ -21,7 +21,7 @@ use crate::reads::{self, Rows};
 use crate::sample::Sample;
 use crate::workload::Bench;
 
-/// Depth of stability.
+/// Depth of stability, the block itself counted: nine blocks are unstable.
 const THRESHOLD: u32 = 10;
 
 /// Full blocks taken in natively: after them, what becomes stable next is a full block, and the first
@@ -95,9 +95,10 @@ impl Base {
         expect_whole_merges(&mut canister)?;
         let mut steady = Phase::default();
         for (count, block) in (1..=blocks).zip(&bundle.blocks) {
-            let counts = canister
-                .take_in(block)
-                .with_context(|| format!("{}: full block {count}", self.name))?;
+            let counts = canister.take_in(block).with_context(|| {
+                let name = self.name;
+                format!("{name}: full block {count}; are module and program of the same sources?")
+            })?;
             steady.add(ios(block), &counts);
             bench.progress(self.name, count, blocks);
         }
@@ -143,19 +144,20 @@ pub fn ios(block: &Block) -> u64 {
     inputs.chain(outputs).sum::<usize>() as u64
 }
 
-/// Measures eight full blocks on the two smaller bases: what every run of the tests can.
+/// Measures eight full blocks on the two smaller bases, and how many pages of what a native canister
+/// leaves differ from what the module does: what every run of the tests can.
 ///
 /// # Errors
 /// A block is refused.
 pub fn measure_quick(bench: &Bench) -> Result<Rows> {
-    [(small(), "200_k"), (medium(), "2_m")]
-        .into_iter()
-        .map(|(base, name)| {
-            let bundle = base.prepare(bench)?;
-            let (_, steady) = base.push(bench, &bundle, FAN_OUT)?;
-            Ok((format!("base_quick.{name}"), steady.row()))
-        })
-        .collect()
+    let differing = row(&[("differing_pages", bundle::differing_pages(bench)?)]);
+    let mut rows = vec![("base_quick.native".to_owned(), differing)];
+    for (base, name) in [(small(), "200_k"), (medium(), "2_m")] {
+        let bundle = base.prepare(bench)?;
+        let (_, steady) = base.push(bench, &bundle, FAN_OUT)?;
+        rows.push((format!("base_quick.{name}"), steady.row()));
+    }
+    Ok(rows)
 }
 
 /// Measures full blocks on a base, then reads.

@@ -7,8 +7,8 @@
 //!                      /about.json   what to ask for, and numbers
 //! ```
 //!
-//! The hash covers what the bundle is made from, and the [`fingerprint`](crate::native::fingerprint) of
-//! a small chain: not the module, so that another module with the same layout is measured on the same
+//! The hash covers what the bundle is made from, and the stable memory that a small chain leaves: not the
+//! module, so that another module with the same layout is measured on the same
 //! bytes at once.
 
 use std::fs;
@@ -32,6 +32,9 @@ use crate::workload::Bench;
 const IMAGE: &str = "image.bin";
 const BLOCKS: &str = "blocks.bin";
 const ABOUT: &str = "about.json";
+
+/// Bytes of a page that is compared.
+const PAGE: usize = 4_096;
 
 /// Changes when bundles hold something else.
 const FORMAT: u32 = 1;
@@ -124,8 +127,8 @@ fn split(mut bytes: &[u8]) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// The fingerprint of a chain of more than 64 stable blocks: blocks, spans, and merges of two levels.
-fn fingerprint() -> Result<[u8; 32]> {
+/// A small chain of more than 64 stable blocks: blocks, spans, and merges of two levels.
+fn small_chain() -> impl Iterator<Item = Block> {
     let plan = Plan {
         seed: 1,
         funding_blocks: 110,
@@ -136,8 +139,43 @@ fn fingerprint() -> Result<[u8; 32]> {
         named: Vec::new(),
         spendable_max: 10_000,
     };
-    let config = mark::config(10, BlockValidation::Consensus);
-    native::fingerprint(config, MainnetLike::new(plan).map(|made| made.block))
+    MainnetLike::new(plan).map(|made| made.block)
+}
+
+fn small_settings() -> InitConfig {
+    mark::config(10, BlockValidation::Consensus)
+}
+
+/// Takes the small chain in both natively and with the module, and returns how many 4 KiB pages of the
+/// stable memories differ: one, which counts heartbeats and calls.
+///
+/// # Errors
+/// A block is refused.
+pub fn differing_pages(bench: &Bench) -> Result<u64> {
+    let mut canister = Canister::install(&bench.module, small_settings())?;
+    for block in small_chain() {
+        canister.take_in(&block)?;
+    }
+    let by_module = canister.stable_memory()?;
+    let natively = native::image(small_settings(), small_chain())?;
+    let length = by_module.len().max(natively.len());
+    let page = |image: &[u8], at: usize| {
+        let mut page = vec![0; PAGE];
+        let bytes = image.get(at..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(PAGE)];
+        page[..bytes.len()].copy_from_slice(bytes);
+        page
+    };
+    let pages = (0..length).step_by(PAGE);
+    let differing = pages.filter(|at| page(&by_module, *at) != page(&natively, *at));
+    Ok(differing.count() as u64)
+}
+
+/// What of the canister's own making decides an image: it changes when the bytes that are written for the
+/// small chain do, whatever the reason, so that images kept from before are made anew.
+fn fingerprint() -> Result<[u8; 32]> {
+    let image = native::image(small_settings(), small_chain())?;
+    Ok(Sha256::digest(image).into())
 }
 
 #[cfg(test)]

@@ -348,6 +348,14 @@ impl Canister {
         })
     }
 
+    /// Its stable memory.
+    ///
+    /// # Errors
+    /// The replica cannot read it.
+    pub fn stable_memory(&self) -> Result<Vec<u8>> {
+        Ok(self.network.canister(&self.id)?.stable_memory()?)
+    }
+
     /// Answers the question for blocks that waits at the management canister, running rounds until
     /// there is one.
     ///

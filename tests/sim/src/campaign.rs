@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::coverage::Coverage;
-use crate::mine::Flaw;
+use crate::expected::expected;
 use crate::minimise::minimise;
 use crate::run::{Failure, run};
-use crate::schedule::{Question, Schedule, of_seed};
+use crate::schedule::{Schedule, of_seed};
 use crate::subject::Subject;
 
 /// Runs from which on everything must have happened.
@@ -127,106 +127,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// Names of everything that must happen in a long run.
-fn expected() -> Vec<String> {
-    let lists: [(&str, &[&str]); 12] = [
-        (
-            "event",
-            &[
-                "Mine",
-                "Push",
-                "Beats",
-                "Answer",
-                "Wait",
-                "Upgrade",
-                "Trap",
-                "Full",
-                "Poison",
-                "Pace",
-                "Budgets",
-                "Threshold",
-                "Syncing",
-                "Access",
-                "SecondAdapter",
-                "Pulling",
-                "Read",
-                "Send",
-                "Report",
-                "Audit",
-            ],
-        ),
-        ("mined", &["Plain", "Empty", "Surge", "Large"]),
-        (
-            "delivery",
-            &[
-                "Plain", "Reversed", "Twice", "Stripped", "Flipped", "Padded", "Short", "Misnamed",
-                "Mutated",
-            ],
-        ),
-        (
-            "parts",
-            &["Whole", "Cut", "Gap", "Repeated", "Resized", "First"],
-        ),
-        (
-            "answer",
-            &[
-                "Blocks",
-                "Pages",
-                "Headers",
-                "Anything",
-                "Damaged",
-                "Padded",
-                "Reject",
-                "Garbage",
-                "WrongKind",
-                "Malformed",
-                "Lost",
-                "Again",
-            ],
-        ),
-        ("asked", &["Initial", "FollowUp"]),
-        ("outcome", &["Queued", "Known", "Incomplete"]),
-        (
-            "refused part",
-            &[
-                "HeaderHashMismatch",
-                "InsufficientWork",
-                "InvalidBlock",
-                "UnexpectedOffset",
-                "SizeChanged",
-            ],
-        ),
-        ("push", &["NotAnAdapter", "SyncingDisabled"]),
-        (
-            "rejected",
-            &[
-                "UnknownParent",
-                "TooNew",
-                "DamagedBytes",
-                "InvalidHeader",
-                "InvalidBlock",
-                "InvalidAncestor",
-                "Quarantined",
-            ],
-        ),
-        (
-            "refused read",
-            &["ApiDisabled", "NotSynced", "UnknownTip", "Official"],
-        ),
-        (
-            "standing",
-            &["Queued", "Announced", "Rejected", "Confirmed"],
-        ),
-    ];
-    let fixed = lists
-        .iter()
-        .flat_map(|(group, kinds)| kinds.iter().map(move |kind| format!("{group}/{kind}")));
-    let flaws = Flaw::ALL.iter().map(|flaw| format!("flaw/{flaw:?}"));
-    let reads = Question::ALL
-        .iter()
-        .map(|question| format!("read/{question:?}"));
-    let others = ["read/PageAfterPage", "trap/Injected"].map(str::to_owned);
-    fixed.chain(flaws).chain(reads).chain(others).collect()
 }

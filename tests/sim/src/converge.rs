@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use millrace_candid::{GetBalancesArgs, GetStatusArgs, Owner};
 use serde_bytes::ByteBuf;
 
-use crate::mine::{SCRIPTS, script};
 use crate::model::MAX_FUTURE;
+use crate::payment::{SCRIPTS, script};
 use crate::run::{Checked, Run, require};
 use crate::schedule::{Answer, Question};
+use crate::seen::bytes_of;
 use crate::subject::Subject;
-use crate::watch::bytes_of;
 
 /// Seconds after which nothing is held off, backed off or in flight any more: the longest hold of a pulled
 /// block, the time-out of a call, and the longest pause together.

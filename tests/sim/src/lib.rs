@@ -4,14 +4,15 @@
 //! | module | does |
 //! |---|---|
 //! | [`schedule`] | what can happen, and the list of events a seed stands for |
-//! | [`mine`] | blocks of every kind, good and broken |
+//! | [`mine`], [`flaw`], `payment` | blocks of every kind, good and broken |
 //! | [`model`] | what is true: all blocks, which are valid, the coins after each |
 //! | [`subject`] | a canister as seen from outside |
 //! | [`native`] | the canister's logic in this process |
 //! | [`memory`] | stable memory that rolls back, counts and traps |
 //! | [`run`] | one schedule from start to end |
-//! | `push`, `source`, `read`, `lookup` | adapters, the blocks source, readers |
-//! | `watch` | the checks after each heartbeat |
+//! | `push`, `outbox`, `source` | adapters and the blocks source |
+//! | `read`, `lookup` | readers |
+//! | `seen`, `watch` | what the canister shows, and the checks after each heartbeat |
 //! | `converge` | faults end: progress within a bound, all answers right |
 //! | [`campaign`] | many seeds, in threads, with coverage |
 //! | [`cli`] | the options of a campaign, and its report |
@@ -24,6 +25,8 @@ pub mod campaign;
 pub mod cli;
 mod converge;
 pub mod coverage;
+mod expected;
+pub mod flaw;
 mod lookup;
 pub mod memory;
 pub mod mine;
@@ -31,10 +34,13 @@ pub mod minimise;
 pub mod model;
 pub mod mutations;
 pub mod native;
+mod outbox;
+mod payment;
 mod push;
 mod read;
 pub mod run;
 pub mod schedule;
+mod seen;
 mod source;
 pub mod subject;
 mod watch;

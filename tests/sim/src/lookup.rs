@@ -12,11 +12,11 @@ use millrace_candid::{
 };
 use serde_bytes::ByteBuf;
 
-use crate::mine::{SCRIPTS, script};
+use crate::payment::{SCRIPTS, script};
 use crate::read::At;
 use crate::run::{Checked, Run, require};
+use crate::seen::bytes_of;
 use crate::subject::Subject;
-use crate::watch::bytes_of;
 
 /// Transactions that fee percentiles are made of, at most.
 const FEE_TRANSACTIONS: usize = 10_000;

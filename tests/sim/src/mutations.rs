@@ -37,12 +37,12 @@ pub struct Mutation {
 }
 
 /// All planted bugs.
-pub const MUTATIONS: [Mutation; 18] = [
+pub const MUTATIONS: [Mutation; 20] = [
     Mutation {
         name: "check limits before draining",
         file: "canister/src/tick.rs",
         find: "self.drain(env, MAX_PENDING_BLOCKS as usize);",
-        replace: "if !(PLANTED && self.is_spent(env.instructions())) {
+        replace: "if !(PLANTED && self.spent(env).is_some()) {
             self.drain(env, MAX_PENDING_BLOCKS as usize); }",
         checks: &["queue empty after a heartbeat"],
     },
@@ -110,16 +110,30 @@ pub const MUTATIONS: [Mutation; 18] = [
     Mutation {
         name: "work on when the instructions are spent",
         file: "canister/src/tick.rs",
-        find: "instructions >= self.config.instructions",
-        replace: "(!PLANTED && instructions >= self.config.instructions)",
+        find: "if env.instructions() >= self.config.instructions {",
+        replace: "if env.instructions() >= self.config.instructions && !PLANTED {",
         checks: &["instruction budget"],
     },
     Mutation {
         name: "work on when the pages are spent",
         file: "canister/src/tick.rs",
-        find: "|| self.store.pages().pages_written() >= self.config.pages",
-        replace: "|| !PLANTED && self.store.pages().pages_written() >= self.config.pages",
+        find: "} else if written >= self.config.pages {",
+        replace: "} else if !PLANTED && written >= self.config.pages {",
         checks: &["page budget"],
+    },
+    Mutation {
+        name: "forget what was written in ten minutes",
+        file: "canister/src/tick.rs",
+        find: "(lately >= self.config.window_pages).then_some(Counter::WindowHit)",
+        replace: "(!PLANTED && lately >= self.config.window_pages).then_some(Counter::WindowHit)",
+        checks: &["pages of ten minutes"],
+    },
+    Mutation {
+        name: "connect without cycles",
+        file: "canister/src/tick.rs",
+        find: "!self.config.is_burning_cycles",
+        replace: "!PLANTED && !self.config.is_burning_cycles",
+        checks: &["no work without cycles"],
     },
     Mutation {
         name: "count the last page of a write never",

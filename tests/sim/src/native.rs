@@ -41,6 +41,9 @@ const BUCKET_PAGES: u16 = 1;
 /// Instructions that each look at the counter pretends were executed, at the start.
 const PACE: u64 = 1_000_000;
 
+/// Cycles of a canister that has enough.
+const RICH_CYCLES: u128 = 1 << 80;
+
 /// Images of memory that are kept for the next run with the same setup, at most.
 const MAX_IMAGES: usize = 32;
 
@@ -79,13 +82,10 @@ struct World {
     now: Cell<u64>,
     instructions: Cell<u64>,
     pace: Cell<u64>,
+    cycles: Cell<u128>,
 }
 
 impl Env for World {
-    fn cycles_to_spend(&self) -> Option<u128> {
-        None
-    }
-
     fn now(&self) -> UnixSeconds {
         UnixSeconds::new(self.now.get())
     }
@@ -101,7 +101,11 @@ impl Env for World {
     }
 
     fn cycles_balance(&self) -> u128 {
-        1 << 80
+        self.cycles.get()
+    }
+
+    fn cycles_to_spend(&self) -> Option<u128> {
+        Some(self.cycles.get())
     }
 
     fn log(&self, _: &str) {}
@@ -128,6 +132,7 @@ impl Native {
                 now: Cell::new(now),
                 instructions: Cell::new(0),
                 pace: Cell::new(PACE),
+                cycles: Cell::new(RICH_CYCLES),
             },
             timer: Some(now + WATCH_SECONDS),
             calls: BTreeMap::new(),
@@ -162,20 +167,22 @@ impl Native {
         Ok(native.memory.image())
     }
 
-    /// Runs a message: all of it or nothing. Returns whether the state was opened for it, too.
+    /// Runs a message: all of it or nothing.
     fn message<R>(
         &mut self,
         run: impl FnOnce(&mut App<SimMemory>, &World) -> R,
-    ) -> Result<(R, bool), Trap> {
+    ) -> Result<R, Trap> {
         self.memory.begin();
         self.world.instructions.set(0);
         let (app, is_upgraded) = (self.app.take(), self.is_upgraded);
-        let was_open = app.is_some();
         let (memory, world) = (&self.memory, &self.world);
         IS_RUNNING.set(true);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut app = match app {
-                Some(app) => app,
+                Some(mut app) => {
+                    app.begin_message(world);
+                    app
+                }
                 None if is_upgraded => App::open(memory.clone()).map_err(|e| e.to_string())?,
                 None => App::reopen(memory.clone()).map_err(|e| e.to_string())?,
             };
@@ -188,7 +195,7 @@ impl Native {
             Ok(Ok((app, result))) => {
                 self.app = Some(app);
                 self.is_upgraded = false;
-                Ok((result, !was_open))
+                Ok(result)
             }
             Ok(Err(error)) => {
                 self.memory.roll_back();
@@ -210,12 +217,12 @@ impl Native {
     fn query<R>(&mut self, run: impl FnOnce(&App<SimMemory>, &World) -> R) -> R {
         self.memory.set_armed(false);
         let answer = match &self.app {
-            Some(app) => Ok((run(app, &self.world), false)),
+            Some(app) => Ok(run(app, &self.world)),
             None => self.message(|app, world| run(app, world)),
         };
         self.memory.set_armed(true);
         match answer {
-            Ok((answer, _)) => answer,
+            Ok(answer) => answer,
             Err(trap) => panic!("a query trapped: {trap:?}"),
         }
     }
@@ -251,6 +258,10 @@ impl Subject for Native {
         self.world.pace.set(instructions_per_step);
     }
 
+    fn set_poor(&mut self, is_poor: bool) {
+        self.world.cycles.set(if is_poor { 0 } else { RICH_CYCLES });
+    }
+
     fn set_trap(&mut self, point: Option<TrapPoint>) {
         self.memory.set_trap(point);
     }
@@ -273,7 +284,7 @@ impl Subject for Native {
     fn heartbeat(&mut self) -> Result<Beat, Trap> {
         let was_off = self.timer.is_none();
         let due = self.now() + WATCH_SECONDS;
-        let ((asked, own_pages, instructions), is_opened) = self.message(|app, world| {
+        let (asked, own_pages, instructions) = self.message(|app, world| {
             if was_off {
                 app.note_dead_watchdog(world);
                 return (None, None, 0);
@@ -294,8 +305,7 @@ impl Subject for Native {
             asked,
             instructions: Some(instructions),
             pages: Some(self.memory.pages_written()),
-            // Opening writes before the canister begins to count.
-            own_pages: own_pages.filter(|_| !is_opened),
+            own_pages,
             stable_bytes: Some(ic_stable_structures::Memory::size(&self.memory) * 65_536),
         })
     }
@@ -304,23 +314,21 @@ impl Subject for Native {
         let Some(id) = self.calls.get(&call).copied() else {
             return Ok(());
         };
-        let replied = self.message(|app, world| app.on_reply(world, id, answer));
-        replied.map(|_| ())
+        self.message(|app, world| app.on_reply(world, id, answer))
     }
 
     fn push(&mut self, caller: Principal, parts: &[BlockPart]) -> Result<PushBlocksResult, Trap> {
-        let pushed = self.message(|app, world| app.push_blocks(world, caller, parts));
-        pushed.map(|(receipt, _)| receipt)
+        self.message(|app, world| app.push_blocks(world, caller, parts))
     }
 
     fn set_config(&mut self, change: SetConfigRequest) -> Result<Result<(), String>, Trap> {
         let set = self.message(|app, _| app.set_config(change))?;
-        Ok(set.0.map_err(|error| error.to_string()))
+        Ok(set.map_err(|error| error.to_string()))
     }
 
     fn send(&mut self, args: SendTransactionArgs) -> Result<Result<Vec<u8>, SendError>, Trap> {
         let size = args.transaction.len() as u32;
-        let sent = self.message(|app, world| {
+        self.message(|app, world| {
             let dispatch = app.send_transaction(world, &Rich, args)?;
             let txid = match dispatch {
                 Dispatch::Queued { txid } => txid,
@@ -330,8 +338,7 @@ impl Subject for Native {
                 }
             };
             Ok(txid.to_byte_array().to_vec())
-        });
-        sent.map(|(sent, _)| sent)
+        })
     }
 
     fn report(
@@ -339,8 +346,7 @@ impl Subject for Native {
         caller: Principal,
         reports: &[TransactionReport],
     ) -> Result<ReportTransactionsResult, Trap> {
-        let reported = self.message(|app, world| app.report_transactions(world, caller, reports));
-        reported.map(|(known, _)| known)
+        self.message(|app, world| app.report_transactions(world, caller, reports))
     }
 
     fn feed_state(&mut self, caller: Principal, args: &FeedStateArgs) -> FeedStateResult {

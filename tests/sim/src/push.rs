@@ -7,8 +7,8 @@ use serde_bytes::ByteBuf;
 use crate::model::Claim;
 use crate::run::{Checked, Run, adapter, require};
 use crate::schedule::{Delivery, Load, Parts};
+use crate::seen::bytes_of;
 use crate::subject::Subject;
-use crate::watch::bytes_of;
 
 /// Bytes that the queue has free when no block of a run can fill it.
 const PLENTY: u64 = 8 << 20;

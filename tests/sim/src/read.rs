@@ -7,11 +7,11 @@ use millrace_candid::official::{
 use millrace_candid::{BlockId, GetBalanceArgs, GetUtxosArgs, Owner, ReadError, Utxo, UtxosFilter};
 use serde_bytes::ByteBuf;
 
-use crate::mine::{SCRIPTS, script};
+use crate::payment::{SCRIPTS, script};
 use crate::run::{Checked, Failure, Run, require};
 use crate::schedule::{Pick, Question};
+use crate::seen::bytes_of;
 use crate::subject::Subject;
-use crate::watch::bytes_of;
 
 /// Blocks that may be missing while reads without a tip are answered.
 const TOLERANCE: u32 = 2;

@@ -4,24 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bitcoin::Transaction;
-use bitcoin::hashes::Hash;
 use candid::{Nat, Principal};
-use millrace_candid::{
-    BlockValidation, Budgets, Flag, InitConfig, InitNetwork, RelayOutcome, SendTransactionArgs,
-    SetConfigRequest, TransactionReport,
-};
+use millrace_candid::{BlockValidation, Budgets, Flag, InitConfig, InitNetwork, SetConfigRequest};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde_bytes::ByteBuf;
 
 use crate::coverage::Coverage;
-use crate::mine::{Kind, Miner, mark_of};
+use crate::mine::{Kind, Miner};
 use crate::model::Model;
+use crate::outbox::Sent;
+use crate::payment::mark_of;
 use crate::read::Pager;
 use crate::schedule::{Event, Pick, Profile, Schedule};
+use crate::seen::Seen;
 use crate::source::Source;
 use crate::subject::{Setup, Subject, Trap};
-use crate::watch::Seen;
 
 /// Blocks below the first event where coinbases must mature.
 const BASE_BLOCKS: u32 = 106;
@@ -34,6 +31,9 @@ const DEFAULT_BUDGETS: Budgets = Budgets {
     instructions_per_heartbeat: 1_500_000_000,
     stable_pages_per_heartbeat: 20_480,
 };
+
+/// Pages that may be written in ten minutes, unless an event says otherwise.
+const DEFAULT_WINDOW: u32 = 4_194_304;
 
 /// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
 const SUSPICIOUS_TRAPS: u32 = 4;
@@ -65,14 +65,6 @@ pub(crate) fn require(
     })
 }
 
-/// A sent transaction.
-pub(crate) struct Sent {
-    pub(crate) transaction: Transaction,
-    /// Blocks that were connected or held when it was sent: they are not looked through for it.
-    pub(crate) before: BTreeSet<usize>,
-    pub(crate) is_reported: bool,
-}
-
 /// A run under way.
 pub struct Run<S: Subject> {
     pub(crate) subject: S,
@@ -101,6 +93,12 @@ pub struct Run<S: Subject> {
     pub(crate) trapped_beats: u32,
     /// Times the watchdog ran since a heartbeat ended.
     pub(crate) strikes: u32,
+    /// Whether there are no cycles to spend.
+    pub(crate) is_poor: bool,
+    /// Pages that may be written in ten minutes.
+    pub(crate) window: u64,
+    /// When heartbeats wrote how many pages since the heap was lost.
+    pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
     pub(crate) is_full: bool,
     /// Heartbeats that may still touch one item each.
@@ -191,6 +189,9 @@ impl<S: Subject> Run<S> {
             is_suspect: false,
             trapped_beats: 0,
             strikes: 0,
+            is_poor: false,
+            window: DEFAULT_WINDOW.into(),
+            written: Vec::new(),
             is_full: false,
             cautious: 0,
             source: Source::default(),
@@ -273,6 +274,12 @@ impl<S: Subject> Run<S> {
                     stable_pages_per_heartbeat: u32::from(pages),
                 });
             }
+            Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
+            Event::Poor(is_poor) => {
+                self.is_poor = is_poor;
+                self.subject.set_poor(is_poor);
+                return Ok(());
+            }
             Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
             Event::Syncing(is_on) => change.syncing = flag(is_on),
             Event::Access(is_on) => change.api_access = flag(is_on),
@@ -298,6 +305,9 @@ impl<S: Subject> Run<S> {
         {
             self.profile.threshold = threshold;
         }
+        if let Some(pages) = change.stable_pages_per_ten_minutes {
+            self.window = pages.into();
+        }
         if let Some(syncing) = change.syncing {
             self.is_syncing = syncing == Flag::Enabled;
         }
@@ -320,6 +330,7 @@ impl<S: Subject> Run<S> {
 
     fn lose_heap(&mut self) {
         self.damaged.append(&mut self.padded);
+        self.written.clear();
     }
 
     /// Counts a heartbeat, or the watchdog, that trapped.
@@ -402,73 +413,6 @@ impl<S: Subject> Run<S> {
         Ok(())
     }
 
-    fn send(&mut self, salt: u32) -> Checked {
-        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
-        let payment = self.miner.payment(&self.model, self.seen.tip, &mut rng);
-        let Some(transaction) = payment else {
-            return Ok(());
-        };
-        let args = SendTransactionArgs {
-            transaction: ByteBuf::from(bitcoin::consensus::serialize(&transaction)),
-        };
-        let sent = match self.subject.send(args) {
-            Err(trap) => return self.excuse(&trap),
-            Ok(sent) => sent,
-        };
-        self.coverage.note("sent", sent.is_ok());
-        let txid = transaction.compute_txid();
-        let is_right = match &sent {
-            Ok(named) => *named == txid.to_byte_array(),
-            Err(_) => !self.is_open,
-        };
-        require(is_right, "sending", || format!("{sent:?} for {txid}"))?;
-        let is_new = self
-            .sent
-            .iter()
-            .all(|sent| sent.transaction.compute_txid() != txid);
-        if sent.is_ok() && is_new {
-            self.sent.push(Sent {
-                transaction,
-                before: (0..self.model.len())
-                    .filter(|place| self.seen.has(*place))
-                    .collect(),
-                is_reported: false,
-            });
-        }
-        Ok(())
-    }
-
-    fn report(&mut self, who: u8, is_refusal: bool) -> Checked {
-        let outcome = if is_refusal {
-            let reason = "no fee".to_owned();
-            RelayOutcome::Rejected { reason }
-        } else {
-            RelayOutcome::Announced { peers: 3 }
-        };
-        let txids = self.sent.iter().map(|sent| sent.transaction.compute_txid());
-        let reports: Vec<TransactionReport> = txids
-            .map(|txid| TransactionReport {
-                txid: ByteBuf::from(txid.to_byte_array()),
-                outcome: outcome.clone(),
-            })
-            .collect();
-        let known = match self.subject.report(adapter(who), &reports) {
-            Err(trap) => return self.excuse(&trap),
-            Ok(known) => known,
-        };
-        let is_right = match &known {
-            Ok(known) => known.len() == reports.len() && known.iter().all(|it| *it),
-            Err(_) => !self.may_push(who),
-        };
-        require(is_right, "reporting", || format!("{known:?}"))?;
-        if known.is_ok() {
-            self.sent
-                .iter_mut()
-                .for_each(|sent| sent.is_reported = true);
-        }
-        Ok(())
-    }
-
     /// Returns whether an adapter is let in.
     pub(crate) const fn may_push(&self, who: u8) -> bool {
         who == 0 || (who == 1 && self.has_second)
@@ -483,6 +427,8 @@ impl<S: Subject> Run<S> {
     pub(crate) fn end_faults(&mut self) -> Checked {
         self.subject.set_full(false);
         self.is_full = false;
+        self.is_poor = false;
+        self.subject.set_poor(false);
         self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);
@@ -491,6 +437,7 @@ impl<S: Subject> Run<S> {
         let is_pulling = self.profile.is_pulling;
         self.configure(SetConfigRequest {
             budgets: Some(DEFAULT_BUDGETS),
+            stable_pages_per_ten_minutes: Some(DEFAULT_WINDOW),
             syncing: Some(Flag::Enabled),
             api_access: Some(Flag::Enabled),
             adapters: Some(adapters(true)),

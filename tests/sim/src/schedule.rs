@@ -7,8 +7,9 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::flaw::Flaw;
 use crate::memory::TrapPoint;
-use crate::mine::{Flaw, Kind};
+use crate::mine::Kind;
 
 /// How the canister of a run is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +226,10 @@ pub enum Event {
         /// Pages.
         pages: u16,
     },
+    /// The pages that may be written in ten minutes change.
+    Window(u16),
+    /// The canister runs out of cycles, or gets some.
+    Poor(bool),
     /// The stability threshold changes.
     Threshold(u8),
     /// Syncing is switched off or on.
@@ -408,7 +413,7 @@ fn reading(rng: &mut ChaCha8Rng) -> Event {
 
 fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
     let few = if rng.random_ratio(1, 2) { 30 } else { 400 };
-    let last = if profile.is_pulling { 15 } else { 14 };
+    let last = if profile.is_pulling { 17 } else { 16 };
     match rng.random_range(0..last) {
         0 | 1 => vec![Event::Upgrade],
         2 => vec![Event::Trap(TrapPoint::Write(rng.random_range(0..few)))],
@@ -433,6 +438,10 @@ fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
         13 => vec![Event::Wait {
             seconds: *[1, 11, 70, 400, 8_000].choose(rng).unwrap_or(&1),
         }],
+        14 => vec![Event::Window(
+            *[1, 60, 400, u16::MAX].choose(rng).unwrap_or(&1),
+        )],
+        15 => vec![Event::Poor(rng.random_ratio(1, 2))],
         _ => vec![Event::Pulling(rng.random_ratio(2, 3))],
     }
 }

@@ -94,6 +94,8 @@ pub trait Subject: Sized {
     fn take_notes(&mut self) -> Vec<Note> {
         Vec::new()
     }
+    /// Sets whether no cycles are left above the freezing threshold.
+    fn set_poor(&mut self, is_poor: bool);
     /// Has the next message trap.
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.

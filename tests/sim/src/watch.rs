@@ -4,14 +4,12 @@
 use std::collections::BTreeSet;
 
 use bitcoin::BlockHash;
-use bitcoin::hashes::Hash;
-use millrace_candid::{
-    BlockSelector, FeedState, FeedStateArgs, GetBlockArgs, GetStatusArgs, Rejection, RejectionKind,
-};
+use millrace_candid::RejectionKind;
 use serde_bytes::ByteBuf;
 
 use crate::model::{Claim, MAX_FUTURE};
-use crate::run::{Checked, Failure, Run, adapter, require};
+use crate::run::{Checked, Failure, Run, require};
+use crate::seen::{Seen, bytes_of, hash_of};
 use crate::subject::{Beat, Subject};
 
 /// Looks at the instruction counter that a heartbeat may take besides one after each step.
@@ -23,12 +21,15 @@ const PAGES_PER_BLOCK: u64 = 12;
 /// Pages that the step that uses a budget up and the end of a heartbeat write at most.
 const PAGES_OF_LAST_STEP: u64 = 48;
 
+/// Seconds within which every write counts, however coarsely the canister keeps its account.
+const WINDOW_SECONDS: u64 = 540;
+
 /// Bytes that stable memory may grow by in a run, besides ten times what was mined.
 const GROWTH: u64 = 16 << 20;
 
 /// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
-/// one before the next are two strikes.
-const CAUTIOUS_BEATS: u32 = 64;
+/// one before the next are two strikes. The canister's 64, and two until the second strike.
+const CAUTIOUS_BEATS: u32 = 66;
 
 /// Strikes after which an item of work must have been given up: the canister's five, and some for traps
 /// that have nothing to do with it.
@@ -37,124 +38,7 @@ const MOST_STRIKES: u32 = 8;
 /// Rejections that the canister lists.
 const LISTED: usize = 16;
 
-/// The canister's state as its interface shows it; blocks by their place in the model.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// The best connected block.
-    pub tip: usize,
-    /// The newest stable block.
-    pub anchor: usize,
-    /// Connected blocks from the anchor on.
-    pub connected: BTreeSet<usize>,
-    /// Blocks that wait to be connected.
-    pub held: BTreeSet<usize>,
-    /// The anchor's ancestors and itself.
-    pub stable: BTreeSet<usize>,
-    /// Whether `held` could be asked for: not while the API is closed, and a queued block whose header
-    /// is known can be read, too.
-    pub is_complete: bool,
-    /// Blocks queued.
-    pub queued: u32,
-    /// The last rejections, newest first.
-    pub rejections: Vec<Rejection>,
-}
-
-impl Seen {
-    /// Returns whether the block needs no delivery.
-    pub fn has(&self, place: usize) -> bool {
-        self.connected.contains(&place)
-            || self.held.contains(&place)
-            || self.stable.contains(&place)
-    }
-}
-
-/// Returns a hash as messages have it.
-pub(crate) fn bytes_of(hash: BlockHash) -> ByteBuf {
-    ByteBuf::from(hash.to_byte_array())
-}
-
-/// Reads a hash of a message.
-pub(crate) fn hash_of(bytes: &ByteBuf) -> Result<BlockHash, Failure> {
-    let array: Result<[u8; 32], _> = bytes.as_slice().try_into();
-    array.map(BlockHash::from_byte_array).map_err(|_| Failure {
-        check: "hash",
-        detail: format!("{} bytes", bytes.len()),
-    })
-}
-
 impl<S: Subject> Run<S> {
-    /// Returns a block of the model by the hash of a message.
-    pub(crate) fn named(&self, bytes: &ByteBuf) -> Result<usize, Failure> {
-        let hash = hash_of(bytes)?;
-        self.model.place(&hash).ok_or_else(|| Failure {
-            check: "known block",
-            detail: format!("{hash} was never mined"),
-        })
-    }
-
-    pub(crate) fn feed_state(&mut self) -> Result<FeedState, Failure> {
-        let state = self
-            .subject
-            .feed_state(adapter(0), &FeedStateArgs::default());
-        state.map_err(|error| Failure {
-            check: "feed state",
-            detail: format!("{error:?}"),
-        })
-    }
-
-    /// Looks at everything.
-    pub(crate) fn observe(&mut self) -> Result<Seen, Failure> {
-        let state = self.feed_state()?;
-        let queued = self.queue_length()?;
-        let (tip, anchor) = (
-            self.named(&state.tip.hash)?,
-            self.named(&state.anchor.hash)?,
-        );
-        let mut seen = Seen {
-            tip,
-            anchor,
-            stable: self.model.ancestry(anchor).collect(),
-            is_complete: self.is_open && queued == 0,
-            queued,
-            rejections: state.recent_rejections,
-            ..Seen::default()
-        };
-        let at_anchor = bytes_of(self.model.at(anchor).hash);
-        let base = self.model.at(anchor).height;
-        for place in 0..self.model.len() {
-            let block = self.model.at(place);
-            if block.height < base || !self.model.is_ancestor(anchor, place) {
-                continue;
-            }
-            let hash = bytes_of(block.hash);
-            let at_tip = Some(hash.clone());
-            if self.subject.status(&GetStatusArgs { at_tip }).is_ok() {
-                seen.connected.insert(place);
-            } else if seen.is_complete {
-                let found = self.subject.block(&GetBlockArgs {
-                    select: BlockSelector::Hash(hash),
-                    offset: None,
-                    max_bytes: Some(1),
-                    at_tip: Some(at_anchor.clone()),
-                });
-                if found.is_ok() {
-                    seen.held.insert(place);
-                }
-            }
-        }
-        Ok(seen)
-    }
-
-    fn queue_length(&mut self) -> Result<u32, Failure> {
-        let status = self.subject.status(&GetStatusArgs::default());
-        status
-            .map(|status| status.queued_blocks)
-            .map_err(|error| Failure {
-                check: "status",
-                detail: format!("{error:?}"),
-            })
-    }
-
     /// Runs the timer if it is due, then a heartbeat, and checks both.
     pub(crate) fn beat(&mut self) -> Checked {
         match self.subject.run_timer() {
@@ -181,6 +65,11 @@ impl<S: Subject> Run<S> {
         };
         let is_cautious = trapped > 0 || self.cautious > 0;
         self.check_budgets(&beat, waiting)?;
+        require(
+            !self.is_poor || beat.asked.is_none(),
+            "no work without cycles",
+            || format!("{:?}", beat.asked),
+        )?;
         if let Some(asked) = beat.asked {
             self.coverage.note("asked", &asked.request);
             self.source.asked = Some(asked);
@@ -194,6 +83,10 @@ impl<S: Subject> Run<S> {
             || format!("{} blocks are queued", self.seen.queued),
         )?;
         let drained = self.drained(&before)?;
+        let is_idle = !self.is_poor || self.seen.connected.is_subset(&before.connected);
+        require(is_idle, "no work without cycles", || {
+            "a block was connected".to_owned()
+        })?;
         self.check_rejections(&before)?;
         self.check_kept(&before)?;
         self.check_drained(&before, &drained)?;
@@ -261,6 +154,7 @@ impl<S: Subject> Run<S> {
         require(pages <= most, "page budget", || {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
+        self.check_window(pages, drain)?;
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
         let mined: u64 = self
@@ -272,6 +166,24 @@ impl<S: Subject> Run<S> {
         let most = first + GROWTH + 10 * mined;
         require(bytes <= most, "stable memory", || {
             format!("{bytes} bytes, {first} at first, {mined} mined")
+        })
+    }
+
+    /// Once as much was written lately as may be, a heartbeat does one step.
+    fn check_window(&mut self, pages: u64, drain: u64) -> Checked {
+        let now = self.subject.now();
+        let lately = self
+            .written
+            .iter()
+            .filter(|(time, _)| time + WINDOW_SECONDS > now);
+        let lately: u64 = lately.map(|(_, pages)| pages).sum();
+        self.written.push((now, pages));
+        let is_within = lately < self.window || pages <= drain + PAGES_OF_LAST_STEP;
+        require(is_within, "pages of ten minutes", || {
+            format!(
+                "{pages} pages written after {lately}, {} allowed",
+                self.window
+            )
         })
     }
 
@@ -289,10 +201,10 @@ impl<S: Subject> Run<S> {
             let parent = block.parent.unwrap_or(0);
             let is_justified = match rejection.kind {
                 Some(RejectionKind::UnknownParent) => {
-                    !(before.has(parent) && self.seen.has(parent))
-                        || !self.model.is_ancestor(self.seen.anchor, place)
-                        || !before.is_complete
-                        || !self.seen.is_complete
+                    let was_there = before.has(parent) && self.seen.has(parent);
+                    let is_exact = before.is_complete && self.seen.is_complete;
+                    let is_above = self.model.is_ancestor(self.seen.anchor, place);
+                    !(was_there && is_exact && is_above)
                 }
                 Some(RejectionKind::TooNew) => {
                     let time = u64::from(block.block.header.time);
@@ -435,24 +347,5 @@ impl<S: Subject> Run<S> {
             .filter(|place| self.model.is_ancestor(root, **place));
         let top = above.map(|place| self.model.at(*place).height).max();
         top.map_or(0, |top| top + 1 - base)
-    }
-
-    pub(crate) fn describe(&self, place: usize) -> String {
-        let block = self.model.at(place);
-        let seen = &self.seen;
-        format!(
-            "block {place} {} at height {}, parent {:?}, claim {:?}, valid {}, connected {}, held {}, \
-             anchor {} at {}, now {}",
-            block.hash,
-            block.height,
-            block.parent,
-            block.claim,
-            block.is_valid,
-            seen.connected.contains(&place),
-            seen.held.contains(&place),
-            seen.anchor,
-            self.model.at(seen.anchor).height,
-            self.subject.now(),
-        )
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Parts {
     pub(super) witness_at: Option<u32>,
 }
 
-/// Hashes to be computed. About 64 KiB of messages at most.
+/// Hashes to be computed: messages of up to 80 KiB.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hashing {
     /// Padded messages, one after another.

@@ -1,9 +1,9 @@
-//! Reads a block once, front to back, in steps of bounded work, and keeps what connecting it
-//! needs: ids, inputs, coins, sums.
+//! Reads a block front to back, in steps of bounded work, and keeps what connecting it needs: ids,
+//! inputs, coins, sums.
 //!
-//! The bytes stay where they are; the heap holds a window of them and a record of a few dozen bytes
+//! The bytes stay where they are; the heap holds a window of them, transactions that wait to be hashed together, and a record of a few dozen bytes
 //! for each transaction, input and coin: about half as much as an ordinary block, and at most 6 MB, for
-//! a block of the smallest outputs. Ids are hashed in the same pass. What a scan finds depends on the bytes alone; the UTXO set and the chain are
+//! a block of the smallest outputs. Ids are hashed four at a time, from bytes read once more. What a scan finds depends on the bytes alone; the UTXO set and the chain are
 //! [`crate::connect`]'s.
 
 mod hashing;

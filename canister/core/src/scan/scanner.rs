@@ -458,9 +458,15 @@ impl BlockScanner {
         }
         self.need(source, FIXED_BYTES)?;
         let lock_time = self.fixed();
-        self.flush(source)?;
-        let bytes = self.window.offset() - self.open.offset;
         let is_hashed = self.open.engines.is_some();
+        if is_hashed {
+            self.flush(source)?;
+        } else {
+            // However long it became with these bytes: they follow the witness data, where hashing what
+            // was read does not look for them.
+            self.window.settle();
+        }
+        let bytes = self.window.offset() - self.open.offset;
         let index = self.found.txids.len();
         self.found
             .close(&mut self.open, bytes, lock_time, self.judges);

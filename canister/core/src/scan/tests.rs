@@ -9,6 +9,7 @@ use bitcoin::{
 };
 use proptest::prelude::*;
 
+use super::hashing::LONG_BYTES;
 use super::sigops::{SigopCounter, last_push};
 use super::window::WINDOW_BYTES;
 use super::*;
@@ -207,6 +208,49 @@ fn has_twin(block: &Block) -> bool {
     txids.sort();
     txids.dedup();
     txids.len() < block.txdata.len()
+}
+
+/// A transaction of exactly so many bytes, most of them in its witness or in its output.
+fn sized(bytes: usize, fills_witness: bool) -> Transaction {
+    let made = |fill: usize| {
+        let (item, script) = if fills_witness { (fill, 5) } else { (3, fill) };
+        Transaction {
+            version: transaction::Version(2),
+            lock_time: LockTime::from_consensus(7),
+            input: vec![TxIn {
+                previous_output: OutPoint::new(Txid::from_byte_array([9; 32]), 1),
+                script_sig: ScriptBuf::new(),
+                sequence: Sequence::ZERO,
+                witness: Witness::from_slice(&[vec![0xac; item]]),
+            }],
+            output: vec![TxOut {
+                value: Amount::from_sat(1),
+                script_pubkey: ScriptBuf::from_bytes(vec![0x51; script]),
+            }],
+        }
+    };
+    let fill = bytes - (serialize(&made(1_000)).len() - 1_000);
+    made(fill)
+}
+
+#[test]
+fn ids_are_right_for_every_length_around_which_hashing_changes() {
+    let long = LONG_BYTES as usize;
+    for length in (long - 12..long + 12).chain(WINDOW_BYTES - 3..WINDOW_BYTES + 3) {
+        for fills_witness in [true, false] {
+            // Not at the front of a window only.
+            for before in [100, long / 2, WINDOW_BYTES - length / 2 - 200] {
+                let txdata = vec![
+                    coinbase(),
+                    sized(before, false),
+                    sized(length, fills_witness),
+                ];
+                let block = block_of(txdata);
+                assert_eq!(serialize(&block.txdata[2]).len(), length);
+                check(&serialize(&block), &block);
+            }
+        }
+    }
 }
 
 proptest! {

@@ -1,4 +1,7 @@
 //! Four numbers of 32 bits.
+//!
+//! Unit tests run the form on arrays; the one with SIMD runs in the module, where every block's merkle root
+//! checks it.
 
 use std::ops::{Add, BitXor};
 

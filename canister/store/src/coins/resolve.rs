@@ -47,13 +47,24 @@ struct List {
 #[derive(Clone, Debug)]
 struct Asking {
     change: ChangeId,
-    /// Spans that end with the change and were asked, widest first.
+    /// Spans that end with it, widest first, and how many of them were asked.
+    spans: Vec<ChangeId>,
     spans_asked: usize,
+    /// Lists there were before the first of them.
+    lists: usize,
     /// Of the next span, and of the change itself after the last one.
     filter: FilterReader,
     /// The next place in the innermost list, and what the span let through.
     next: usize,
     passed: Vec<u32>,
+}
+
+/// What comes of going on in a list.
+enum Next {
+    /// A key, and its index.
+    Key(u32, OutpointKey),
+    /// The units or the keys are used up.
+    End(Progress),
 }
 
 /// Look-ups under way, at one tip. About 100 bytes for each key; lost, they are made again.
@@ -170,23 +181,7 @@ impl Resolver {
         node: &Node,
         left: &mut usize,
     ) -> Result<Progress, StoreError> {
-        let same = self.asking.take_if(|asking| asking.change == node.id);
-        let mut asking = match same {
-            Some(asking) => asking,
-            None => {
-                // A merged change reaches below spans that its blocks were in.
-                while self.lists.len() > 1
-                    && self
-                        .lists
-                        .last()
-                        .is_some_and(|list| list.first > node.first)
-                {
-                    self.lists.pop();
-                }
-                self.leaf.clear();
-                self.start_asking(node, 0)
-            }
-        };
+        let mut asking = self.go_on_asking(node);
         while let Some(span) = node.spans.get(asking.spans_asked) {
             if self.pass_span(region, &mut asking, left)? == Progress::More {
                 self.asking = Some(asking);
@@ -196,7 +191,9 @@ impl Resolver {
                 first: span.first,
                 keys: std::mem::take(&mut asking.passed),
             });
-            asking = self.start_asking(node, asking.spans_asked + 1);
+            asking.spans_asked += 1;
+            asking.next = 0;
+            asking.filter = self.filter_of(node, asking.spans_asked);
         }
         if self.find(region, node, &mut asking, left)? == Progress::More {
             self.asking = Some(asking);
@@ -205,16 +202,37 @@ impl Resolver {
         Ok(Progress::Done)
     }
 
-    fn start_asking(&self, node: &Node, spans_asked: usize) -> Asking {
-        let span = node.spans.get(spans_asked).map(|span| span.coins);
-        let keys = self.lists.last().map_or(0, |list| list.keys.len());
+    /// Returns where asking a change stopped, or starts with it.
+    fn go_on_asking(&mut self, node: &Node) -> Asking {
+        let spans: Vec<ChangeId> = node.spans.iter().map(|span| span.id).collect();
+        match self.asking.take() {
+            Some(asking) if asking.change == node.id && asking.spans == spans => return asking,
+            // A change that goes up a level as it is loses its spans, and their filters are gone.
+            Some(asking) if asking.change == node.id => self.lists.truncate(asking.lists),
+            _ => {}
+        }
+        // A merged change reaches below spans that its blocks were in.
+        let is_above = |list: &List| list.first > node.first;
+        while self.lists.len() > 1 && self.lists.last().is_some_and(is_above) {
+            self.lists.pop();
+        }
+        self.leaf.clear();
         Asking {
             change: node.id,
-            spans_asked,
-            filter: FilterReader::new(span.unwrap_or_else(|| node.runs.coins.filter()), keys),
+            spans,
+            lists: self.lists.len(),
+            spans_asked: 0,
+            filter: self.filter_of(node, 0),
             next: 0,
             passed: Vec::new(),
         }
+    }
+
+    /// Returns what is asked after so many spans: the next one, or the change itself.
+    fn filter_of(&self, node: &Node, spans_asked: usize) -> FilterReader {
+        let span = node.spans.get(spans_asked).map(|span| span.coins);
+        let keys = self.lists.last().map_or(0, |list| list.keys.len());
+        FilterReader::new(span.unwrap_or_else(|| node.runs.coins.filter()), keys)
     }
 
     /// Collects the keys of the innermost list that a span may have.
@@ -224,19 +242,16 @@ impl Resolver {
         asking: &mut Asking,
         left: &mut usize,
     ) -> Result<Progress, StoreError> {
-        while let Some(index) = self.next_key(asking) {
-            if *left == 0 {
-                return Ok(Progress::More);
-            }
-            *left -= 1;
-            asking.next += 1;
-            if let Some(key) = self.key(index)
-                && asking.filter.may_contain(region, &key.digest())?
-            {
-                asking.passed.push(index);
+        loop {
+            match self.next_key(asking, left) {
+                Next::Key(index, key) => {
+                    if asking.filter.may_contain(region, &key.digest())? {
+                        asking.passed.push(index);
+                    }
+                }
+                Next::End(progress) => return Ok(progress),
             }
         }
-        Ok(Progress::Done)
     }
 
     /// Looks up the keys of the innermost list in a change.
@@ -247,14 +262,10 @@ impl Resolver {
         asking: &mut Asking,
         left: &mut usize,
     ) -> Result<Progress, StoreError> {
-        while let Some(index) = self.next_key(asking) {
-            if *left == 0 {
-                return Ok(Progress::More);
-            }
-            *left -= 1;
-            asking.next += 1;
-            let Some(key) = self.key(index).copied() else {
-                continue;
+        loop {
+            let (index, key) = match self.next_key(asking, left) {
+                Next::Key(index, key) => (index, key),
+                Next::End(progress) => return Ok(progress),
             };
             if !asking.filter.may_contain(region, &key.digest())? {
                 continue;
@@ -266,11 +277,22 @@ impl Resolver {
                 self.unknown -= 1;
             }
         }
-        Ok(Progress::Done)
     }
 
-    fn next_key(&self, asking: &Asking) -> Option<u32> {
-        self.lists.last()?.keys.get(asking.next).copied()
+    /// Returns the next key of the innermost list of which nothing is known yet.
+    fn next_key(&self, asking: &mut Asking, left: &mut usize) -> Next {
+        let keys = self.lists.last().map_or(&[][..], |list| &list.keys);
+        while let Some(index) = keys.get(asking.next).copied() {
+            if *left == 0 {
+                return Next::End(Progress::More);
+            }
+            *left -= 1;
+            asking.next += 1;
+            if let Some(key) = self.key(index) {
+                return Next::Key(index, *key);
+            }
+        }
+        Next::End(Progress::Done)
     }
 
     /// Returns a key of which nothing is known yet.

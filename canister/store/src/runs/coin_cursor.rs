@@ -58,23 +58,12 @@ pub fn find_coin<M: Memory>(
 }
 
 /// The leaf of one run that was read last, how far it was looked through, and the fences around it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LeafCache {
     index: Option<u32>,
     bytes: Vec<u8>,
     scan: LeafScan,
     fences: FenceWindow,
-}
-
-impl Default for LeafCache {
-    fn default() -> Self {
-        Self {
-            index: None,
-            bytes: Vec::new(),
-            scan: LeafScan::default(),
-            fences: FenceWindow::new(),
-        }
-    }
 }
 
 impl LeafCache {
@@ -176,7 +165,7 @@ impl CoinCursor {
         outpoint: &OutpointKey,
     ) -> Result<Self, StoreError> {
         let mut cursor = Self::start(run);
-        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::new())?;
+        cursor.next_leaf = Self::leaf_of(memory, run, outpoint, &mut FenceWindow::default())?;
         while let Some(head) = cursor.peek(memory)?
             && head.outpoint < *outpoint
         {

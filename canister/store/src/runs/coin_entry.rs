@@ -16,7 +16,7 @@ use std::cmp::Ordering;
 use bitcoin::Amount;
 use millrace_core::Height;
 
-use super::key::OutpointKey;
+use super::key::{OutpointKey, prefix_of};
 use super::number::{Input, MAX_VARINT_BYTES, put_amount, put_varint, varint_bytes};
 use super::script_form::{MAX_FORM_BYTES, ScriptForm};
 use crate::StoreError;
@@ -26,6 +26,7 @@ const PUT: u8 = 2;
 const SAME_TXID: u8 = 4;
 const COINBASE: u8 = 8;
 const FORM_SHIFT: u32 = 4;
+const UNUSED: u8 = 0x80;
 
 /// Bytes that a transaction id takes where it is not that of the entry before.
 pub const TXID_BYTES: usize = 32;
@@ -187,7 +188,11 @@ impl<'a> RawEntry<'a> {
         let mut input = Input::new("output index", rest.get(..length)?);
         let vout = input.varint_u32().ok()?;
         let is_put = flags & PUT != 0;
-        if is_put == (input.left() == 0) || (!is_put && flags & !(SPEND | SAME_TXID) != 0) {
+        let is_known = match is_put {
+            true => flags & UNUSED == 0 && input.left() > 0,
+            false => flags & !SAME_TXID == SPEND && input.left() == 0,
+        };
+        if !is_known {
             return None;
         }
         Some(Self {
@@ -331,7 +336,7 @@ impl LeafScan {
         };
         let wanted = outpoint.prefix();
         let mut before = self.txid_at.map(txid_at).transpose()?;
-        let mut prefix = before.map_or(0, prefix_of);
+        let mut prefix = before.map_or(0, |txid| prefix_of(txid));
         while self.passed < entries {
             let mut at = self.at;
             let [flags, length] = *start_of(bytes, at).ok_or_else(damaged)?;
@@ -365,13 +370,11 @@ impl LeafScan {
             self.txid_at = id_at;
             self.passed += 1;
         }
+        if self.at != bytes.len() {
+            return Err(input.damaged("bytes after its entries"));
+        }
         Ok(Found::Later)
     }
-}
-
-fn prefix_of(txid: &[u8; TXID_BYTES]) -> u64 {
-    txid.first_chunk()
-        .map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 fn start_of(bytes: &[u8], at: usize) -> Option<&[u8; START_BYTES]> {

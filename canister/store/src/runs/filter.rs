@@ -3,6 +3,10 @@
 //! A key sets seven bits in one block of 512. The block is the key's share of the key space, so
 //! keys in order visit blocks in order: a filter is written front to back like everything else,
 //! with one block on the heap. About ten bits a key make one in a hundred other keys a "maybe".
+//!
+//! Outputs of one transaction share their block. Where many transactions of a run have as many outputs as a
+//! block has room for, more keys are a maybe (modelled: 2 % at 10 outputs each, 7 % at 50, 18 % at 200, the
+//! worst); each costs a search in vain, never a wrong answer.
 
 use ic_stable_structures::Memory;
 

@@ -18,16 +18,17 @@ pub struct Digest {
     pub bits: u64,
 }
 
+/// Returns the first 8 bytes, big endian: they sort as the whole does, as far as they go.
+pub fn prefix_of(bytes: &[u8]) -> u64 {
+    let chunk = bytes.first_chunk();
+    chunk.map_or(0, |chunk| u64::from_be_bytes(*chunk))
+}
+
 impl Digest {
     fn of(bytes: &[u8]) -> Self {
-        let half = |bytes: &[u8]| {
-            bytes
-                .first_chunk::<8>()
-                .map_or(0, |chunk| u64::from_be_bytes(*chunk))
-        };
         Self {
-            prefix: half(bytes),
-            bits: bytes.get(8..).map_or(0, half),
+            prefix: prefix_of(bytes),
+            bits: bytes.get(8..).map_or(0, prefix_of),
         }
     }
 }
@@ -58,9 +59,7 @@ impl OutpointKey {
 
     /// Returns the first 8 bytes, big endian: what the key's digest begins with.
     pub fn prefix(&self) -> u64 {
-        self.txid
-            .first_chunk()
-            .map_or(0, |chunk| u64::from_be_bytes(*chunk))
+        prefix_of(&self.txid)
     }
 }
 

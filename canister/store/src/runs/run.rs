@@ -138,7 +138,7 @@ impl Run {
     /// # Errors
     /// [`StoreError::BeyondEnd`] when the fences are not where the header says.
     pub fn fences_below<M: Memory>(&self, memory: &M, prefix: u64) -> Result<u32, StoreError> {
-        Ok(self.search(memory, prefix, &mut FenceWindow::new())?.0)
+        Ok(self.search(memory, prefix, &mut FenceWindow::default())?.0)
     }
 
     /// Returns the number of leaves whose fence is below `prefix`, and of those whose fence is not
@@ -233,16 +233,17 @@ pub struct FenceWindow {
     fences: [[u8; FENCE_BYTES as usize]; WINDOW as usize],
 }
 
-impl FenceWindow {
-    /// Returns a window without fences.
-    pub const fn new() -> Self {
+impl Default for FenceWindow {
+    fn default() -> Self {
         Self {
             first: 0,
             count: 0,
             fences: [[0; FENCE_BYTES as usize]; WINDOW as usize],
         }
     }
+}
 
+impl FenceWindow {
     /// Forgets the fences: another run's come next.
     pub const fn clear(&mut self) {
         self.count = 0;

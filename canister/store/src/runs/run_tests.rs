@@ -9,7 +9,7 @@ use ic_stable_structures::{Memory, VectorMemory};
 use millrace_core::Height;
 use proptest::prelude::*;
 
-use super::coin_cursor::{CoinCursor, find_coin};
+use super::coin_cursor::{CoinCursor, LeafCache, find_coin, find_in_leaves};
 use super::coin_entry::{CoinChange, CoinEntry, PutCoin};
 use super::coin_writer::CoinWriter;
 use super::extent::Extent;
@@ -434,5 +434,44 @@ fn damage(memory: &VectorMemory, run: &Run, changes: &[(prop::sample::Index, u8)
     for (at, byte) in changes {
         let at = at.index(run.extent().length as usize) as u64;
         memory.write(run.extent().start + at, &[*byte]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn look_ups_that_share_a_leaf_find_what_single_ones_do(
+        outputs in prop::collection::vec((any::<u8>(), 1..300u32), 1..40),
+        asked in prop::collection::vec((any::<prop::sample::Index>(), 0..320u32, any::<bool>()), 1..200),
+        is_sorted in any::<bool>(),
+    ) {
+        // Few different first bytes: leaves share fences, and runs have more leaves than a window fences.
+        let txid = |id: u8| {
+            let mut txid = hash(u32::from(id % 16));
+            txid[9] = id;
+            txid
+        };
+        let entries = outputs.iter().flat_map(|(id, count)| {
+            (0..*count).map(|vout| OutpointKey { txid: txid(*id), vout })
+        });
+        let coins: BTreeMap<_, _> = entries.map(|key| (key, CoinChange::Spend)).collect();
+        let memory = VectorMemory::default();
+        let run = write_coins(&memory, &coins);
+        let mut keys: Vec<OutpointKey> = asked
+            .iter()
+            .map(|(index, vout, is_other)| {
+                let (id, _) = index.get(&outputs);
+                OutpointKey { txid: txid(id.wrapping_add(u8::from(*is_other))), vout: *vout }
+            })
+            .collect();
+        if is_sorted {
+            keys.sort();
+        }
+        let mut cache = LeafCache::default();
+        for key in keys {
+            let found = find_in_leaves(&memory, &run, &key, &mut cache).unwrap();
+            prop_assert_eq!(found.as_ref(), coins.get(&key), "{:?}", key);
+        }
     }
 }

@@ -215,9 +215,11 @@ impl ScriptCursor {
         place: &Place,
     ) -> Result<Option<Self>, StoreError> {
         let mut low = self.next_leaf;
-        let (_, mut high) =
-            self.run
-                .fences_at(memory, Digest::from(key).prefix, &mut FenceWindow::new())?;
+        let (_, mut high) = self.run.fences_at(
+            memory,
+            Digest::from(key).prefix,
+            &mut FenceWindow::default(),
+        )?;
         let mut found = None;
         while low < high {
             let middle = low + (high - low) / 2;

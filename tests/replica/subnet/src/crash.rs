@@ -5,6 +5,7 @@
 //! still in the queue, and the check "consensus queue empty after every round" made every replica of the
 //! subnet panic, again after each restart, for 15 hours. [`RoundOrder::BeforeApril2024`] runs that program.
 
+use crate::limits::LimitsConfig;
 use crate::network::Network;
 use crate::subnet::Subnet;
 use crate::topology::SubnetId;
@@ -20,6 +21,7 @@ pub enum RoundOrder {
     Ic,
     /// As before the fix of April 2024: the heap delta is looked at first, and a round that leaves something
     /// in the queue crashes the replica.
+    #[serde(rename = "before-april-2024")]
     BeforeApril2024,
 }
 
@@ -80,6 +82,31 @@ impl Network {
     pub fn crash(&self) -> Option<&Crash> {
         let mut subnets = self.subnets.values();
         subnets.find_map(|subnet| subnet.state.crash.as_ref())
+    }
+
+    /// Changes the limits of the whole network from the next round on. Replicas that crashed go on if their
+    /// new round order does not crash them.
+    pub fn set_limits(&mut self, limits: LimitsConfig) {
+        for subnet in self.subnets.values_mut() {
+            let spec = &subnet.rules.spec;
+            subnet.rules.limits = limits.of(spec.kind.subnet_type(), spec.instructions);
+            if subnet.rules.limits.round_order == RoundOrder::Ic {
+                subnet.state.crash = None;
+            }
+        }
+        self.limits = limits;
+    }
+
+    /// Returns the engine that executes messages.
+    #[must_use]
+    pub fn engine(&self) -> millrace_vm::Engine {
+        self.env.engine.clone()
+    }
+
+    /// Returns the limits of the network.
+    #[must_use]
+    pub const fn limits(&self) -> &LimitsConfig {
+        &self.limits
     }
 }
 

@@ -1,7 +1,6 @@
 //! All subnets of one instance: one clock, one routing table.
 
 use crate::admission::check_method_name;
-use crate::crash::RoundOrder;
 use crate::error::{ErrorCode, NetworkError, UserError};
 use crate::ingress::{EffectivePrincipal, Ingress, IngressState, IngressStatus, MessageId, Query};
 use crate::limits::LimitsConfig;
@@ -319,31 +318,6 @@ impl Network {
             Some(crash) => Err(NetworkError::Crashed(Box::new(crash.clone()))),
             None => Ok(()),
         }
-    }
-
-    /// Changes the limits of the whole network from the next round on. Replicas that crashed go on if their
-    /// new round order does not crash them.
-    pub fn set_limits(&mut self, limits: LimitsConfig) {
-        for subnet in self.subnets.values_mut() {
-            let spec = &subnet.rules.spec;
-            subnet.rules.limits = limits.of(spec.kind.subnet_type(), spec.instructions);
-            if subnet.rules.limits.round_order == RoundOrder::Ic {
-                subnet.state.crash = None;
-            }
-        }
-        self.limits = limits;
-    }
-
-    /// Returns the engine that executes messages.
-    #[must_use]
-    pub fn engine(&self) -> millrace_vm::Engine {
-        self.env.engine.clone()
-    }
-
-    /// Returns the limits of the network.
-    #[must_use]
-    pub const fn limits(&self) -> &LimitsConfig {
-        &self.limits
     }
 
     /// Returns whether a round would do any work besides time: a message waits, a timer or an

@@ -1,9 +1,9 @@
 //! The canister's module in the replica as a simulation's subject.
 //!
 //! An injected trap strikes at a system call, or when a number of instructions is used up, in place of
-//! a read or write of stable memory. Two things a replica cannot do to a module, and a run counts how
-//! often they were asked for in vain: setting how fast instructions are used up, and having whoever reads
-//! certain bytes trap.
+//! a read or write of stable memory. What cannot be done here, a run counts as left out: setting how fast
+//! instructions are used up, having whoever reads certain bytes trap, and taking cycles away, since the
+//! subnet charges none.
 
 use std::collections::BTreeMap;
 
@@ -235,6 +235,12 @@ impl Subject for Wasm {
 
     fn set_full(&mut self, is_full: bool) {
         self.is_full = is_full;
+    }
+
+    fn set_poor(&mut self, is_poor: bool) {
+        if is_poor {
+            self.notes.push(("left out", "Poor"));
+        }
     }
 
     fn set_poison(&mut self, bytes: Option<Vec<u8>>) {

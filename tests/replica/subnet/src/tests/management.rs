@@ -290,12 +290,7 @@ fn stopping_waits_for_open_calls() {
     let mut net = Net::new(&[SubnetKind::Application, SubnetKind::Bitcoin]);
     let id = net.create_as(BITCOIN_CANISTER);
     net.install(id, probe());
-    let unanswered = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
+    let unanswered = blocks_call(&SuccessorsRequest::initial(()));
     let message = net
         .submit(user(), id, "call", unanswered)
         .expect("accepted");
@@ -325,12 +320,7 @@ fn a_stop_that_takes_too_long_or_is_cancelled_is_rejected() {
     let mut net = Net::new(&[SubnetKind::Bitcoin]);
     let id = net.create_as(BITCOIN_CANISTER);
     net.install(id, probe());
-    let unanswered = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
+    let unanswered = blocks_call(&SuccessorsRequest::initial(()));
     net.submit(user(), id, "call", unanswered)
         .expect("accepted");
     net.ticks(3);
@@ -357,12 +347,7 @@ fn uninstalling_rejects_open_calls_and_drops_their_callbacks() {
     let mut net = Net::new(&[SubnetKind::Bitcoin]);
     let id = net.create_as(BITCOIN_CANISTER);
     net.install(id, probe());
-    let unanswered = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
+    let unanswered = blocks_call(&SuccessorsRequest::initial(()));
     let message = net
         .submit(user(), id, "call", unanswered)
         .expect("accepted");

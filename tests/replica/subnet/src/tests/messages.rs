@@ -290,12 +290,7 @@ fn a_best_effort_call_gives_up_at_its_deadline() {
     let id = net.probe();
     let slow = net.create_as(BITCOIN_CANISTER);
     net.install(slow, probe());
-    let unanswered = call(
-        Principal::management_canister(),
-        "bitcoin_get_successors",
-        0,
-        b"",
-    );
+    let unanswered = blocks_call(&SuccessorsRequest::initial(()));
     let message = net
         .submit(
             user(),

@@ -342,7 +342,11 @@ fn blocks_call(request: &SuccessorsRequest) -> Vec<u8> {
 fn waiting_for_blocks(limits: LimitsConfig) -> (Net, CanisterId, MessageId) {
     let mut net = Net::with_limits(&[SubnetKind::Bitcoin], limits);
     let id = net.create_as(BITCOIN_CANISTER);
-    net.install(id, probe());
+    // With a heap that holds a page of a block.
+    let small = "(memory (export \"memory\") 2)";
+    let large = "(memory (export \"memory\") 64)";
+    let probe = include_str!("probe.wat").replace(small, large);
+    net.install(id, wasm(&probe));
     let argument = blocks_call(&SuccessorsRequest::initial(()));
     let message = net.submit(user(), id, "call", argument).expect("accepted");
     net.ticks(3);

@@ -258,8 +258,9 @@ impl Subject for Native {
         self.world.pace.set(instructions_per_step);
     }
 
-    fn set_poor(&mut self, is_poor: bool) {
+    fn set_poor(&mut self, is_poor: bool) -> bool {
         self.world.cycles.set(if is_poor { 0 } else { RICH_CYCLES });
+        is_poor
     }
 
     fn set_trap(&mut self, point: Option<TrapPoint>) {

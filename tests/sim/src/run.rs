@@ -276,8 +276,7 @@ impl<S: Subject> Run<S> {
             }
             Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
             Event::Poor(is_poor) => {
-                self.is_poor = is_poor;
-                self.subject.set_poor(is_poor);
+                self.is_poor = self.subject.set_poor(is_poor);
                 return Ok(());
             }
             Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
@@ -427,8 +426,7 @@ impl<S: Subject> Run<S> {
     pub(crate) fn end_faults(&mut self) -> Checked {
         self.subject.set_full(false);
         self.is_full = false;
-        self.is_poor = false;
-        self.subject.set_poor(false);
+        self.is_poor = self.subject.set_poor(false);
         self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);

@@ -94,8 +94,9 @@ pub trait Subject: Sized {
     fn take_notes(&mut self) -> Vec<Note> {
         Vec::new()
     }
-    /// Sets whether no cycles are left above the freezing threshold.
-    fn set_poor(&mut self, is_poor: bool);
+    /// Sets whether no cycles are left above the freezing threshold. Returns whether that is so now: a
+    /// subnet that charges nothing leaves nobody poor.
+    fn set_poor(&mut self, is_poor: bool) -> bool;
     /// Has the next message trap.
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.

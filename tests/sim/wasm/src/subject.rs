@@ -237,10 +237,11 @@ impl Subject for Wasm {
         self.is_full = is_full;
     }
 
-    fn set_poor(&mut self, is_poor: bool) {
+    fn set_poor(&mut self, is_poor: bool) -> bool {
         if is_poor {
             self.notes.push(("left out", "Poor"));
         }
+        false
     }
 
     fn set_poison(&mut self, bytes: Option<Vec<u8>>) {

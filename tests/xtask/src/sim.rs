@@ -37,7 +37,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         wasm::run(workspace, &wasm::Options::canister())?;
         let [program] = binaries::build(workspace, [SIM_WASM])?;
         let mut command = process::command(&program);
-        return process::run(command.env("MILLRACE_WASM_DIR", workspace.wasm_dir()).args(rest));
+        return process::run(
+            command
+                .env("MILLRACE_WASM_DIR", workspace.wasm_dir())
+                .args(rest),
+        );
     }
     let mut cargo = process::cargo(workspace.root());
     cargo.args(["run", "--profile", "sim", "--package", "millrace-sim", "--"]);

@@ -166,7 +166,12 @@ impl Replica {
             id: Principal::management_canister(),
         };
         let made = replica.create(Some(source()))?;
-        replica.install_code(made, CanisterInstallMode::Install, &shared.source, Vec::new())?;
+        replica.install_code(
+            made,
+            CanisterInstallMode::Install,
+            &shared.source,
+            Vec::new(),
+        )?;
         replica.id = replica.create(None)?;
         replica.arm(&[], &Trouble::default())?;
         let install = CanisterArg::Init(config);
@@ -275,7 +280,9 @@ impl Replica {
             }
         }
         self.network.clear_faults();
-        self.network.inject(faults).map_err(|error| error.to_string())
+        self.network
+            .inject(faults)
+            .map_err(|error| error.to_string())
     }
 
     /// Returns the first message of these kinds since a record, and what struck it.

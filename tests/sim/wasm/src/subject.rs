@@ -270,7 +270,12 @@ impl Subject for Wasm {
         let ran = ran.map_err(Trap::Own)?;
         let ran = ran.ok_or_else(|| Trap::Own("no heartbeat ran".to_owned()))?;
         let record = &ran.record;
-        let text = || format!("a heartbeat trapped after {} instructions", record.instructions);
+        let text = || {
+            format!(
+                "a heartbeat trapped after {} instructions",
+                record.instructions
+            )
+        };
         self.judge(&ran, text)?;
         let asked = self.asked()?;
         let was_dead = std::mem::take(&mut self.is_timer_off);
@@ -296,7 +301,11 @@ impl Subject for Wasm {
         let ran = self.replica.run(&kinds, &trouble).map_err(Trap::Own)?;
         let ran = ran.ok_or_else(|| Trap::Own("no callback ran".to_owned()))?;
         if is_stale {
-            let outcome = if ran.record.succeeded { "Ignored" } else { "Trapped" };
+            let outcome = if ran.record.succeeded {
+                "Ignored"
+            } else {
+                "Trapped"
+            };
             self.notes.push(("reply after an upgrade", outcome));
             return Ok(());
         }

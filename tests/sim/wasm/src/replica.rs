@@ -117,9 +117,6 @@ pub(crate) struct Ran {
     pub(crate) struck: Option<&'static str>,
 }
 
-/// The answer to an update call, and what it ran as if it ran at all.
-type Answered = (Result<Vec<u8>, UserError>, Option<Ran>);
-
 impl Ran {
     /// Judges a message that did not end well.
     pub(crate) fn trapped(&self, own: impl FnOnce() -> String) -> Result<(), Trap> {
@@ -328,7 +325,7 @@ impl Replica {
         method: &str,
         argument: &impl CandidType,
         trouble: &Trouble,
-    ) -> Result<Answered, String> {
+    ) -> Result<(Result<Vec<u8>, UserError>, Option<Ran>), String> {
         let payload = encode_one(argument).map_err(|error| error.to_string())?;
         let from = self.next_record();
         self.arm(&[MessageKind::Update], trouble)?;

@@ -30,7 +30,7 @@ const HEADROOM_BYTES: u64 = 6_000_000;
 
 /// A few steps of work in each heartbeat, so that blocks are connected while the next answer is on its way.
 const BUDGETS: Budgets = Budgets {
-    instructions_per_heartbeat: 20_000_000,
+    instructions_per_heartbeat: 8_000_000,
     stable_pages_per_heartbeat: 2_000,
 };
 

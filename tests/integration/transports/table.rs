@@ -108,6 +108,8 @@ const STATE: &[Row] = &[
                     burn_cycles = variant { disabled };
                     lazily_evaluate_fee_percentiles = variant { disabled };
                     block_validation = variant { proof_of_work };
+                    stable_pages_per_ten_minutes = 4_194_304;
+                    cycles_reserve = 100_000_000_000;
                 })",
             ),
         ),
@@ -134,6 +136,16 @@ const STATE: &[Row] = &[
                     pending_blocks = 0;
                     outbox_transactions = 0;
                     outbox_bytes = 0;
+                    limits = record {
+                        instructions_per_heartbeat = 0; stable_pages_per_heartbeat = 0;
+                        stable_pages_per_ten_minutes = 0; cycles_reserve = 0;
+                        free_blocks = 0; free_bytes = 0;
+                        last_heartbeat_instructions = 0; last_heartbeat_stable_pages = 0;
+                        stable_pages_in_ten_minutes = 0;
+                        low_on_cycles = false; low_on_memory = false; cautious = false;
+                        instructions_hit = 0; stable_pages_hit = 0; ten_minutes_hit = 0;
+                        low_on_cycles_heartbeats = 0; memory_refusals = 0; no_room = 0;
+                    };
                 } })",
             ),
         ),

@@ -61,7 +61,7 @@ impl Rules {
             });
         }
         if let Some(fault) = block.fault() {
-            return Err(fault.clone());
+            return Err(fault);
         }
         check_coinbases(block, height, height >= deployments.bip34)?;
         let is_csv = height >= deployments.csv;

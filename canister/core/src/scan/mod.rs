@@ -189,8 +189,9 @@ impl ScannedBlock {
 
     /// Returns the first rule that a transaction breaks whatever coins it spends, if they were
     /// judged.
-    pub(crate) const fn fault(&self) -> Option<&ConsensusError> {
-        self.found.fault.as_ref()
+    pub(crate) fn fault(&self) -> Option<ConsensusError> {
+        let (index, fault) = self.found.blamed?;
+        Some(fault.of(self.txid(index)))
     }
 }
 
@@ -210,7 +211,6 @@ struct Collected {
     own_sigop_cost: u64,
     /// The first rule that a transaction breaks, and which one does.
     blamed: Option<(u32, Fault)>,
-    fault: Option<ConsensusError>,
     /// Bytes without witness data so far.
     base_bytes: usize,
     /// Whether some transaction reads as two merkle nodes.
@@ -231,14 +231,13 @@ impl Collected {
             witness: ScannedWitness::default(),
             own_sigop_cost: 0,
             blamed: None,
-            fault: None,
             base_bytes: 0,
             has_merkle_pair: false,
         }
     }
 
     /// Judges the block's structure. Costs one double SHA-256 for each transaction and a sort.
-    fn check(mut self) -> Result<ScannedBlock, BlockError> {
+    fn check(self) -> Result<ScannedBlock, BlockError> {
         let hash = self.hash;
         let leaves = self.txids.iter().map(|txid| txid.to_byte_array());
         let root = merkle_root(leaves.collect());
@@ -257,10 +256,6 @@ impl Collected {
         self.check_first()?;
         let by_txid =
             sorted(&self.txids).map_err(|txid| BlockError::DuplicateTransaction { hash, txid })?;
-        let txid = |index: u32| self.txids.get(index as usize).copied();
-        self.fault = self
-            .blamed
-            .and_then(|(index, fault)| Some(fault.of(txid(index)?)));
         Ok(ScannedBlock {
             found: self,
             by_txid,

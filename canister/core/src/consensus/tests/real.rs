@@ -241,7 +241,7 @@ pub(super) fn judge_alone(transaction: Transaction) -> Result<(), ConsensusError
     let inputs = outpoints.len();
     outpoints.dedup();
     match block.fault() {
-        Some(fault) => Err(fault.clone()),
+        Some(fault) => Err(fault),
         None if outpoints.len() < inputs => Err(ConsensusError::DuplicateInput {
             txid: block.txids()[1],
             outpoint: block.inputs()[0].outpoint(),

@@ -305,11 +305,7 @@ fn stopping_waits_for_open_calls() {
     assert_eq!(status(&mut net, id).status, CanisterStatusType::Stopping);
     let error = net.update(id, "echo", b"").expect_err("refused");
     assert_eq!(error.message, format!("Canister {id} is stopping"));
-    let subnet = net.0.subnet_of(&id).expect("hosted");
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
-        .expect("waiting");
+    net.answer_consensus_call(&id, b"blocks".to_vec());
     assert_eq!(text(net.finish(message)), "blocks");
     net.finish(stop).expect("stopped");
     assert_eq!(status(&mut net, id).status, CanisterStatusType::Stopped);
@@ -359,12 +355,8 @@ fn uninstalling_rejects_open_calls_and_drops_their_callbacks() {
         "Canister has been uninstalled."
     );
     net.install(id, probe());
-    let subnet = net.0.subnet_of(&id).expect("hosted");
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
     let executed = net.0.canister(&id).expect("exists").usage().next_sequence();
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(Vec::new()))
-        .expect("waiting");
+    net.answer_consensus_call(&id, Vec::new());
     net.ticks(3);
     assert_eq!(
         net.0.canister(&id).expect("exists").usage().next_sequence(),

@@ -305,11 +305,7 @@ fn a_best_effort_call_gives_up_at_its_deadline() {
     assert_eq!(text(net.finish(message)), "rejected 6: Call has timed out.");
     // The late answer only brings the cycles back.
     let before = net.cycles(&id);
-    let subnet = net.0.subnet_of(&slow).expect("hosted");
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(b"late".to_vec()))
-        .expect("waiting");
+    net.answer_consensus_call(&slow, b"late".to_vec());
     net.ticks(5);
     assert_eq!(net.cycles(&id), before + 5_000);
 }

@@ -160,6 +160,15 @@ impl Net {
         })
     }
 
+    /// Answers the only call of a canister that waits for the consensus queue.
+    fn answer_consensus_call(&mut self, canister: &CanisterId, answer: Vec<u8>) {
+        let subnet = self.0.subnet_of(canister).expect("hosted");
+        let callback = self.0.consensus_calls(&subnet).expect("subnet")[0].callback;
+        self.0
+            .answer_consensus_call(&subnet, callback, Ok(answer))
+            .expect("waiting");
+    }
+
     fn finish(&mut self, id: MessageId) -> Result<Vec<u8>, UserError> {
         self.0.await_ingress(&id, ROUNDS).expect("answered in time")
     }

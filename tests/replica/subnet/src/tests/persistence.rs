@@ -49,11 +49,7 @@ fn a_loaded_network_equals_the_saved_one_and_goes_on_like_it() {
         assert_eq!(text(net.query(id, "load", b"")), "heap");
         assert_eq!(text(net.query(id, "stable_load", b"")), "stab");
         assert_eq!(text(net.finish(queued)), "queued");
-        let subnet = net.0.subnet_of(&waiting).expect("hosted");
-        let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-        net.0
-            .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
-            .expect("waiting");
+        net.answer_consensus_call(&waiting, b"blocks".to_vec());
         assert_eq!(text(net.finish(open)), "blocks");
         net.update(twin, "call", &call(id, "store", 0, b"later"))
             .expect("replied");

@@ -40,10 +40,7 @@ fn the_old_order_leaves_the_queue_as_it_is_and_the_replica_crashes_until_its_pro
     let subnet = net.0.subnet_of(&id).expect("hosted");
     let capacity = net.0.limits.system.heap_delta_capacity;
     net.subnet_mut(&id).state.heap_delta = capacity;
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
-        .expect("waiting");
+    net.answer_consensus_call(&id, b"blocks".to_vec());
     let rounds = net.0.subnet_metrics(&subnet).expect("subnet").rounds + 1;
     for _ in 0..2 {
         let error = net.0.tick().expect_err("crashed").to_string();
@@ -66,11 +63,7 @@ fn the_old_order_leaves_the_queue_as_it_is_and_the_replica_crashes_until_its_pro
 fn the_old_order_is_harmless_below_the_limit() {
     let limits = LimitsConfig::default().with_round_order(RoundOrder::BeforeApril2024);
     let (mut net, id, message) = waiting_for_blocks(limits);
-    let subnet = net.0.subnet_of(&id).expect("hosted");
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
-        .expect("waiting");
+    net.answer_consensus_call(&id, b"blocks".to_vec());
     assert_eq!(text(net.finish(message)), "blocks");
 }
 
@@ -79,10 +72,7 @@ fn an_invariant_broken_by_force_is_counted_and_the_next_round_drains() {
     let (mut net, id, message) = waiting_for_blocks(LimitsConfig::default());
     let subnet = net.0.subnet_of(&id).expect("hosted");
     net.0.keep_consensus_queue(&subnet, 2).expect("subnet");
-    let callback = net.0.consensus_calls(&subnet).expect("subnet")[0].callback;
-    net.0
-        .answer_consensus_call(&subnet, callback, Ok(b"blocks".to_vec()))
-        .expect("waiting");
+    net.answer_consensus_call(&id, b"blocks".to_vec());
     let left = |net: &Net| {
         let metrics = net.0.subnet_metrics(&subnet).expect("subnet");
         (

@@ -17,6 +17,7 @@
 //! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
 //! | [`proof`] | whether a transaction is under a header's merkle root |
+//! | [`muhash`] | what a set of coins hashes to |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
 //! | [`sync`] | what to ask a pull source next |
@@ -43,6 +44,7 @@ pub mod delta;
 pub mod deployments;
 pub mod fees;
 pub mod header;
+pub mod muhash;
 pub mod network;
 pub mod outbox;
 pub mod page;

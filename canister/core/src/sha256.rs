@@ -12,7 +12,7 @@
 
 #[cfg(test)]
 mod tests;
-mod vector;
+pub(crate) mod vector;
 
 use vector::Vector;
 

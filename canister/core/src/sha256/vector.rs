@@ -1,7 +1,7 @@
 //! Four numbers of 32 bits.
 //!
 //! Unit tests run the form on arrays; the one with SIMD runs in the module, where every block's merkle root
-//! checks it.
+//! checks it, and the commitment to the coins what [`crate::muhash`] needs of it.
 
 use std::ops::{Add, BitXor};
 
@@ -10,27 +10,32 @@ use simd as lanes;
 
 /// Four numbers, computed with at once.
 #[derive(Clone, Copy)]
-pub(super) struct Vector(lanes::Lanes);
+pub(crate) struct Vector(lanes::Lanes);
 
 impl Vector {
     #[inline(always)]
-    pub(super) fn splat(number: u32) -> Self {
+    pub(crate) fn splat(number: u32) -> Self {
         Self(lanes::splat(number))
     }
 
     #[inline(always)]
-    pub(super) fn from_big_endian(bytes: [[u8; 4]; 4]) -> Self {
+    pub(crate) fn from_big_endian(bytes: [[u8; 4]; 4]) -> Self {
         Self(lanes::from_big_endian(bytes))
     }
 
     #[inline(always)]
-    pub(super) fn lanes(self) -> [u32; 4] {
+    pub(crate) fn from_lanes(numbers: [u32; 4]) -> Self {
+        Self(lanes::from_array(numbers))
+    }
+
+    #[inline(always)]
+    pub(crate) fn lanes(self) -> [u32; 4] {
         lanes::to_array(self.0)
     }
 
     /// Rotates right by `RIGHT`; `LEFT` is what is missing to 32.
     #[inline(always)]
-    pub(super) fn rotated<const RIGHT: u32, const LEFT: u32>(self) -> Self {
+    pub(crate) fn rotated<const RIGHT: u32, const LEFT: u32>(self) -> Self {
         const { assert!(RIGHT + LEFT == u32::BITS) };
         Self(lanes::or(
             lanes::shifted_right(self.0, RIGHT),
@@ -38,20 +43,32 @@ impl Vector {
         ))
     }
 
+    /// Rotates left by 16: moving bytes costs less than shifting.
     #[inline(always)]
-    pub(super) fn shifted<const RIGHT: u32>(self) -> Self {
+    pub(crate) fn swapped(self) -> Self {
+        Self(lanes::swapped(self.0))
+    }
+
+    /// Rotates left by 8.
+    #[inline(always)]
+    pub(crate) fn turned(self) -> Self {
+        Self(lanes::turned(self.0))
+    }
+
+    #[inline(always)]
+    pub(crate) fn shifted<const RIGHT: u32>(self) -> Self {
         Self(lanes::shifted_right(self.0, RIGHT))
     }
 
     /// Takes each bit from `ones` where it is set here, else from `zeros`.
     #[inline(always)]
-    pub(super) fn choose(self, ones: Self, zeros: Self) -> Self {
+    pub(crate) fn choose(self, ones: Self, zeros: Self) -> Self {
         Self(lanes::choose(self.0, ones.0, zeros.0))
     }
 
     /// Returns the bits that at least two of three have: where two differ, the third decides.
     #[inline(always)]
-    pub(super) fn majority(self, second: Self, third: Self) -> Self {
+    pub(crate) fn majority(self, second: Self, third: Self) -> Self {
         (self ^ second).choose(third, self)
     }
 }
@@ -77,7 +94,7 @@ impl BitXor for Vector {
 #[cfg(target_feature = "simd128")]
 mod simd {
     use core::arch::wasm32::{
-        i8x16_shuffle, i32x4_add, i32x4_extract_lane, i32x4_shl, i32x4_splat, u32x4, u32x4_shr,
+        i8x16, i8x16_shuffle, i8x16_swizzle, i32x4_add, i32x4_extract_lane, i32x4_shl, i32x4_splat, u32x4, u32x4_shr,
         v128, v128_bitselect, v128_or, v128_xor,
     };
 
@@ -93,6 +110,23 @@ mod simd {
         let [a, b, c, d] = bytes.map(u32::from_le_bytes);
         let swapped = u32x4(a, b, c, d);
         i8x16_shuffle::<3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12>(swapped, swapped)
+    }
+
+    #[inline(always)]
+    pub(super) fn from_array([a, b, c, d]: [u32; 4]) -> Lanes {
+        u32x4(a, b, c, d)
+    }
+
+    #[inline(always)]
+    pub(super) fn swapped(lanes: Lanes) -> Lanes {
+        let places = i8x16(2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+        i8x16_swizzle(lanes, places)
+    }
+
+    #[inline(always)]
+    pub(super) fn turned(lanes: Lanes) -> Lanes {
+        let places = i8x16(3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14);
+        i8x16_swizzle(lanes, places)
     }
 
     #[inline(always)]
@@ -150,6 +184,21 @@ mod lanes {
     #[inline(always)]
     pub(super) fn from_big_endian(bytes: [[u8; 4]; 4]) -> Lanes {
         bytes.map(u32::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn from_array(lanes: [u32; 4]) -> Lanes {
+        lanes
+    }
+
+    #[inline(always)]
+    pub(super) fn swapped(lanes: Lanes) -> Lanes {
+        lanes.map(|lane| lane.rotate_left(16))
+    }
+
+    #[inline(always)]
+    pub(super) fn turned(lanes: Lanes) -> Lanes {
+        lanes.map(|lane| lane.rotate_left(8))
     }
 
     #[inline(always)]

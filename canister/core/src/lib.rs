@@ -17,6 +17,7 @@
 //! | [`deployments`] | which rule holds at which height, and what a coinbase may create |
 //! | [`fees`] | what recent transactions paid |
 //! | [`proof`] | whether a transaction is under a header's merkle root |
+//! | [`commitment`] | what Bitcoin Core says of a set of coins |
 //! | [`muhash`] | what a set of coins hashes to |
 //! | [`script`] | which script an address names, and the reverse |
 //! | [`page`] | where a paged answer goes on |
@@ -38,6 +39,7 @@ pub mod assembly;
 pub mod block;
 mod bytes;
 pub mod causes;
+pub mod commitment;
 pub mod connect;
 pub mod consensus;
 pub mod delta;

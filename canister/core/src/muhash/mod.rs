@@ -54,11 +54,20 @@ impl Element {
 }
 
 /// The hash of a set, as a fraction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MuHash {
     numerator: Number,
     denominator: Number,
 }
+
+impl PartialEq for MuHash {
+    /// Compares what the fractions stand for: sets are the same exactly when their digests are.
+    fn eq(&self, other: &Self) -> bool {
+        self.numerator.times(&other.denominator) == other.numerator.times(&self.denominator)
+    }
+}
+
+impl Eq for MuHash {}
 
 impl Default for MuHash {
     /// The hash of the empty set.

@@ -4,7 +4,7 @@ use candid::{CandidType, Nat};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use crate::{BlockId, Chain, Flag, ReadError};
+use crate::{UtxoSetCommitment, BlockId, Chain, Flag, ReadError};
 
 /// Which block.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -165,6 +165,8 @@ pub struct Status {
     pub outbox_bytes: u64,
     /// What limits the canister's work.
     pub limits: LimitsStatus,
+    /// What `get_utxo_set_info` answers from.
+    pub utxo_set_commitment: UtxoSetCommitment,
 }
 
 /// What limits the canister's work, how much of it is used, and how often each limit was hit. Delivered

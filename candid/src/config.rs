@@ -127,6 +127,8 @@ pub struct InitConfig {
     /// Work that the best chain must have for the canister to count as synced: up to 64 hexadecimal
     /// digits, as Bitcoin Core's `-minimumchainwork` takes; none.
     pub minimum_chain_work: Option<String>,
+    /// Whether `get_utxo_set_info` is kept up to date; disabled.
+    pub utxo_set_commitment: Option<Flag>,
 }
 
 /// A change of configuration: absent fields stay as they are.
@@ -163,6 +165,8 @@ pub struct SetConfigRequest {
     /// Work that the best chain must have for the canister to count as synced: up to 64 hexadecimal
     /// digits, as Bitcoin Core's `-minimumchainwork` takes; `0` asks for none.
     pub minimum_chain_work: Option<String>,
+    /// Whether `get_utxo_set_info` is kept up to date.
+    pub utxo_set_commitment: Option<Flag>,
 }
 
 /// The argument of `init` and of `post_upgrade`.
@@ -216,4 +220,6 @@ pub struct Config {
     /// Work that the best chain must have for the canister to count as synced, as 64 hexadecimal
     /// digits.
     pub minimum_chain_work: Option<String>,
+    /// Whether `get_utxo_set_info` is kept up to date.
+    pub utxo_set_commitment: Flag,
 }

@@ -12,6 +12,7 @@ mod inclusion;
 pub mod official;
 mod read;
 mod relay;
+mod utxo_set;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,7 @@ pub use relay::{
     SendTransactionArgs, SendTransactionResult, SentTransaction, TransactionReport,
     TransactionStanding, TransactionStatus, TransactionToRelay,
 };
+pub use utxo_set::{GetUtxoSetInfoArgs, GetUtxoSetInfoResult, UtxoSetCommitment, UtxoSetInfo};
 
 /// The contract itself, as it is put into the Wasm's `candid:service` metadata.
 pub const BTC_DID: &str = include_str!("../btc.did");

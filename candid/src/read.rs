@@ -137,6 +137,20 @@ pub enum ReadError {
         height: u32,
         best_header_height: u32,
     },
+    /// `utxo_set_commitment` is disabled, or was given up until the next upgrade.
+    #[serde(rename = "commitment_off")]
+    CommitmentOff,
+    /// The commitment was enabled not long ago: ask again later.
+    #[serde(rename = "commitment_catching_up")]
+    CommitmentCatchingUp { coins: u64, of: u64 },
+    /// The height is above the newest stable block, or too old, or from before the commitment was
+    /// complete.
+    #[serde(rename = "height_not_kept")]
+    HeightNotKept {
+        requested: u32,
+        min_height: u32,
+        max_height: u32,
+    },
     /// A defect or a limit inside the canister.
     #[serde(rename = "internal")]
     Internal(String),

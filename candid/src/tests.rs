@@ -56,6 +56,10 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
             vec![types.add::<Option<GetStatusArgs>>()],
             vec![types.add::<GetStatusResult>()],
         ),
+        "get_utxo_set_info" | "get_utxo_set_info_query" => (
+            vec![types.add::<Option<GetUtxoSetInfoArgs>>()],
+            vec![types.add::<GetUtxoSetInfoResult>()],
+        ),
         "send_transaction" => (
             vec![types.add::<SendTransactionArgs>()],
             vec![types.add::<SendTransactionResult>()],

@@ -95,6 +95,8 @@ pub struct Config {
     pub is_lazy_about_fees: bool,
     /// How much of a block is checked before it is connected.
     pub block_validation: BlockValidation,
+    /// Whether a commitment to the stable set is kept.
+    pub is_committing: bool,
 }
 
 /// When the canister answers at all, and who may stop it.
@@ -202,6 +204,7 @@ impl Default for Config {
             is_burning_cycles: false,
             is_lazy_about_fees: false,
             block_validation: BlockValidation::default_of(Network::Regtest),
+            is_committing: false,
         }
     }
 }
@@ -254,6 +257,7 @@ impl Config {
             lazily_evaluate_fee_percentiles: given.lazily_evaluate_fee_percentiles,
             block_validation: given.block_validation,
             minimum_chain_work: given.minimum_chain_work,
+            utxo_set_commitment: given.utxo_set_commitment,
         })?;
         Ok((config, network))
     }
@@ -311,6 +315,7 @@ impl Config {
         if let Some(given) = change.minimum_chain_work {
             config.access.minimum_chain_work = checked_work(&given)?;
         }
+        set(&mut config.is_committing, change.utxo_set_commitment);
         Ok(config)
     }
 
@@ -367,6 +372,7 @@ impl Config {
             lazily_evaluate_fee_percentiles: convert::flag(self.is_lazy_about_fees),
             block_validation: convert::block_validation(self.block_validation),
             minimum_chain_work: convert::minimum_work(self.access.minimum_chain_work),
+            utxo_set_commitment: convert::flag(self.is_committing),
         }
     }
 

@@ -4,7 +4,7 @@ mod official;
 mod page;
 
 use ic_stable_structures::Memory;
-use millrace_candid::{HttpRequest, HttpResponse};
+use millrace_candid::{HttpRequest, HttpResponse, UtxoSetCommitment};
 use millrace_store::cells::Counter;
 use serde_bytes::ByteBuf;
 
@@ -125,6 +125,29 @@ impl<M: Memory> App<M> {
     fn work_metrics(&self, out: &mut String) {
         let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
         let minimum = self.config.access.minimum_chain_work;
+        let (is_complete, coins, since) = match self.commitment_standing() {
+            UtxoSetCommitment::Off => (false, 0, 0),
+            UtxoSetCommitment::CatchingUp { coins, .. } => (false, coins, 0),
+            UtxoSetCommitment::Complete { min_height, .. } => {
+                (true, self.store.coins.stable_count(), min_height)
+            }
+        };
+        gauge(
+            "commitment_kept",
+            "Whether a commitment to the stable coins is kept",
+            self.keeps_commitment().into(),
+        );
+        gauge(
+            "commitment_complete",
+            "Whether it has all of them",
+            is_complete.into(),
+        );
+        gauge("commitment_coins", "Coins it has", coins);
+        gauge(
+            "commitment_min_height",
+            "Lowest height it is known for",
+            since.into(),
+        );
         gauge(
             "chain_work_bits",
             "Binary digits of the best chain's work",

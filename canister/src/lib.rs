@@ -36,6 +36,7 @@ pub mod api;
 pub mod app;
 pub mod argument;
 pub mod burning;
+pub mod commit;
 pub mod config;
 pub mod connect;
 pub mod convert;

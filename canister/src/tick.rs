@@ -2,8 +2,10 @@
 //!
 //! The queue is drained completely before any budget is read: how much that can cost is bounded by
 //! what is admitted, not by a budget. Work that follows is one step at a time of, in this order:
-//! merging changes where no more of them would keep reads cheap, retiring the next stable block,
-//! building filters over the newest blocks, connecting the next block, merging changes. Retiring
+//! merging changes where no more of them would keep reads cheap, retiring the next stable block, and
+//! before it taking its coins into the commitment if one is kept,
+//! building filters over the newest blocks, connecting the next block, merging changes, taking older
+//! coins into the commitment. Retiring
 //! goes before connecting, so that the unstable tree stays small however many blocks wait; what
 //! can wait of merging goes last, so that a surge of blocks is connected first. One step is done in
 //! any case, so that the smallest budget makes progress.
@@ -32,6 +34,8 @@ pub const MEMORY_PAUSE_BEATS: u32 = 16;
 /// One kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
+    /// Take a block into the commitment to the stable set.
+    Commit(BlockHash),
     /// Make a block part of the stable set.
     Retire(BlockHash),
     /// Build filters over the newest blocks.
@@ -40,6 +44,8 @@ pub(crate) enum Work {
     Connect(BlockHash),
     /// Merge stable changes.
     Compact,
+    /// Take stable coins into the commitment.
+    Sweep,
 }
 
 impl<M: Memory> App<M> {
@@ -53,6 +59,7 @@ impl<M: Memory> App<M> {
                 if self.is_low_on_cycles {
                     self.store.counters.add(Counter::LowOnCycles, 1);
                 } else {
+                    self.follow_commitment(env);
                     self.work(env);
                     self.anticipate_fees(env);
                     self.sweep_outbox(env);
@@ -145,7 +152,11 @@ impl<M: Memory> App<M> {
         if !watch.is_retiring_halted
             && let Some(hash) = self.stable_child()
         {
-            return Some(Work::Retire(hash));
+            return Some(if self.must_commit(&hash) {
+                Work::Commit(hash)
+            } else {
+                Work::Retire(hash)
+            });
         }
         if may_compact && self.store.coins.wants_index() {
             return Some(Work::Index);
@@ -155,7 +166,10 @@ impl<M: Memory> App<M> {
         {
             return Some(Work::Connect(hash));
         }
-        (may_compact && self.store.coins.wants_compaction()).then_some(Work::Compact)
+        if may_compact && self.store.coins.wants_compaction() {
+            return Some(Work::Compact);
+        }
+        self.must_sweep().then_some(Work::Sweep)
     }
 
     pub(crate) fn step(&mut self, env: &impl Env, work: Work) -> Result<(), StoreError> {
@@ -171,6 +185,8 @@ impl<M: Memory> App<M> {
                     .add(Counter::BlocksRetired, retired as u64);
                 self.stable_child = None;
             }
+            Work::Commit(hash) => self.commit_step(&hash)?,
+            Work::Sweep => self.sweep_step()?,
             Work::Index => {
                 self.store.coins.index_step(STEP_ENTRIES)?;
             }

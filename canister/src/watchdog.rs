@@ -8,8 +8,8 @@
 //! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
 //!    step of work, chosen from durable state alone;
 //! 2. at [`BLAME_STRIKES`] that item is given up: a queued block is refused, a block being
-//!    connected is quarantined with its descendants, retiring or merging stops until the next
-//!    upgrade. What was given up is not taken in again before that.
+//!    connected is quarantined with its descendants, retiring, merging or committing stops until the
+//!    next upgrade. What was given up is not taken in again before that.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
 //! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
@@ -110,6 +110,14 @@ impl<M: Memory> App<M> {
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {
                     is_compacting_halted: true,
+                    ..watch
+                });
+            }
+            Some(Work::Commit(_) | Work::Sweep) => {
+                env.log("the commitment never ends; it is halted until the next upgrade");
+                let watch = self.store.cells.watch();
+                self.store.cells.set_watch(Watch {
+                    is_committing_halted: true,
                     ..watch
                 });
             }

@@ -279,6 +279,7 @@ fn our_settings() -> InitConfig {
         lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
         block_validation: None,
         minimum_chain_work: None,
+        utxo_set_commitment: None,
     }
 }
 
@@ -300,6 +301,7 @@ fn our_change() -> SetConfigRequest {
         lazily_evaluate_fee_percentiles: settings.lazily_evaluate_fee_percentiles,
         block_validation: None,
         minimum_chain_work: None,
+        utxo_set_commitment: None,
     }
 }
 

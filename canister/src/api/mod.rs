@@ -8,6 +8,7 @@ mod headers;
 mod inclusion;
 mod info;
 mod status;
+mod utxo_set;
 mod utxos;
 
 use bitcoin::BlockHash;

@@ -47,6 +47,7 @@ impl<M: Memory> App<M> {
             outbox_transactions: convert::length(outbox_transactions),
             outbox_bytes: outbox_bytes.get(),
             limits: self.limits_status(),
+            utxo_set_commitment: self.commitment_standing(),
         })
     }
 

@@ -72,6 +72,7 @@ fn every_setting_survives_storing() {
             lazily_evaluate_fee_percentiles: Some(Flag::Enabled),
             block_validation: Some(millrace_candid::BlockValidation::ProofOfWork),
             minimum_chain_work: Some("1f".to_owned()),
+            utxo_set_commitment: Some(Flag::Enabled),
         })
         .unwrap();
         let stored = config.encode(network).unwrap();

@@ -5,7 +5,7 @@ use millrace_candid::{
     GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetChainTipsArgs,
     GetChainTipsResult, GetFeePercentilesArgs, GetFeePercentilesResult, GetOutpointsArgs,
     GetOutpointsResult, GetStatusArgs, GetStatusResult, GetTransactionArgs, GetTransactionResult,
-    GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs, VerifyTxInclusionResult,
+    GetUtxoSetInfoArgs, GetUtxoSetInfoResult, GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs, VerifyTxInclusionResult,
 };
 
 use crate::{decode, encode, with};
@@ -140,4 +140,16 @@ fn get_status(args: Option<GetStatusArgs>) -> GetStatusResult {
 #[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
 fn get_status_query(args: Option<GetStatusArgs>) -> GetStatusResult {
     with(|app| app.get_status(&args.unwrap_or_default()))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn get_utxo_set_info(args: Option<GetUtxoSetInfoArgs>) -> GetUtxoSetInfoResult {
+    with(|app| app.get_utxo_set_info(&args.unwrap_or_default()))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn get_utxo_set_info_query(args: Option<GetUtxoSetInfoArgs>) -> GetUtxoSetInfoResult {
+    with(|app| app.get_utxo_set_info(&args.unwrap_or_default()))
 }

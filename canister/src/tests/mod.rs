@@ -5,6 +5,7 @@ mod any_input;
 mod at_tip;
 mod bad_input;
 mod chain;
+mod commitment;
 mod contract;
 mod feeding;
 mod floods;

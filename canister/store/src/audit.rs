@@ -24,6 +24,7 @@ impl<M: Memory> Store<M> {
         self.audit_blobs()?;
         self.audit_outbox()?;
         self.audit_transactions()?;
+        self.audit_commitment()?;
         self.coins.audit()
     }
 
@@ -253,6 +254,7 @@ impl<M: Memory> Store<M> {
         }
         engine.input(self.cells.config());
         self.coins.digest(&mut engine);
+        self.commitments.digest(&mut engine);
         sha256::Hash::from_engine(engine).to_byte_array()
     }
 }

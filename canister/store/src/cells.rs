@@ -161,7 +161,13 @@ pub struct Watch {
     pub is_retiring_halted: bool,
     /// Whether merging changes and building filters over them is given up until the next upgrade.
     pub is_compacting_halted: bool,
+    /// Whether the commitment to the stable set is given up until the next upgrade.
+    pub is_committing_halted: bool,
 }
+
+/// Bits of what is halted besides retiring.
+const COMPACTING: u32 = 1;
+const COMMITTING: u32 = 2;
 
 /// Configuration, pull state and watchdog state.
 pub struct Cells<M: Memory> {
@@ -209,22 +215,26 @@ impl<M: Memory> Cells<M> {
     pub fn watch(&self) -> Watch {
         let mut rest = self.watch.get().as_slice();
         let mut next = || u32::from_le_bytes(take(&mut rest).unwrap_or_default());
+        let (strikes, cautious, retiring, others) = (next(), next(), next(), next());
         Watch {
-            strikes: next(),
-            cautious: next(),
-            is_retiring_halted: next() != 0,
-            is_compacting_halted: next() != 0,
+            strikes,
+            cautious,
+            is_retiring_halted: retiring != 0,
+            is_compacting_halted: others & COMPACTING != 0,
+            is_committing_halted: others & COMMITTING != 0,
         }
     }
 
     /// Stores the watchdog's knowledge; writes nothing when it did not change.
     pub fn set_watch(&mut self, watch: Watch) {
         if watch != self.watch() {
+            let others = u32::from(watch.is_compacting_halted) * COMPACTING
+                | u32::from(watch.is_committing_halted) * COMMITTING;
             self.watch.set(join(&[
                 &watch.strikes.to_le_bytes(),
                 &watch.cautious.to_le_bytes(),
                 &u32::from(watch.is_retiring_halted).to_le_bytes(),
-                &u32::from(watch.is_compacting_halted).to_le_bytes(),
+                &others.to_le_bytes(),
             ]));
         }
     }

@@ -88,6 +88,8 @@ pub enum Region {
     TransactionIndexes = 30,
     /// Where they are.
     TransactionIndexDirectory = 31,
+    /// The commitment to the stable set, and its history; empty where none is kept.
+    Commitments = 32,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -14,6 +14,7 @@
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: which changes make it up at a tip |
 //! | [`runs`] | the changes: sorted runs, written once and merged |
+//! | [`commitments`] | what Bitcoin Core says of the stable set |
 //! | [`cells`] | small durable values: counters, pull and watchdog state |
 //! | [`rejections`] | refused blocks: the last ones, and those refused for good |
 //! | [`fee_rates`] | what transactions of unstable blocks paid |
@@ -35,6 +36,7 @@ pub mod audit;
 pub mod blobs;
 pub mod cells;
 pub mod coins;
+pub mod commitments;
 pub mod counting;
 mod error;
 pub mod fee_rates;

@@ -21,6 +21,7 @@ use crate::StoreError;
 use crate::blobs::{BlobKey, Blobs};
 use crate::cells::{Cells, Counters};
 use crate::coins::{CoinRegions, Coins, Progress, View};
+use crate::commitments::Commitments;
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
@@ -49,6 +50,8 @@ pub struct Store<M: Memory> {
     pub headers: Headers<RegionMemory<M>>,
     /// The UTXO set.
     pub coins: Coins<RegionMemory<M>>,
+    /// The commitment to the stable set, where one is kept.
+    pub commitments: Commitments<RegionMemory<M>>,
     /// Counters.
     pub counters: Counters<RegionMemory<M>>,
     /// The last fee percentiles.
@@ -164,6 +167,7 @@ impl<M: Memory> Store<M> {
             )?,
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
             coins: Coins::open(regions.coins())?,
+            commitments: Commitments::open(regions.get(Region::Commitments))?,
             counters: Counters::open(regions.get(Region::Counters)),
             fee_cache: FeeCache::open(regions.get(Region::FeePercentiles)),
             rejections: Rejections::open(
@@ -352,6 +356,8 @@ impl<M: Memory> Store<M> {
             return Ok(Progress::More);
         }
         self.coins.retire(child)?;
+        self.commitments
+            .retire(&context.header().prev_blockhash, child);
         let transactions = self.transaction_indexes.count(child);
         self.headers.push(&context, transactions)?;
         self.tree

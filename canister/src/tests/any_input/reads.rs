@@ -13,11 +13,11 @@ use millrace_candid::official::{
 use millrace_candid::{
     BlockSelector, GetBalanceArgs, GetBalancesArgs, GetBlockArgs, GetBlockHeadersArgs,
     GetChainTipsArgs, GetFeePercentilesArgs, GetOutpointsArgs, GetStatusArgs, GetTransactionArgs,
-    GetTransactionStatusArgs, GetUtxosArgs, HeaderSelector, HttpRequest, InclusionProof, OutPoint,
+    GetTransactionStatusArgs, GetUtxoSetInfoArgs, GetUtxosArgs, HeaderSelector, HttpRequest, InclusionProof, OutPoint,
     UtxosFilter, VerifyTxInclusionArgs,
 };
 
-pub const METHODS: [&str; 17] = [
+pub const METHODS: [&str; 18] = [
     "get_utxos",
     "get_balance",
     "get_balances",
@@ -29,6 +29,7 @@ pub const METHODS: [&str; 17] = [
     "get_fee_percentiles",
     "get_chain_tips",
     "get_status",
+    "get_utxo_set_info",
     "verify_tx_inclusion",
     "http_request",
     "bitcoin_get_utxos",
@@ -65,6 +66,9 @@ pub fn enter(canister: &mut Canister, method: &str, bytes: &[u8]) -> bool {
             argument::decode(bytes)
                 .map(|args: Option<GetStatusArgs>| app.get_status(&args.unwrap_or_default())),
         ),
+        "get_utxo_set_info" => drop(argument::decode(bytes).map(
+            |args: Option<GetUtxoSetInfoArgs>| app.get_utxo_set_info(&args.unwrap_or_default()),
+        )),
         "verify_tx_inclusion" => {
             drop(argument::decode(bytes).map(|args| app.verify_tx_inclusion(&args)));
         }
@@ -207,7 +211,11 @@ fn state() -> impl Strategy<Value = Call> {
         let args = GetTransactionStatusArgs { txid, at_tip };
         ("get_transaction_status", Encode!(&args).unwrap())
     });
-    prop_oneof![fees, tips, status, sent]
+    let set = prop::option::of(prop::option::of(any::<u32>())).prop_map(|args| {
+        let args = args.map(|height| GetUtxoSetInfoArgs { height });
+        ("get_utxo_set_info", Encode!(&args).unwrap())
+    });
+    prop_oneof![fees, tips, status, sent, set]
 }
 
 fn http() -> impl Strategy<Value = Call> {

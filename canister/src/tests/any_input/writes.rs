@@ -147,14 +147,16 @@ fn relaying() -> impl Strategy<Value = Call> {
 
 fn config() -> impl Strategy<Value = Call> {
     let work = prop_oneof![any::<String>(), "[0-9a-fA-Fx]{0,66}"];
-    (any::<u64>(), any::<bool>(), prop::option::of(work)).prop_map(|(number, syncing, work)| {
+    let flags = (any::<bool>(), any::<bool>());
+    (any::<u64>(), flags, prop::option::of(work)).prop_map(|(number, flags, work)| {
+        let flag = |is_on| match is_on {
+            true => Some(Flag::Enabled),
+            false => Some(Flag::Disabled),
+        };
         let change = SetConfigRequest {
             stability_threshold: Some(number.into()),
-            syncing: Some(if syncing {
-                Flag::Enabled
-            } else {
-                Flag::Disabled
-            }),
+            syncing: flag(flags.0),
+            utxo_set_commitment: flag(flags.1),
             minimum_chain_work: work,
             ..SetConfigRequest::default()
         };

@@ -19,6 +19,7 @@ mod connect;
 mod index;
 mod resolve;
 mod spans;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -40,7 +41,8 @@ use index::Index;
 use spans::{SpanWriting, Wanted};
 
 pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
-pub use resolve::{ResolvedCoins, Resolver};
+pub use resolve::{Kept, ResolvedCoins, Resolver};
+pub use sweep::{ChangePage, StablePage};
 pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
 
 /// Whether a stepwise duty is done.

@@ -16,7 +16,7 @@ use super::index::Node;
 use super::{Coins, Progress, View};
 use crate::StoreError;
 use crate::runs::coin_cursor::{LeafCache, find_in_leaves};
-use crate::runs::coin_entry::CoinChange;
+use crate::runs::coin_entry::{CoinChange, PutCoin};
 use crate::runs::filter::FilterReader;
 use crate::runs::key::OutpointKey;
 use crate::runs::manifest::ChangeId;
@@ -24,15 +24,45 @@ use crate::runs::manifest::ChangeId;
 /// What finding a key in a run costs, in units of asking a filter.
 const FIND_UNITS: usize = 32;
 
+/// What a [`Resolver`] keeps of a coin.
+pub trait Kept: Sized {
+    /// Returns it.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the coin's script is not there.
+    fn of(coin: &PutCoin) -> Result<Self, StoreError>;
+}
+
+impl Kept for PriorCoin {
+    fn of(coin: &PutCoin) -> Result<Self, StoreError> {
+        let known = coin.script.lock_and_key();
+        let (lock, script) =
+            known.ok_or_else(|| StoreError::damaged("coin", "its script is elsewhere"))?;
+        Ok(Self {
+            satoshi: coin.value.to_sat(),
+            height: coin.height,
+            coinbase: coin.coinbase,
+            lock,
+            script,
+        })
+    }
+}
+
+impl Kept for PutCoin {
+    fn of(coin: &Self) -> Result<Self, StoreError> {
+        Ok(coin.clone())
+    }
+}
+
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Answer<T> {
     /// Nothing yet; nothing at all once every change was asked.
     Unknown,
     /// The newest change that has it spends it.
     Spent,
     /// The newest change that has it puts this coin.
-    Coin(PriorCoin),
+    Coin(T),
 }
 
 /// Keys that may be in the changes from a height up, as far as filters know.
@@ -69,12 +99,12 @@ enum Next {
 
 /// Look-ups under way, at one tip. About 100 bytes for each key; lost, they are made again.
 #[derive(Clone, Debug)]
-pub struct Resolver {
+pub struct Resolver<T = PriorCoin> {
     tip: BlockHash,
     /// In order.
     keys: Vec<OutpointKey>,
     /// By key.
-    answers: Vec<Answer>,
+    answers: Vec<Answer<T>>,
     unknown: usize,
     /// The innermost last. The first one has all keys.
     lists: Vec<List>,
@@ -92,9 +122,9 @@ pub struct ResolvedCoins<'a, M: Memory> {
     view: View<'a, M>,
 }
 
-impl Resolver {
-    /// Starts to look up coins at a tip.
-    pub fn new(tip: BlockHash, outpoints: impl Iterator<Item = OutPoint>) -> Self {
+impl<T: Kept> Resolver<T> {
+    /// Starts to look up coins at a tip, keeping what is wanted of each.
+    pub(super) fn keeping(tip: BlockHash, outpoints: impl Iterator<Item = OutPoint>) -> Self {
         let mut keys: Vec<OutpointKey> = outpoints
             .map(|outpoint| OutpointKey::from(&outpoint))
             .collect();
@@ -104,7 +134,9 @@ impl Resolver {
         let count = keys.len();
         Self {
             tip,
-            answers: vec![Answer::Unknown; count],
+            answers: std::iter::repeat_with(|| Answer::Unknown)
+                .take(count)
+                .collect(),
             unknown: count,
             lists: vec![List {
                 first: Height::ZERO,
@@ -158,20 +190,14 @@ impl Resolver {
         coins.map(|(key, _)| OutPoint::from(key)).collect()
     }
 
-    /// Returns the set at the tip, to be read once all steps are done.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`] when the tip cannot be read.
-    pub fn coins<'a, M: Memory>(
-        &'a self,
-        coins: &'a Coins<M>,
-    ) -> Result<ResolvedCoins<'a, M>, StoreError> {
-        let view = coins.view(&self.tip);
-        Ok(ResolvedCoins {
-            resolver: self,
-            next: Cell::new(0),
-            view: view.ok_or_else(|| StoreError::missing("change of", self.tip))?,
-        })
+    /// Returns what was found, once all steps are done: each outpoint in order, with its coin if there is
+    /// one.
+    pub(super) fn into_answers(self) -> impl Iterator<Item = (OutpointKey, Option<T>)> {
+        let answers = self.answers.into_iter().map(|answer| match answer {
+            Answer::Coin(coin) => Some(coin),
+            Answer::Unknown | Answer::Spent => None,
+        });
+        self.keys.into_iter().zip(answers)
     }
 
     /// Asks a change, and before it the spans that end with it, for as many keys as there are units.
@@ -299,25 +325,38 @@ impl Resolver {
     fn key(&self, index: u32) -> Option<&OutpointKey> {
         let answer = self.answers.get(index as usize)?;
         let key = self.keys.get(index as usize);
-        key.filter(|_| *answer == Answer::Unknown)
+        key.filter(|_| matches!(answer, Answer::Unknown))
     }
 }
 
-impl Answer {
+impl Resolver {
+    /// Starts to look up coins at a tip.
+    pub fn new(tip: BlockHash, outpoints: impl Iterator<Item = OutPoint>) -> Self {
+        Self::keeping(tip, outpoints)
+    }
+
+    /// Returns the set at the tip, to be read once all steps are done.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when the tip cannot be read.
+    pub fn coins<'a, M: Memory>(
+        &'a self,
+        coins: &'a Coins<M>,
+    ) -> Result<ResolvedCoins<'a, M>, StoreError> {
+        let view = coins.view(&self.tip);
+        Ok(ResolvedCoins {
+            resolver: self,
+            next: Cell::new(0),
+            view: view.ok_or_else(|| StoreError::missing("change of", self.tip))?,
+        })
+    }
+}
+
+impl<T: Kept> Answer<T> {
     fn of(change: &CoinChange) -> Result<Self, StoreError> {
-        let Some(coin) = change.coin() else {
-            return Ok(Self::Spent);
-        };
-        let known = coin.script.lock_and_key();
-        let (lock, script) =
-            known.ok_or_else(|| StoreError::damaged("coin", "its script is elsewhere"))?;
-        Ok(Self::Coin(PriorCoin {
-            satoshi: coin.value.to_sat(),
-            height: coin.height,
-            coinbase: coin.coinbase,
-            lock,
-            script,
-        }))
+        change
+            .coin()
+            .map_or(Ok(Self::Spent), |coin| T::of(coin).map(Self::Coin))
     }
 }
 

@@ -46,6 +46,12 @@ pub struct OutpointKey {
 }
 
 impl OutpointKey {
+    /// The smallest one.
+    pub const FIRST: Self = Self {
+        txid: [0; 32],
+        vout: 0,
+    };
+
     /// Returns the digest: outputs of one transaction share its prefix, so that filters are written in
     /// the order of keys, and have bits of their own.
     pub fn digest(&self) -> Digest {
@@ -116,10 +122,7 @@ impl Place {
     /// The first place of every list.
     pub const FIRST: Self = Self {
         flipped: 0,
-        outpoint: OutpointKey {
-            txid: [0; 32],
-            vout: 0,
-        },
+        outpoint: OutpointKey::FIRST,
     };
 
     /// Returns the place of a coin made at `height`.

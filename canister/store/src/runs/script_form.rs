@@ -89,7 +89,7 @@ impl ScriptForm {
     }
 
     /// Returns the script in pieces, or `None` when it is in the overflow area.
-    fn parts(&self) -> Option<[&[u8]; 3]> {
+    pub(crate) fn parts(&self) -> Option<[&[u8]; 3]> {
         Some(match self {
             Self::Plain(script) => [script.as_bytes(), &[], &[]],
             Self::P2pkh(hash) => [&[0x76, 0xa9, 0x14], hash, &[0x88, 0xac]],

@@ -4,6 +4,7 @@
 //! zero: any value below 2^3080 stands for its remainder. Results are brought below that, and to the
 //! remainder itself only where bytes are asked for.
 
+mod inverse;
 mod lanes;
 mod product;
 
@@ -34,11 +35,6 @@ const USED_REST: i64 = REST << 8;
 
 /// Bits of the last used limb that are below 2^3072.
 const LAST_BITS: u32 = 20;
-
-/// The lowest 21 bits of the prime less 2; all bits above, 3,051 of them, are set.
-const EXPONENT_END: u32 = (1 << EXPONENT_END_BITS) - 2 - REST as u32;
-
-const EXPONENT_END_BITS: u32 = 21;
 
 /// A number; see the module's documentation.
 #[derive(Clone, Debug)]
@@ -117,39 +113,6 @@ impl Number {
     /// Returns the product.
     pub(super) fn times(&self, other: &Self) -> Self {
         Self::of_columns(&columns(&self.0, &other.0))
-    }
-
-    /// Returns the number that makes this one 1, by Fermat's little theorem; zero for zero.
-    ///
-    /// 3,050 squarings and some 30 multiplications.
-    pub(super) fn inverse(&self) -> Self {
-        // The power of 2^ones - 1, for ones that begin as 3,051 does.
-        let ones_wanted = 3_072 - EXPONENT_END_BITS;
-        let mut power = self.clone();
-        let mut ones = 1;
-        for bit in (0..ones_wanted.ilog2()).rev() {
-            power = power.squared(ones).times(&power);
-            ones *= 2;
-            if ones_wanted >> bit & 1 == 1 {
-                power = power.squared(1).times(self);
-                ones += 1;
-            }
-        }
-        for bit in (0..EXPONENT_END_BITS).rev() {
-            power = power.squared(1);
-            if EXPONENT_END >> bit & 1 == 1 {
-                power = power.times(self);
-            }
-        }
-        power
-    }
-
-    fn squared(&self, times: u32) -> Self {
-        let mut square = self.clone();
-        for _ in 0..times {
-            square = square.times(&square);
-        }
-        square
     }
 
     /// Passes carries on and brings the sum of columns below 2^3080.

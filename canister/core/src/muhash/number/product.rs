@@ -83,16 +83,22 @@ fn minus(a: &Block, b: &Block) -> Block {
 }
 
 /// Returns the columns of a product of blocks.
+fn block(a: &Block, b: &Block) -> BlockColumns {
+    let fours = b.as_chunks::<4>().0;
+    let b = std::array::from_fn(|at| quad(fours[at]));
+    let a = std::array::from_fn(|at| splat(a[at]));
+    sums(&a, &b)
+}
+
+/// Returns the columns of a product of blocks: one with each limb four times, and one with four in each.
 ///
 /// A limb times four others in a row gives four columns in a row, which begin at a multiple of four
 /// plus the limb's own place: those of even places are summed in pairs from an even column on, the
 /// others in pairs from an odd one on, and both are joined at the end. Everything is unrolled, so that no
-/// sum leaves the stack machine's locals.
+/// sum leaves the stack machine's locals. Never inlined: a compiler that sees the repeated limbs
+/// widens them first, and multiplies with an operator of four times the price.
 #[inline(never)]
-fn block(a: &Block, b: &Block) -> BlockColumns {
-    let fours = b.as_chunks::<4>().0;
-    let b: [Quad; 7] = std::array::from_fn(|at| quad(fours[at]));
-    let a: [Quad; BLOCK] = std::array::from_fn(|at| splat(a[at]));
+fn sums(a: &[Quad; BLOCK], b: &[Quad; BLOCK / 4]) -> BlockColumns {
     let mut out = [zero(); BLOCK];
     let mut before = zero();
     // What limbs at place `$place` of their fours add to the `$four`th four of columns.

@@ -4,7 +4,7 @@ use candid::{CandidType, Nat};
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use crate::{UtxoSetCommitment, BlockId, Chain, Flag, ReadError};
+use crate::{BlockId, Chain, Flag, ReadError, UtxoSetCommitment};
 
 /// Which block.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]

@@ -29,6 +29,11 @@ pub fn alternate_blocks() -> PathBuf {
     fixture("bitcoin-core/mainnet_alt_blocks_1_2016.dat")
 }
 
+/// What Bitcoin Core's `gettxoutsetinfo muhash` says of some heights of those.
+pub fn mainnet_sets() -> PathBuf {
+    fixture("bitcoin-core/mainnet_utxo_set_info.csv")
+}
+
 fn fixture(name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(name)
 }

@@ -5,7 +5,8 @@ use millrace_candid::{
     GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetChainTipsArgs,
     GetChainTipsResult, GetFeePercentilesArgs, GetFeePercentilesResult, GetOutpointsArgs,
     GetOutpointsResult, GetStatusArgs, GetStatusResult, GetTransactionArgs, GetTransactionResult,
-    GetUtxoSetInfoArgs, GetUtxoSetInfoResult, GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs, VerifyTxInclusionResult,
+    GetUtxoSetInfoArgs, GetUtxoSetInfoResult, GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs,
+    VerifyTxInclusionResult,
 };
 
 use crate::{decode, encode, with};

@@ -169,7 +169,10 @@ impl Chain {
     }
 }
 
-fn stable_hash(store: &millrace_store::Store<ic_stable_structures::VectorMemory>, height: u32) -> Option<BlockHash> {
+fn stable_hash(
+    store: &millrace_store::Store<ic_stable_structures::VectorMemory>,
+    height: u32,
+) -> Option<BlockHash> {
     let header = store.headers.header(Height::new(height));
     header.map(|header| header.block_hash())
 }
@@ -298,6 +301,50 @@ fn the_first_heights_of_mainnet_have_the_sums_that_recomputation_gives() {
     assert_eq!((none.outputs, none.total_amount), (0, amount));
 }
 
+/// What Bitcoin Core says of mainnet: height, and the rest of what `get_utxo_set_info` answers.
+fn said_by_core() -> Vec<(u32, [String; 4])> {
+    let path = format!(
+        "{}/../tests/fixtures/bitcoin-core/mainnet_utxo_set_info.csv",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let lines = text.lines().skip(1).map(|line| {
+        let fields: Vec<String> = line.split(',').map(str::to_owned).collect();
+        let [height, _, said @ ..] = &fields[..] else {
+            panic!("{line}");
+        };
+        (height.parse().unwrap(), said.to_vec().try_into().unwrap())
+    });
+    lines.collect()
+}
+
+#[test]
+fn mainnet_heights_are_what_bitcoin_core_says() {
+    let mut canister = Canister::new(InitConfig {
+        utxo_set_commitment: Some(Flag::Enabled),
+        stability_threshold: Some(10u8.into()),
+        ..pushed()
+    });
+    let blocks = real_blocks();
+    let mut compared = 0;
+    for (from, to) in [(0, 600), (600, 4_521)] {
+        canister.feed(&blocks[from..to]);
+        canister.upgrade();
+        let last = canister.app.store().anchor_height().get();
+        for (height, said) in said_by_core() {
+            if (from as u32..=last).contains(&height) {
+                let info = info(&canister, Some(height)).unwrap();
+                let numbers = [info.outputs.to_string(), info.total_amount.0.to_string()];
+                let [outputs, satoshi] = numbers;
+                let found = [outputs, satoshi, info.bogosize.to_string(), info.muhash];
+                assert_eq!(found, said, "height {height}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 140, "{compared}");
+}
+
 #[test]
 fn switched_on_late_it_walks_the_stable_set_while_blocks_become_stable() {
     let mut canister = Canister::new(InitConfig {
@@ -308,7 +355,10 @@ fn switched_on_late_it_walks_the_stable_set_while_blocks_become_stable() {
     let blocks = real_blocks();
     canister.feed(&blocks[..1_500]);
     assert_eq!(info(&canister, None), Err(ReadError::CommitmentOff));
-    assert_eq!(canister.status().utxo_set_commitment, UtxoSetCommitment::Off);
+    assert_eq!(
+        canister.status().utxo_set_commitment,
+        UtxoSetCommitment::Off
+    );
     canister.app.set_config(kept(true)).unwrap();
     let of = canister.app.store().coins.stable_count();
     let nothing = ReadError::CommitmentCatchingUp { coins: 0, of };
@@ -338,7 +388,11 @@ fn switched_on_late_it_walks_the_stable_set_while_blocks_become_stable() {
     for (height, block) in (1..=1_591).zip(&blocks) {
         plain = plain.after(&deserialize(block).unwrap(), height);
     }
-    let kept = canister.app.store().commitments.of_height(Height::new(1_591));
+    let kept = canister
+        .app
+        .store()
+        .commitments
+        .of_height(Height::new(1_591));
     assert_eq!(kept.unwrap().commitment, plain.commitment());
     let low = info(&canister, Some(min_height - 1));
     let expected = ReadError::HeightNotKept {
@@ -347,7 +401,10 @@ fn switched_on_late_it_walks_the_stable_set_while_blocks_become_stable() {
         max_height: 1_591,
     };
     assert_eq!(low, Err(expected));
-    assert!(matches!(info(&canister, Some(1_592)), Err(ReadError::HeightNotKept { .. })));
+    assert!(matches!(
+        info(&canister, Some(1_592)),
+        Err(ReadError::HeightNotKept { .. })
+    ));
 }
 
 fn one_step() -> SetConfigRequest {
@@ -411,7 +468,10 @@ fn a_commitment_that_never_ends_is_given_up_and_blocks_become_stable_without_it(
     canister.upgrade();
     canister.heartbeat();
     canister.settle();
-    assert_eq!(info(&canister, None).unwrap().block.height, stable.get() + 1);
+    assert_eq!(
+        info(&canister, None).unwrap().block.height,
+        stable.get() + 1
+    );
     canister.audit();
 }
 

@@ -110,6 +110,7 @@ const STATE: &[Row] = &[
                     block_validation = variant { proof_of_work };
                     stable_pages_per_ten_minutes = 4_194_304;
                     cycles_reserve = 100_000_000_000;
+                    utxo_set_commitment = variant { disabled };
                 })",
             ),
         ),
@@ -146,8 +147,17 @@ const STATE: &[Row] = &[
                         instructions_hit = 0; stable_pages_hit = 0; ten_minutes_hit = 0;
                         low_on_cycles_heartbeats = 0; memory_refusals = 0; no_room = 0;
                     };
+                    utxo_set_commitment = variant { off };
                 } })",
             ),
+        ),
+    ),
+    typed(
+        "a commitment that nobody asked for",
+        ask(
+            "get_utxo_set_info",
+            "(opt record { height = opt 4 })",
+            Reply("(variant { Err = variant { commitment_off } })"),
         ),
     ),
     typed(

@@ -19,7 +19,12 @@ impl Coin {
     /// What Core hashes, put together from consensus encodings.
     fn bytes(&self) -> Vec<u8> {
         let code = self.height * 2 + u32::from(self.coinbase);
-        [serialize(&self.outpoint), serialize(&code), serialize(&self.output)].concat()
+        [
+            serialize(&self.outpoint),
+            serialize(&code),
+            serialize(&self.output),
+        ]
+        .concat()
     }
 
     fn given<T>(&self, to: impl FnOnce(&CountedCoin<'_>) -> T) -> T {
@@ -45,14 +50,19 @@ fn coin() -> impl Strategy<Value = Coin> {
         value: Amount::from_sat(value),
         script_pubkey: ScriptBuf::from_bytes(script),
     });
-    (any::<[u8; 32]>(), any::<u32>(), 0..1_u32 << 31, any::<bool>(), output).prop_map(
-        |(txid, vout, height, coinbase, output)| Coin {
+    (
+        any::<[u8; 32]>(),
+        any::<u32>(),
+        0..1_u32 << 31,
+        any::<bool>(),
+        output,
+    )
+        .prop_map(|(txid, vout, height, coinbase, output)| Coin {
             outpoint: OutPoint::new(Txid::from_byte_array(txid), vout),
             height,
             coinbase,
             output,
-        },
-    )
+        })
 }
 
 proptest! {
@@ -107,7 +117,11 @@ fn coinbases_of_the_genesis_block_and_those_replaced_on_mainnet_do_not_count() {
         assert!(counts(network, Height::new(1), true), "{network}");
         for height in [91_722, 91_812] {
             let is_counted = network != Network::Mainnet;
-            assert_eq!(counts(network, Height::new(height), true), is_counted, "{network}");
+            assert_eq!(
+                counts(network, Height::new(height), true),
+                is_counted,
+                "{network}"
+            );
             assert!(counts(network, Height::new(height), false), "{network}");
         }
         for height in [91_842, 91_880] {

@@ -72,7 +72,10 @@ fn the_stored_form_is_bitcoin_cores() {
     set.insert(&element(1));
     set.insert(&element(2));
     let bytes = set.to_bytes();
-    assert_eq!(hex::encode(&bytes[..16]), "1fa093295ea30a6a3acdc7b3f770fa53");
+    assert_eq!(
+        hex::encode(&bytes[..16]),
+        "1fa093295ea30a6a3acdc7b3f770fa53"
+    );
     assert_eq!(
         hex::encode(sha256::Hash::hash(&bytes)),
         "de9511749df195290ef65c0a642698da1db7218f5753dd4cb631fce6a5938a00"
@@ -122,7 +125,12 @@ fn numbers_at_all_edges_multiply_as_a_big_integer_library_says() {
 #[test]
 fn products_that_are_not_reduced_go_on_being_right() {
     let (mut ours, mut theirs) = (number(&edges()[5]), edges()[5].clone());
-    for edge in edges().iter().filter(|edge| **edge != BigUint::ZERO).cycle().take(200) {
+    for edge in edges()
+        .iter()
+        .filter(|edge| **edge != BigUint::ZERO)
+        .cycle()
+        .take(200)
+    {
         if edge % prime() == BigUint::ZERO {
             continue;
         }

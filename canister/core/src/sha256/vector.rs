@@ -94,8 +94,8 @@ impl BitXor for Vector {
 #[cfg(target_feature = "simd128")]
 mod simd {
     use core::arch::wasm32::{
-        i8x16, i8x16_shuffle, i8x16_swizzle, i32x4_add, i32x4_extract_lane, i32x4_shl, i32x4_splat, u32x4, u32x4_shr,
-        v128, v128_bitselect, v128_or, v128_xor,
+        i8x16, i8x16_shuffle, i8x16_swizzle, i32x4_add, i32x4_extract_lane, i32x4_shl, i32x4_splat,
+        u32x4, u32x4_shr, v128, v128_bitselect, v128_or, v128_xor,
     };
 
     pub(super) type Lanes = v128;

@@ -13,8 +13,8 @@ use millrace_candid::official::{
 use millrace_candid::{
     BlockSelector, GetBalanceArgs, GetBalancesArgs, GetBlockArgs, GetBlockHeadersArgs,
     GetChainTipsArgs, GetFeePercentilesArgs, GetOutpointsArgs, GetStatusArgs, GetTransactionArgs,
-    GetTransactionStatusArgs, GetUtxoSetInfoArgs, GetUtxosArgs, HeaderSelector, HttpRequest, InclusionProof, OutPoint,
-    UtxosFilter, VerifyTxInclusionArgs,
+    GetTransactionStatusArgs, GetUtxoSetInfoArgs, GetUtxosArgs, HeaderSelector, HttpRequest,
+    InclusionProof, OutPoint, UtxosFilter, VerifyTxInclusionArgs,
 };
 
 pub const METHODS: [&str; 18] = [

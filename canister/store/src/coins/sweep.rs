@@ -83,7 +83,10 @@ impl<M: Memory> Coins<M> {
         while resolver.step(self, usize::MAX)? == Progress::More {}
         let missing = |outpoint: &OutpointKey| {
             let outpoint = OutPoint::from(outpoint);
-            StoreError::damaged("change", format!("it spends {outpoint}, which is not there"))
+            StoreError::damaged(
+                "change",
+                format!("it spends {outpoint}, which is not there"),
+            )
         };
         let answers = resolver.into_answers();
         answers

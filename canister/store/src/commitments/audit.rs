@@ -29,7 +29,10 @@ impl<M: Memory> Store<M> {
         }
         let found = self.totals_below(state)?;
         if found != state.set.totals {
-            return broken(format!("it has {:?}, the coins {found:?}", state.set.totals));
+            return broken(format!(
+                "it has {:?}, the coins {found:?}",
+                state.set.totals
+            ));
         }
         let is_next = |hash| {
             let node = self.tree.get(hash);

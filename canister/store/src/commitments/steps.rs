@@ -33,10 +33,19 @@ impl<M: Memory> Store<M> {
     ///
     /// # Errors
     /// [`StoreError`]; the commitment is what it was.
-    pub fn commit_step(&mut self, child: &BlockHash, budget: usize) -> Result<Progress, StoreError> {
+    pub fn commit_step(
+        &mut self,
+        child: &BlockHash,
+        budget: usize,
+    ) -> Result<Progress, StoreError> {
         let root = self.tree.root_hash();
         let network = self.network();
-        let Some(state) = self.commitments.state.as_mut().filter(|it| it.block == root) else {
+        let Some(state) = self
+            .commitments
+            .state
+            .as_mut()
+            .filter(|it| it.block == root)
+        else {
             return Ok(Progress::Done);
         };
         let in_hand = state.in_hand.as_ref().filter(|it| it.block == *child);
@@ -80,7 +89,11 @@ impl<M: Memory> Store<M> {
     pub fn sweep_step(&mut self, budget: usize) -> Result<Progress, StoreError> {
         let root = self.tree.root_hash();
         let network = self.network();
-        let state = self.commitments.state.as_mut().filter(|it| it.block == root);
+        let state = self
+            .commitments
+            .state
+            .as_mut()
+            .filter(|it| it.block == root);
         let Some((state, mark)) = state.and_then(|state| state.mark.map(|mark| (state, mark)))
         else {
             return Ok(Progress::Done);
@@ -114,8 +127,7 @@ fn count(
         return Ok(());
     }
     let script = coin.script.parts();
-    let script =
-        script.ok_or_else(|| StoreError::damaged("coin", "its script is elsewhere"))?;
+    let script = script.ok_or_else(|| StoreError::damaged("coin", "its script is elsewhere"))?;
     to(&CountedCoin {
         outpoint: OutPoint::from(outpoint),
         height: coin.height,

@@ -11,7 +11,7 @@ pub(super) use simd::*;
 mod simd {
     use core::arch::wasm32::{
         i32x4, i32x4_splat, i64x2_add, i64x2_extmul_high_i32x4, i64x2_extmul_low_i32x4,
-        i64x2_extract_lane, i64x2_shuffle, i64x2_splat, i64x2_sub, v128,
+        i64x2_extract_lane, i64x2_shuffle, i64x2_splat, v128,
     };
 
     pub(in super::super) type Quad = v128;
@@ -54,10 +54,7 @@ mod simd {
 
     #[inline(always)]
     pub(in super::super) fn numbers(pair: Pair) -> [i64; 2] {
-        [
-            i64x2_extract_lane::<0>(pair),
-            i64x2_extract_lane::<1>(pair),
-        ]
+        [i64x2_extract_lane::<0>(pair), i64x2_extract_lane::<1>(pair)]
     }
 }
 
@@ -83,12 +80,18 @@ mod arrays {
 
     #[inline(always)]
     pub(in super::super) fn low_products(a: Quad, b: Quad) -> Pair {
-        [i64::from(a[0]) * i64::from(b[0]), i64::from(a[1]) * i64::from(b[1])]
+        [
+            i64::from(a[0]) * i64::from(b[0]),
+            i64::from(a[1]) * i64::from(b[1]),
+        ]
     }
 
     #[inline(always)]
     pub(in super::super) fn high_products(a: Quad, b: Quad) -> Pair {
-        [i64::from(a[2]) * i64::from(b[2]), i64::from(a[3]) * i64::from(b[3])]
+        [
+            i64::from(a[2]) * i64::from(b[2]),
+            i64::from(a[3]) * i64::from(b[3]),
+        ]
     }
 
     #[inline(always)]

@@ -4,10 +4,10 @@
 //! `ac + bd + (a - b)(d - c)`. Limbs of 28 bits and differences of differences are below 2^29 in size, and
 //! 28 products of them below 2^63; sums on the way may wrap, the columns themselves do not.
 
-use super::lanes::{
-    Pair, Quad, add, across, high_products, low_products, numbers, quad, splat, zero,
-};
 use super::LIMBS;
+use super::lanes::{
+    Pair, Quad, across, add, high_products, low_products, numbers, quad, splat, zero,
+};
 
 /// Limbs of a block.
 const BLOCK: usize = 28;

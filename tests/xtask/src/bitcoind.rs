@@ -78,6 +78,19 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Returns `bitcoind` if there is one: what `BITCOIND_EXE` names, or the one that was built.
+pub fn find() -> Option<PathBuf> {
+    let chosen = env::var_os("BITCOIND_EXE").map(PathBuf::from);
+    let built = || {
+        Some(
+            cache_dir()
+                .ok()?
+                .join(format!("bitcoind-{CORE}/bin/bitcoind")),
+        )
+    };
+    chosen.or_else(built).filter(|path| path.is_file())
+}
+
 /// Takes the cache's lock, which the operating system releases when the process ends in any way.
 fn lock(folder: &Path) -> Result<File> {
     let path = folder.join("lock");

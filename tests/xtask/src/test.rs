@@ -16,7 +16,7 @@ use clap::Args;
 
 use crate::binaries::{self, POCKET_IC_SERVER};
 use crate::workspace::Workspace;
-use crate::{bench, process, wasm};
+use crate::{bench, bitcoind, process, wasm};
 use tally::Tally;
 
 /// Which part of the tests to run.
@@ -78,8 +78,16 @@ fn stages(workspace: &Workspace, options: &Options, summary: &mut Summary) -> Re
         process::run(&mut cargo(&["build", "--workspace", "--all-targets"]))
     })?;
     let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    if let Some(filter) = &options.filter {
-        tests.args(["--", filter]);
+    tests.arg("--").args(&options.filter);
+    match bitcoind::find() {
+        // Tests that are ignored otherwise need it, and nothing else.
+        Some(bitcoind) => {
+            tests.arg("--include-ignored");
+            tests.env("BITCOIND_EXE", bitcoind);
+        }
+        None => {
+            eprintln!("tests with a Bitcoin Core are skipped: `cargo xtask bitcoind` builds one")
+        }
     }
     let [server] = binaries::locate(workspace, [POCKET_IC_SERVER])?;
     if env::var_os("POCKET_IC_BIN").is_none() {

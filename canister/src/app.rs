@@ -61,6 +61,8 @@ pub struct App<M: Memory> {
     pub(crate) last_beat: Spent,
     /// When the message in hand began.
     pub(crate) message_time: UnixSeconds,
+    /// When the last heartbeat ended, unless an upgrade came since.
+    pub(crate) beat_ended: Option<UnixSeconds>,
     /// What was written lately.
     pub(crate) window: WriteWindow,
     /// Heartbeats that still connect nothing because stable memory could not grow.
@@ -151,6 +153,7 @@ impl<M: Memory> App<M> {
             lines: 0,
             last_beat: Spent::default(),
             message_time: UnixSeconds::ZERO,
+            beat_ended: None,
             window: WriteWindow::default(),
             memory_pause: 0,
             is_low_on_cycles: false,

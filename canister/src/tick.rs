@@ -68,7 +68,7 @@ impl<M: Memory> App<M> {
         } else {
             self.next_ask(env)
         };
-        self.note_success();
+        self.note_success(env.now());
         self.end_log(env);
         self.store.counters.add(Counter::Heartbeats, 1);
         self.store.flush();

@@ -13,7 +13,8 @@
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
 //! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
-//! which takes nothing away: what is in hand stays there.
+//! which takes nothing away: what is in hand stays there. It never costs two: a timer that was due when its
+//! round began runs even if a heartbeat of that round has set it anew, so the time of the last heartbeat decides.
 //!
 //! A trap in the watchdog itself undoes its setting of the timer, too. The next heartbeat finds the
 //! timer off, sets it and does nothing else, so that this much cannot be undone:
@@ -21,6 +22,7 @@
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
+use millrace_core::UnixSeconds;
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::blobs::BlobKey;
 use millrace_store::cells::{Counter, Watch};
@@ -56,6 +58,13 @@ pub(crate) enum Mode {
 impl<M: Memory> App<M> {
     /// Runs when no heartbeat ended for [`WATCH_SECONDS`].
     pub fn watchdog(&mut self, env: &impl Env) {
+        let watched = |ended: UnixSeconds| ended.get().saturating_add(WATCH_SECONDS);
+        if self
+            .beat_ended
+            .is_some_and(|ended| env.now().get() < watched(ended))
+        {
+            return;
+        }
         let has_work = !self.store.queue.is_empty() || self.plan().is_some();
         if !has_work {
             return;
@@ -152,7 +161,8 @@ impl<M: Memory> App<M> {
     }
 
     /// Notes that a heartbeat got to its end.
-    pub(crate) fn note_success(&mut self) {
+    pub(crate) fn note_success(&mut self, now: UnixSeconds) {
+        self.beat_ended = Some(now);
         let watch = self.store.cells.watch();
         self.store.cells.set_watch(Watch {
             strikes: 0,

@@ -188,7 +188,7 @@ fn a_pulled_block_given_up_in_the_queue_is_remembered_and_leaves_no_bytes() {
     let reply = Ok(complete(&blocks[..1], &blocks[..3]));
     canister.app.on_reply(&canister.world, ask.id, reply);
     for _ in 0..crate::watchdog::BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+        canister.watchdog();
     }
     let hash = hash_of(&blocks[0]);
     let status = canister.app.store().tree.get(&hash).unwrap().status();

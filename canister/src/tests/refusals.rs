@@ -180,7 +180,7 @@ fn merging_that_never_ends_is_halted_and_everything_else_goes_on() {
         canister.app.step(&canister.world, work).unwrap();
     }
     for _ in 0..BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+        canister.watchdog();
     }
     assert!(canister.app.store().cells.watch().is_compacting_halted);
     canister.feed(&real[8..40]);

@@ -15,12 +15,14 @@
 //! | `seen`, `watch` | what the canister shows, and the checks after each heartbeat |
 //! | `converge` | faults end: progress within a bound, all answers right |
 //! | [`campaign`] | many seeds, in threads, with coverage |
+//! | [`cli`] | the options of a campaign, and its report |
 //! | [`minimise`] | the shortest schedule that still fails |
 //! | [`mutations`] | bugs planted on purpose, each of which must be found |
 //!
 //! What the canister may do is stated by the checks, each with a name; a [`run::Failure`] carries it.
 
 pub mod campaign;
+pub mod cli;
 mod converge;
 pub mod coverage;
 mod expected;

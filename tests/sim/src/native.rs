@@ -230,26 +230,7 @@ impl Native {
 
 impl Subject for Native {
     fn install(setup: &Setup) -> Result<Self, String> {
-        QUIET.call_once(report_no_traps);
-        let known = IMAGES.with_borrow(|images| {
-            let found = images.iter().find(|(other, _)| {
-                (other.base.len(), &other.config) == (setup.base.len(), &setup.config)
-            });
-            found.map(|(_, image)| image.clone())
-        });
-        let image = match known {
-            Some(image) => image,
-            None => {
-                let image = Self::build_image(setup)?;
-                IMAGES.with_borrow_mut(|images| {
-                    if images.len() >= MAX_IMAGES {
-                        images.clear();
-                    }
-                    images.push((setup.clone(), image.clone()));
-                });
-                image
-            }
-        };
+        let image = image(setup)?;
         Ok(Self::around(image, setup.now))
     }
 
@@ -277,8 +258,9 @@ impl Subject for Native {
         self.world.pace.set(instructions_per_step);
     }
 
-    fn set_poor(&mut self, is_poor: bool) {
+    fn set_poor(&mut self, is_poor: bool) -> bool {
         self.world.cycles.set(if is_poor { 0 } else { RICH_CYCLES });
+        is_poor
     }
 
     fn set_trap(&mut self, point: Option<TrapPoint>) {
@@ -438,6 +420,31 @@ fn text(refusal: Refusal) -> String {
     match refusal {
         Refusal::Trap(text) | Refusal::Reject(text) => text,
     }
+}
+
+/// Returns the stable memory of a canister that was installed so and has taken the base in.
+///
+/// # Errors
+/// Why that fails, for people.
+pub fn image(setup: &Setup) -> Result<Vec<u8>, String> {
+    QUIET.call_once(report_no_traps);
+    let known = IMAGES.with_borrow(|images| {
+        let found = images.iter().find(|(other, _)| {
+            (other.base.len(), &other.config) == (setup.base.len(), &setup.config)
+        });
+        found.map(|(_, image)| image.clone())
+    });
+    if let Some(image) = known {
+        return Ok(image);
+    }
+    let image = Native::build_image(setup)?;
+    IMAGES.with_borrow_mut(|images| {
+        if images.len() >= MAX_IMAGES {
+            images.clear();
+        }
+        images.push((setup.clone(), image.clone()));
+    });
+    Ok(image)
 }
 
 /// A whole block as one part.

@@ -1,6 +1,7 @@
 //! Runs one schedule: turns events into messages and has what comes of them checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bitcoin::Transaction;
 use candid::{Nat, Principal};
@@ -111,14 +112,29 @@ pub struct Run<S: Subject> {
 /// Runs a schedule to its end. Returns what it covered.
 ///
 /// # Errors
-/// [`Failure`] of the first checker that objects.
+/// [`Failure`] of the first checker that objects; a panic is one, too.
 pub fn run<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
+    let run = AssertUnwindSafe(|| run_through::<S>(schedule));
+    catch_unwind(run).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Failure {
+            check: "no panic",
+            detail: text.unwrap_or_default(),
+        })
+    })
+}
+
+fn run_through<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
     let mut run = Run::<S>::start(schedule.profile)?;
     for event in &schedule.events {
         run.coverage.note("event", event);
         run.handle(*event)?;
     }
     run.converge()?;
+    for (group, kind) in run.subject.take_notes() {
+        run.coverage.note(group, kind);
+    }
     Ok(run.coverage)
 }
 
@@ -260,8 +276,7 @@ impl<S: Subject> Run<S> {
             }
             Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
             Event::Poor(is_poor) => {
-                self.is_poor = is_poor;
-                self.subject.set_poor(is_poor);
+                self.is_poor = self.subject.set_poor(is_poor);
                 return Ok(());
             }
             Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
@@ -411,8 +426,7 @@ impl<S: Subject> Run<S> {
     pub(crate) fn end_faults(&mut self) -> Checked {
         self.subject.set_full(false);
         self.is_full = false;
-        self.is_poor = false;
-        self.subject.set_poor(false);
+        self.is_poor = self.subject.set_poor(false);
         self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);

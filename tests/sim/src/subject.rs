@@ -64,6 +64,9 @@ pub struct Setup {
     pub now: u64,
 }
 
+/// Something a run counts: a group and a kind.
+pub type Note = (&'static str, &'static str);
+
 /// A canister under test.
 pub trait Subject: Sized {
     /// Installs a canister, and has it take in the base.
@@ -83,8 +86,17 @@ pub trait Subject: Sized {
     fn run_timer(&mut self) -> Result<bool, Trap>;
     /// Sets how fast instructions are used up.
     fn set_pace(&mut self, instructions_per_step: u64);
-    /// Sets whether no cycles are left above the freezing threshold.
-    fn set_poor(&mut self, is_poor: bool);
+    /// Returns the instructions of a step at most, where [`Subject::set_pace`] does not say.
+    fn step_instructions(&self) -> u64 {
+        0
+    }
+    /// Takes what is to be counted: faults that struck, and what was asked for in vain.
+    fn take_notes(&mut self) -> Vec<Note> {
+        Vec::new()
+    }
+    /// Sets whether no cycles are left above the freezing threshold. Returns whether that is so now: a
+    /// subnet that charges nothing leaves nobody poor.
+    fn set_poor(&mut self, is_poor: bool) -> bool;
     /// Has the next message trap.
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.

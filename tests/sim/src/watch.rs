@@ -117,12 +117,17 @@ impl<S: Subject> Run<S> {
     fn check_budgets(&mut self, beat: &Beat, waiting: u32) -> Checked {
         let budget = self.budgets.instructions_per_heartbeat;
         if let Some(spent) = beat.instructions {
-            let most = budget + (LOOKS + 1) * self.pace;
+            let step = match self.subject.step_instructions() {
+                0 => self.pace,
+                step => step,
+            };
+            self.coverage.peak(
+                "instructions beyond the budget",
+                spent.saturating_sub(budget),
+            );
+            let most = budget + (LOOKS + 1) * step;
             require(spent <= most, "instruction budget", || {
-                format!(
-                    "{spent} instructions spent, {budget} allowed, {} a step",
-                    self.pace
-                )
+                format!("{spent} instructions spent, {budget} allowed, {step} a step")
             })?;
         }
         let (Some(pages), Some(bytes)) = (beat.pages, beat.stable_bytes) else {

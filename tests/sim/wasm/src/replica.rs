@@ -1,0 +1,406 @@
+//! A subnet with the canister's module and its blocks source, which runs one message at a time: heartbeats
+//! and timers are held back by a fault unless it is their turn.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use candid::{CandidType, Principal, decode_one, encode_one};
+use ic_management_canister_types::{
+    CanisterIdRecord, CanisterInstallMode, InstallCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
+};
+use millrace_candid::{CanisterArg, InitConfig};
+use millrace_sim::subject::{Setup, Trap};
+use millrace_subnet::{
+    Certifier, ConsensusCall, CostSchedule, EffectivePrincipal, ErrorCode, Fault, FaultKind,
+    Ingress, InstructionConfig, LimitsConfig, MessageKind, Network, NetworkConfig, Query, SubnetId,
+    SubnetKind, SubnetSpec, UsageRecord, UserError,
+};
+use millrace_vm::{Engine, EngineOptions};
+use serde::de::DeserializeOwned;
+
+/// The environment variable naming the folder of the canister modules.
+const WASM_DIR: &str = "MILLRACE_WASM_DIR";
+
+/// The environment variable naming the folder of compiled modules, as for the replica.
+const CACHE: &str = "MILLRACE_MODULE_CACHE";
+
+/// Rounds within which every message here is answered.
+const ROUNDS_MAX: u32 = 50;
+
+/// Largest message of a user: deliveries of a simulation are not cut to what the IC's ingress takes.
+const INGRESS_BYTES: u64 = 256 << 20;
+
+/// The blocks source's id: one that may ask the management canister for what comes from outside.
+const SOURCE: &str = "g4xu7-jiaaa-aaaan-aaaaq-cai";
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Vouches for nothing: queries only need to see that there is a certificate.
+struct NoKeys;
+
+impl Certifier for NoKeys {
+    fn data_certificate(&self, _: &Principal, _: &Principal, _: &[u8], _: u64) -> Option<Vec<u8>> {
+        Some(b"a certificate".to_vec())
+    }
+
+    fn root_key(&self) -> Vec<u8> {
+        b"no key".to_vec()
+    }
+}
+
+/// What all runs share: compiled modules, and their bytes.
+struct Shared {
+    engine: Engine,
+    module: Vec<u8>,
+    source: Vec<u8>,
+}
+
+fn shared() -> Result<&'static Shared, String> {
+    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
+        let folder = std::env::var_os(CACHE)
+            .filter(|folder| !folder.is_empty())
+            .unwrap_or_else(|| "target/modules".into());
+        let engine = Engine::new(EngineOptions {
+            cache_dir: Some(repository().join(folder)),
+            ..EngineOptions::default()
+        });
+        let source = wat::parse_str(include_str!("source.wat"));
+        Ok(Shared {
+            engine: engine.map_err(|error| error.to_string())?,
+            module: read_module()?,
+            source: source.map_err(|error| error.to_string())?,
+        })
+    });
+    shared.as_ref().map_err(Clone::clone)
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
+}
+
+/// Reads the module where `cargo xtask wasm` puts it.
+fn read_module() -> Result<Vec<u8>, String> {
+    let folder = std::env::var_os(WASM_DIR).unwrap_or_else(|| "target/wasm".into());
+    let path = repository().join(folder).join("millrace.wasm.gz");
+    std::fs::read(&path).map_err(|error| {
+        format!(
+            "cannot read {}: {error}; run `cargo xtask wasm` to build it, or name its folder in {WASM_DIR}",
+            path.display()
+        )
+    })
+}
+
+/// The blocks source.
+pub(crate) fn source() -> Principal {
+    Principal::from_text(SOURCE).unwrap_or(Principal::management_canister())
+}
+
+/// Who controls the canisters, and calls them where it does not matter who does.
+pub(crate) fn controller() -> Principal {
+    Principal::self_authenticating(b"the controller of the simulation")
+}
+
+/// What goes wrong with the next message.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trouble {
+    /// A trap.
+    pub(crate) trap: Option<FaultKind>,
+    /// Whether memory cannot grow.
+    pub(crate) is_full: bool,
+}
+
+/// A message that ran.
+pub(crate) struct Ran {
+    pub(crate) record: UsageRecord,
+    /// The injected trap that stopped it.
+    pub(crate) struck: Option<&'static str>,
+}
+
+/// The answer to an update call, and what it ran as if it ran at all.
+type Answered = (Result<Vec<u8>, UserError>, Option<Ran>);
+
+impl Ran {
+    /// Judges a message that did not end well.
+    pub(crate) fn trapped(&self, own: impl FnOnce() -> String) -> Result<(), Trap> {
+        match (self.record.succeeded, self.struck) {
+            (true, _) => Ok(()),
+            (false, Some(_)) => Err(Trap::Injected),
+            (false, None) => Err(Trap::Own(own())),
+        }
+    }
+}
+
+/// The subnet.
+pub(crate) struct Replica {
+    network: Network,
+    subnet: SubnetId,
+    id: Principal,
+}
+
+impl Replica {
+    /// Sets a subnet up whose canister has this stable memory and the module's heap of after an upgrade.
+    pub(crate) fn new(setup: &Setup, config: InitConfig, image: &[u8]) -> Result<Self, String> {
+        let shared = shared()?;
+        let subnet = Principal::self_authenticating(b"the subnet of the simulation");
+        let mut limits = LimitsConfig::default().without_rate_limits();
+        limits.system.ingress_bytes = INGRESS_BYTES;
+        limits.system.ingress_round_bytes = INGRESS_BYTES;
+        limits.system.ingress_pool_bytes = INGRESS_BYTES;
+        let kind = SubnetKind::Bitcoin;
+        let network = Network::new(NetworkConfig {
+            subnets: vec![SubnetSpec {
+                kind,
+                id: subnet,
+                ranges: kind.mainnet_ranges(),
+                seed: [7; 32],
+                instructions: InstructionConfig::Production,
+                cost_schedule: CostSchedule::Free,
+            }],
+            time_ns: setup.now * SECOND_NS,
+            engine: shared.engine.clone(),
+            limits,
+            certifier: Arc::new(NoKeys),
+        });
+        let network = network.map_err(|error| error.to_string())?;
+        let mut replica = Self {
+            network,
+            subnet,
+            id: Principal::management_canister(),
+        };
+        let made = replica.create(Some(source()))?;
+        replica.install_code(
+            made,
+            CanisterInstallMode::Install,
+            &shared.source,
+            Vec::new(),
+        )?;
+        replica.id = replica.create(None)?;
+        replica.arm(&[], &Trouble::default())?;
+        let install = CanisterArg::Init(config);
+        let argument = encode_one(&install).map_err(|error| error.to_string())?;
+        let mode = CanisterInstallMode::Install;
+        replica.install_code(replica.id, mode, &shared.module, argument)?;
+        let set = replica.network.set_stable_memory(&replica.id, image);
+        set.map_err(|error| error.to_string())?;
+        replica.upgrade()?;
+        Ok(replica)
+    }
+
+    fn create(&mut self, specified_id: Option<Principal>) -> Result<Principal, String> {
+        let create = ProvisionalCreateCanisterWithCyclesArgs {
+            amount: Some(1_000_000_000_000_000_u64.into()),
+            specified_id,
+            ..Default::default()
+        };
+        let method = "provisional_create_canister_with_cycles";
+        let created: CanisterIdRecord = self.manage(method, &create)?;
+        Ok(created.canister_id)
+    }
+
+    fn install_code(
+        &mut self,
+        canister_id: Principal,
+        mode: CanisterInstallMode,
+        module: &[u8],
+        arg: Vec<u8>,
+    ) -> Result<(), String> {
+        let arguments = InstallCodeArgs {
+            mode,
+            canister_id,
+            wasm_module: module.to_vec(),
+            arg,
+            sender_canister_version: None,
+        };
+        self.manage("install_code", &arguments)
+    }
+
+    /// Upgrades the canister to the same module; what it waits for stays under way.
+    pub(crate) fn upgrade(&mut self) -> Result<(), String> {
+        self.arm(&[], &Trouble::default())?;
+        let argument = encode_one(CanisterArg::Upgrade(None)).map_err(|error| error.to_string())?;
+        let mode = CanisterInstallMode::Upgrade(None);
+        self.install_code(self.id, mode, &shared()?.module, argument)
+    }
+
+    fn manage<R: CandidType + DeserializeOwned>(
+        &mut self,
+        method: &str,
+        argument: &impl CandidType,
+    ) -> Result<R, String> {
+        let payload = encode_one(argument).map_err(|error| error.to_string())?;
+        let callee = Principal::management_canister();
+        let reply = self.send(controller(), callee, method, payload)?;
+        let reply = reply.map_err(|error| format!("{method}: {error}"))?;
+        decode_reply(method, &reply)
+    }
+
+    /// Sends an update call and runs rounds until it is answered.
+    fn send(
+        &mut self,
+        sender: Principal,
+        canister_id: Principal,
+        method: &str,
+        payload: Vec<u8>,
+    ) -> Result<Result<Vec<u8>, UserError>, String> {
+        let submitted = self.network.submit_ingress(Ingress {
+            sender,
+            canister_id,
+            method: method.to_owned(),
+            payload,
+            effective: EffectivePrincipal::None,
+            message_id: None,
+            expiry_ns: None,
+            caller_info: None,
+        });
+        let id = match submitted {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error)),
+        };
+        let answer = self.network.await_ingress(&id, ROUNDS_MAX);
+        answer.map_err(|error| format!("{method}: {error}"))
+    }
+
+    /// Sees to it that in the rounds to come only these kinds of messages run, and what befalls them.
+    fn arm(&mut self, kinds: &[MessageKind], trouble: &Trouble) -> Result<(), String> {
+        let of = |kind: FaultKind, message: MessageKind, times| Fault {
+            message: Some(message),
+            times,
+            ..Fault::new(self.id, kind)
+        };
+        let mut faults = Vec::new();
+        for task in [MessageKind::Heartbeat, MessageKind::GlobalTimer] {
+            if !kinds.contains(&task) {
+                faults.push(of(FaultKind::SkipTask, task, u64::MAX));
+            }
+        }
+        for kind in kinds {
+            if trouble.is_full {
+                faults.push(of(FaultKind::FullMemory, *kind, u64::MAX));
+            }
+            if let Some(trap) = &trouble.trap {
+                faults.push(of(trap.clone(), *kind, 1));
+            }
+        }
+        self.network.clear_faults();
+        self.network
+            .inject(faults)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Returns the first message of these kinds since a record, and what struck it.
+    fn ran(&self, from: u64, kinds: &[MessageKind]) -> Option<Ran> {
+        let canister = self.network.canister(&self.id).ok()?;
+        let mut records = canister.usage().since(from);
+        let record = records.find(|record| kinds.contains(&record.kind))?.clone();
+        let faults = self.network.faults();
+        let mut struck = faults.iter().filter(|status| status.struck > 0);
+        let struck = struck.find_map(|status| match status.fault.kind {
+            FaultKind::TrapAtSystemCall(_) => Some("TrapAtSystemCall"),
+            FaultKind::InstructionLimit(_) => Some("InstructionLimit"),
+            FaultKind::FullMemory => Some("FullMemory"),
+            _ => None,
+        });
+        Some(Ran { record, struck })
+    }
+
+    fn next_record(&self) -> u64 {
+        let canister = self.network.canister(&self.id);
+        canister.map_or(0, |canister| canister.usage().next_sequence())
+    }
+
+    /// Runs a round in which only one of these kinds runs. Returns nothing if none did.
+    pub(crate) fn run(
+        &mut self,
+        kinds: &[MessageKind],
+        trouble: &Trouble,
+    ) -> Result<Option<Ran>, String> {
+        let from = self.next_record();
+        self.arm(kinds, trouble)?;
+        self.network.tick().map_err(|error| error.to_string())?;
+        Ok(self.ran(from, kinds))
+    }
+
+    /// Makes an update call; a rejection without a trap is the inner error.
+    pub(crate) fn update(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        argument: &impl CandidType,
+        trouble: &Trouble,
+    ) -> Result<Answered, String> {
+        let payload = encode_one(argument).map_err(|error| error.to_string())?;
+        let from = self.next_record();
+        self.arm(&[MessageKind::Update], trouble)?;
+        let answer = self.send(sender, self.id, method, payload)?;
+        Ok((answer, self.ran(from, &[MessageKind::Update])))
+    }
+
+    /// Makes a query call.
+    pub(crate) fn query(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        argument: &impl CandidType,
+    ) -> Result<Vec<u8>, UserError> {
+        let payload = encode_one(argument).map_err(|error| {
+            UserError::new(ErrorCode::CanisterRejectedMessage, error.to_string())
+        })?;
+        self.network.query(Query {
+            sender,
+            canister_id: self.id,
+            method: method.to_owned(),
+            payload,
+            effective: EffectivePrincipal::None,
+            caller_info: None,
+        })
+    }
+
+    /// Returns the questions that wait for the simulation's answer, oldest first.
+    pub(crate) fn questions(&self) -> Result<Vec<ConsensusCall>, String> {
+        let calls = self.network.consensus_calls(&self.subnet);
+        calls.map_err(|error| error.to_string())
+    }
+
+    /// Answers a question. Returns whether it still waited.
+    pub(crate) fn answer(&mut self, call: u64, answer: Result<Vec<u8>, String>) -> bool {
+        let refused = |text: String| UserError::new(ErrorCode::CanisterRejectedMessage, text);
+        let answered =
+            self.network
+                .answer_consensus_call(&self.subnet, call, answer.map_err(refused));
+        answered.is_ok()
+    }
+
+    /// Sets the time, in seconds since the Unix epoch.
+    pub(crate) fn set_time(&mut self, seconds: u64) {
+        // Rounds take nanoseconds: whole seconds later is always ahead.
+        let set = self.network.set_time_ns(seconds * SECOND_NS);
+        assert!(set.is_ok(), "the clock only goes forward: {set:?}");
+    }
+
+    /// Bytes of the canister's stable memory.
+    pub(crate) fn stable_bytes(&self) -> u64 {
+        let canister = self.network.canister(&self.id);
+        canister.map_or(0, |canister| canister.stable_bytes())
+    }
+
+    /// A copy of the canister's stable memory.
+    pub(crate) fn stable_memory(&self) -> Result<Vec<u8>, String> {
+        let canister = self.network.canister(&self.id);
+        let memory = canister.and_then(|canister| canister.stable_memory());
+        memory.map_err(|error| error.to_string())
+    }
+}
+
+/// Decodes the reply of a method.
+pub(crate) fn decode_reply<R: CandidType + DeserializeOwned>(
+    method: &str,
+    reply: &[u8],
+) -> Result<R, String> {
+    // A reply without values reads as `null` does.
+    let reply = match reply {
+        b"DIDL\0\0" => &b"DIDL\0\x01\x7f"[..],
+        other => other,
+    };
+    decode_one(reply).map_err(|error| format!("{method}: the reply is of another type: {error}"))
+}

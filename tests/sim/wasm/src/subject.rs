@@ -1,0 +1,406 @@
+//! The canister's module in the replica as a simulation's subject.
+//!
+//! An injected trap strikes at a system call, or when a number of instructions is used up, in place of
+//! a read or write of stable memory. What cannot be done here, a run counts as left out: setting how fast
+//! instructions are used up, having whoever reads certain bytes trap, and taking cycles away, since the
+//! subnet charges none.
+
+use std::collections::BTreeMap;
+
+use candid::{CandidType, Principal};
+use ic_stable_structures::VectorMemory;
+use millrace_candid::official::{GetBalanceRequest, GetUtxosRequest, GetUtxosResponse};
+use millrace_candid::{
+    BlockPart, FeedError, FeedStateArgs, FeedStateResult, GetBalanceArgs, GetBalanceResult,
+    GetBalancesArgs, GetBalancesResult, GetBlockArgs, GetBlockHeadersArgs, GetBlockHeadersResult,
+    GetBlockResult, GetChainTipsArgs, GetChainTipsResult, GetFeePercentilesArgs,
+    GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult, GetStatusArgs, GetStatusResult,
+    GetTransactionArgs, GetTransactionResult, GetTransactionStatusArgs, GetTransactionStatusResult,
+    GetUtxosArgs, GetUtxosResult, PushBlocksResult, RelayError, ReportTransactionsResult,
+    SendError, SendTransactionArgs, SendTransactionResult, SetConfigRequest, TransactionReport,
+};
+use millrace_canister::App;
+use millrace_canister::pull::GetSuccessorsRequest;
+use millrace_sim::memory::TrapPoint;
+use millrace_sim::native;
+use millrace_sim::subject::{Asked, Beat, Note, Setup, Subject, Trap};
+use millrace_subnet::{ErrorCode, FaultKind, MessageKind, UserError};
+use serde::de::DeserializeOwned;
+
+use crate::replica::{Ran, Replica, Trouble, controller, decode_reply, source};
+
+/// Instructions that are left to a message for each read of stable memory until it is to trap.
+const INSTRUCTIONS_PER_READ: u64 = 25_000;
+
+/// Instructions that one step of a heartbeat, or taking one delivered block in, uses at most on the small
+/// blocks of a simulation.
+const STEP_INSTRUCTIONS: u64 = 60_000_000;
+
+/// The module in a subnet of its own.
+pub struct Wasm {
+    replica: Replica,
+    now: u64,
+    trap: Option<TrapPoint>,
+    is_full: bool,
+    /// Upgrades so far.
+    upgrades: u32,
+    /// Calls that wait for an answer, with the upgrades before each.
+    calls: BTreeMap<u64, u32>,
+    /// Whether the timer trapped, which leaves it off.
+    is_timer_off: bool,
+    notes: Vec<Note>,
+}
+
+impl Wasm {
+    /// What befalls the next message; an injected trap waits for one message only.
+    fn trouble(&mut self) -> Trouble {
+        let trap = self.trap.take().map(|point| match point {
+            TrapPoint::Write(left) => FaultKind::TrapAtSystemCall(u64::from(left) + 1),
+            TrapPoint::Read(left) => {
+                FaultKind::InstructionLimit((u64::from(left) + 1) * INSTRUCTIONS_PER_READ)
+            }
+        });
+        Trouble {
+            trap,
+            is_full: self.is_full,
+        }
+    }
+
+    /// Judges a message that ran, and counts what struck it.
+    fn judge(&mut self, ran: &Ran, own: impl FnOnce() -> String) -> Result<(), Trap> {
+        let judged = ran.trapped(own);
+        if let (Err(_), Some(fault)) = (&judged, ran.struck) {
+            self.notes.push(("fault", fault));
+        }
+        judged
+    }
+
+    /// Makes an update call. A rejection is the inner error; that the method trapped is one only where
+    /// `may_trap` says so.
+    fn update(
+        &mut self,
+        sender: Principal,
+        method: &'static str,
+        argument: &impl CandidType,
+        may_trap: bool,
+    ) -> Result<Result<Vec<u8>, UserError>, Trap> {
+        let trouble = self.trouble();
+        let called = self.replica.update(sender, method, argument, &trouble);
+        let (answer, ran) = called.map_err(Trap::Own)?;
+        let Some(ran) = ran else {
+            // The ingress filter refused it.
+            return Ok(answer);
+        };
+        let text = || format!("{method}: {:?}", answer.as_ref().err());
+        match self.judge(&ran, text) {
+            Err(Trap::Own(_)) if may_trap => Ok(answer),
+            Err(trap) => Err(trap),
+            Ok(()) => Ok(answer),
+        }
+    }
+
+    /// Makes an update call that replies.
+    fn call<R: CandidType + DeserializeOwned>(
+        &mut self,
+        sender: Principal,
+        method: &'static str,
+        argument: &impl CandidType,
+    ) -> Result<Option<R>, Trap> {
+        match self.update(sender, method, argument, false)? {
+            Ok(reply) => decode_reply(method, &reply).map(Some).map_err(Trap::Own),
+            Err(error) if is_refused(&error) => {
+                self.notes.push(("ingress filter", method));
+                Ok(None)
+            }
+            Err(error) => Err(Trap::Own(format!("{method}: {error}"))),
+        }
+    }
+
+    /// Makes a query call that replies.
+    ///
+    /// # Panics
+    /// When it traps, or replies with another type: nothing in a simulation reaches a query.
+    fn ask<R: CandidType + DeserializeOwned>(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        argument: &impl CandidType,
+    ) -> R {
+        let reply = self.replica.query(sender, method, argument);
+        let reply = reply.map_err(|error| format!("{method}: {error}"));
+        let reply = reply.and_then(|reply| decode_reply(method, &reply));
+        reply.unwrap_or_else(|error| panic!("a query failed: {error}"))
+    }
+
+    fn read<R: CandidType + DeserializeOwned>(
+        &mut self,
+        method: &str,
+        argument: &impl CandidType,
+    ) -> R {
+        self.ask(controller(), method, argument)
+    }
+
+    /// Makes a query call of the official interface, which rejects or traps with a text.
+    fn official<R: CandidType + DeserializeOwned>(
+        &mut self,
+        method: &str,
+        argument: &impl CandidType,
+    ) -> Result<R, String> {
+        let reply = self.replica.query(controller(), method, argument);
+        let reply = reply.map_err(|error| own_text(&error.message))?;
+        decode_reply(method, &reply)
+    }
+
+    /// Finds what the canister has asked its source since the last time.
+    fn asked(&mut self) -> Result<Option<Asked>, Trap> {
+        let questions = self.replica.questions().map_err(Trap::Own)?;
+        let new = questions
+            .into_iter()
+            .find(|question| !self.calls.contains_key(&question.callback));
+        let Some(question) = new else {
+            return Ok(None);
+        };
+        self.calls.insert(question.callback, self.upgrades);
+        let request: GetSuccessorsRequest =
+            decode_reply("bitcoin_get_successors", &question.payload).map_err(Trap::Own)?;
+        Ok(Some(Asked {
+            call: question.callback,
+            request,
+        }))
+    }
+}
+
+/// Whether the ingress filter refused a message.
+fn is_refused(error: &UserError) -> bool {
+    error.code == ErrorCode::CanisterRejectedMessage
+}
+
+/// Returns what the canister itself said, without the system's words around it.
+fn own_text(message: &str) -> String {
+    let said = message
+        .split_once("with message: '")
+        .and_then(|(_, rest)| rest.split_once('\''));
+    said.map_or(message, |(said, _)| said).to_owned()
+}
+
+impl Subject for Wasm {
+    fn install(setup: &Setup) -> Result<Self, String> {
+        let mut setup = setup.clone();
+        setup.config.blocks_source = Some(source());
+        let image = native::image(&setup)?;
+        Ok(Self {
+            replica: Replica::new(&setup, setup.config.clone(), &image)?,
+            now: setup.now,
+            trap: None,
+            is_full: false,
+            upgrades: 0,
+            calls: BTreeMap::new(),
+            is_timer_off: false,
+            notes: Vec::new(),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.now += seconds;
+        if seconds > 0 {
+            self.replica.set_time(self.now);
+        }
+    }
+
+    fn run_timer(&mut self) -> Result<bool, Trap> {
+        let trouble = Trouble {
+            trap: None,
+            is_full: self.is_full,
+        };
+        let ran = self.replica.run(&[MessageKind::GlobalTimer], &trouble);
+        let Some(ran) = ran.map_err(Trap::Own)? else {
+            return Ok(false);
+        };
+        let judged = self.judge(&ran, || "the timer trapped".to_owned());
+        self.is_timer_off = judged.is_err();
+        judged.map(|()| true)
+    }
+
+    fn set_pace(&mut self, _: u64) {
+        self.notes.push(("left out", "Pace"));
+    }
+
+    fn set_trap(&mut self, point: Option<TrapPoint>) {
+        self.trap = point;
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
+    }
+
+    fn set_poor(&mut self, is_poor: bool) -> bool {
+        if is_poor {
+            self.notes.push(("left out", "Poor"));
+        }
+        false
+    }
+
+    fn set_poison(&mut self, bytes: Option<Vec<u8>>) {
+        if bytes.is_some() {
+            self.notes.push(("left out", "Poison"));
+        }
+    }
+
+    fn step_instructions(&self) -> u64 {
+        STEP_INSTRUCTIONS
+    }
+
+    fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
+    }
+
+    fn upgrade(&mut self) -> Result<(), String> {
+        self.upgrades += 1;
+        self.is_timer_off = false;
+        self.replica.upgrade()
+    }
+
+    fn heartbeat(&mut self) -> Result<Beat, Trap> {
+        let trouble = self.trouble();
+        let ran = self.replica.run(&[MessageKind::Heartbeat], &trouble);
+        let ran = ran.map_err(Trap::Own)?;
+        let ran = ran.ok_or_else(|| Trap::Own("no heartbeat ran".to_owned()))?;
+        let record = &ran.record;
+        let text = || {
+            format!(
+                "a heartbeat trapped after {} instructions",
+                record.instructions
+            )
+        };
+        self.judge(&ran, text)?;
+        let asked = self.asked()?;
+        let was_dead = std::mem::take(&mut self.is_timer_off);
+        let status = self.status(&GetStatusArgs::default());
+        let own_pages = status.ok().map(|it| it.limits.last_heartbeat_stable_pages);
+        Ok(Beat {
+            asked,
+            instructions: Some(record.instructions),
+            pages: Some(record.stable_pages_dirtied),
+            // A heartbeat that finds the timer off does nothing that is counted.
+            own_pages: own_pages.filter(|_| !was_dead),
+            stable_bytes: Some(self.replica.stable_bytes()),
+        })
+    }
+
+    fn reply(&mut self, call: u64, answer: Result<Vec<u8>, String>) -> Result<(), Trap> {
+        if !self.replica.answer(call, answer) {
+            return Ok(());
+        }
+        let is_stale = self.calls.get(&call).is_none_or(|at| *at < self.upgrades);
+        let trouble = self.trouble();
+        let kinds = [MessageKind::ReplyCallback, MessageKind::RejectCallback];
+        let ran = self.replica.run(&kinds, &trouble).map_err(Trap::Own)?;
+        let ran = ran.ok_or_else(|| Trap::Own("no callback ran".to_owned()))?;
+        if is_stale {
+            let outcome = if ran.record.succeeded {
+                "Ignored"
+            } else {
+                "Trapped"
+            };
+            self.notes.push(("reply after an upgrade", outcome));
+            return Ok(());
+        }
+        self.judge(&ran, || "a callback trapped".to_owned())
+    }
+
+    fn push(&mut self, caller: Principal, parts: &[BlockPart]) -> Result<PushBlocksResult, Trap> {
+        let pushed = self.call(caller, "push_blocks", &parts)?;
+        Ok(pushed.unwrap_or(Err(FeedError::NotAnAdapter { caller })))
+    }
+
+    fn set_config(&mut self, change: SetConfigRequest) -> Result<Result<(), String>, Trap> {
+        let set = self.update(controller(), "set_config", &change, true)?;
+        Ok(set.map(|_| ()).map_err(|error| error.to_string()))
+    }
+
+    fn send(&mut self, args: SendTransactionArgs) -> Result<Result<Vec<u8>, SendError>, Trap> {
+        let method = "send_transaction";
+        let sent: Option<SendTransactionResult> = self.call(controller(), method, &args)?;
+        let sent = sent.ok_or_else(|| Trap::Own(format!("{method} was refused")))?;
+        Ok(sent.map(|sent| sent.txid.into_vec()))
+    }
+
+    fn report(
+        &mut self,
+        caller: Principal,
+        reports: &[TransactionReport],
+    ) -> Result<ReportTransactionsResult, Trap> {
+        let reported = self.call(caller, "report_transactions", &reports)?;
+        Ok(reported.unwrap_or(Err(RelayError::NotAnAdapter { caller })))
+    }
+
+    fn feed_state(&mut self, caller: Principal, args: &FeedStateArgs) -> FeedStateResult {
+        self.ask(caller, "feed_state", args)
+    }
+
+    fn status(&mut self, args: &GetStatusArgs) -> GetStatusResult {
+        self.read("get_status_query", &Some(args))
+    }
+
+    fn chain_tips(&mut self, args: &GetChainTipsArgs) -> GetChainTipsResult {
+        self.read("get_chain_tips_query", &Some(args))
+    }
+
+    fn utxos(&mut self, args: &GetUtxosArgs) -> GetUtxosResult {
+        self.read("get_utxos_query", args)
+    }
+
+    fn balance(&mut self, args: &GetBalanceArgs) -> GetBalanceResult {
+        self.read("get_balance_query", args)
+    }
+
+    fn balances(&mut self, args: &GetBalancesArgs) -> GetBalancesResult {
+        self.read("get_balances_query", args)
+    }
+
+    fn outpoints(&mut self, args: &GetOutpointsArgs) -> GetOutpointsResult {
+        self.read("get_outpoints_query", args)
+    }
+
+    fn block(&mut self, args: &GetBlockArgs) -> GetBlockResult {
+        self.read("get_block_query", args)
+    }
+
+    fn headers(&mut self, args: &GetBlockHeadersArgs) -> GetBlockHeadersResult {
+        self.read("get_block_headers_query", args)
+    }
+
+    fn transaction(&mut self, args: &GetTransactionArgs) -> GetTransactionResult {
+        self.read("get_transaction_query", args)
+    }
+
+    fn transaction_status(
+        &mut self,
+        args: &GetTransactionStatusArgs,
+    ) -> GetTransactionStatusResult {
+        self.read("get_transaction_status_query", args)
+    }
+
+    fn fees(&mut self, args: &GetFeePercentilesArgs) -> GetFeePercentilesResult {
+        self.read("get_fee_percentiles_query", args)
+    }
+
+    fn official_utxos(&mut self, request: GetUtxosRequest) -> Result<GetUtxosResponse, String> {
+        self.official("bitcoin_get_utxos_query", &request)
+    }
+
+    fn official_balance(&mut self, request: GetBalanceRequest) -> Result<u64, String> {
+        self.official("bitcoin_get_balance_query", &request)
+    }
+
+    fn audit(&mut self) -> Result<(), String> {
+        let memory = VectorMemory::default();
+        *memory.borrow_mut() = self.replica.stable_memory()?;
+        let app = App::open(memory).map_err(|error| error.to_string())?;
+        app.store().audit().map_err(|error| error.to_string())
+    }
+}

@@ -2,11 +2,14 @@
 //! restarts, full memory, no cycles. Whatever it is, the canister answers as soon as it can again, nothing that
 //! was accepted is lost, and the chain is reached.
 
+use std::collections::BTreeSet;
+
 use millrace_candid::{BlockchainInfo, Budgets};
 use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
 use millrace_tests::artifacts;
 use millrace_tests::mining::{Miner, script};
-use millrace_tests::setup::{BitcoinAdapter, Control, Setup, hash_of};
+use millrace_tests::setup::{BitcoinAdapter, Control, Setup, bitcoin_builder, hash_of};
+use pocket_ic::PocketIcState;
 
 /// Blocks that are pulled while things go wrong, a few in each answer.
 const BLOCKS: u32 = 60;
@@ -126,6 +129,47 @@ fn upgrades_in_the_middle_of_work_lose_nothing() {
     let kind = FaultKind::Upgrade(argument.expect("contract types encode"));
     let struck = struck_while_pulling(ROUND_SECONDS, |setup| three(setup, kind));
     assert_eq!(struck, 3);
+}
+
+#[test]
+fn a_replica_that_restarts_between_rounds_goes_on_with_what_was_under_way() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let mut miner = Miner::new();
+    let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let state = PocketIcState::new_from_path(folder.path().to_owned());
+    let setup = Setup::official_in(bitcoin_builder().with_state(state).build(), TIGHT);
+    let control = Control::of(&setup.pic);
+    let mut adapter = BitcoinAdapter::new(&setup, miner.chain(tip), 1, REPLY_BLOCKS);
+    let (mut restarts, mut caught) = (0, BTreeSet::new());
+    for round in 0..MAX_ROUNDS {
+        if setup.tip() == tip {
+            break;
+        }
+        let answers = adapter.work(&control);
+        if round % 5 == 4 || answers > 0 {
+            let waiting = control.consensus_calls(setup.subnet()).len();
+            let queued = control.figures(setup.subnet()).consensus_queue_items;
+            control.restart().expect("the state is kept");
+            restarts += 1;
+            assert_eq!(control.consensus_calls(setup.subnet()).len(), waiting);
+            assert_eq!(
+                control.figures(setup.subnet()).consensus_queue_items,
+                queued
+            );
+            caught.extend([
+                (waiting > 0).then_some("a call"),
+                (queued > 0).then_some("an answer"),
+            ]);
+        }
+        setup.advance(1);
+        control.tick().expect("no replica crashes");
+    }
+    assert!(restarts > 10, "{restarts} restarts");
+    assert!(caught.contains(&Some("a call")) && caught.contains(&Some("an answer")));
+    setup.assert_equals(&miner.tree.coins_at(tip), None);
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct App<M: Memory> {
     pub(crate) message_time: UnixSeconds,
     /// When the last heartbeat ended, unless an upgrade came since.
     pub(crate) beat_ended: Option<UnixSeconds>,
+    /// Whether the last heartbeat that touched one item touched a queued block.
+    pub(crate) has_drained: bool,
     /// What was written lately.
     pub(crate) window: WriteWindow,
     /// Heartbeats that still connect nothing because stable memory could not grow.
@@ -140,6 +142,7 @@ impl<M: Memory> App<M> {
             last_beat: Spent::default(),
             message_time: UnixSeconds::ZERO,
             beat_ended: None,
+            has_drained: false,
             window: WriteWindow::default(),
             memory_pause: 0,
             is_low_on_cycles: false,
@@ -307,12 +310,20 @@ impl<M: Memory> App<M> {
     pub(crate) fn note_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
         self.log(env, || format!("fault while {during}: {error}"));
         let counter = if matches!(error, StoreError::OutOfMemory { .. }) {
-            self.memory_pause = MEMORY_PAUSE_BEATS;
             Counter::MemoryRefusals
         } else {
             Counter::StoreErrors
         };
         self.store.counters.add(counter, 1);
+    }
+
+    /// As [`App::note_fault`]. When what failed for want of memory was to take a block in or to connect one,
+    /// others would fail, too.
+    pub(crate) fn note_block_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
+        if matches!(error, StoreError::OutOfMemory { .. }) {
+            self.memory_pause = MEMORY_PAUSE_BEATS;
+        }
+        self.note_fault(env, during, error);
     }
 
     /// Logs a line that input can cause any number of; see [`MAX_LOG_LINES`].

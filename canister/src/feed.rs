@@ -163,7 +163,7 @@ impl<M: Memory> App<M> {
         match self.take_part(env, &key, part) {
             Ok(outcome) => outcome,
             Err(error) => {
-                self.note_fault(env, "storing a part", &error);
+                self.note_block_fault(env, "storing a part", &error);
                 PartOutcome::NoRoom
             }
         }

@@ -43,6 +43,15 @@ pub(crate) enum Work {
     Compact,
 }
 
+/// The item of a heartbeat that touches one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Single {
+    /// The first of the queue.
+    First(BlockHash),
+    /// A step of work.
+    Step(Work),
+}
+
 impl<M: Memory> App<M> {
     /// Runs one heartbeat. Returns the call to make, if there is one.
     pub fn heartbeat(&mut self, env: &impl Env) -> Option<Ask> {
@@ -100,14 +109,20 @@ impl<M: Memory> App<M> {
     /// Does one step. Returns whether the next one may follow: after a fault, or without room for what a
     /// step writes, it waits for the next heartbeat, since a loop would only repeat the fault.
     fn try_step(&mut self, env: &impl Env, work: Work) -> bool {
-        let stepped = if self.store.has_room() {
+        let has_room = self.store.has_room();
+        let stepped = if has_room {
             self.step(env, work)
         } else {
             let pages = self.store.stable_bytes().get() / WASM_PAGE_BYTES;
             Err(StoreError::OutOfMemory { pages })
         };
-        if let Err(error) = &stepped {
-            self.note_fault(env, "working", error);
+        match &stepped {
+            // A merge that finds no room waits for itself.
+            Err(error) if has_room && work == Work::Compact => {
+                self.note_fault(env, "working", error);
+            }
+            Err(error) => self.note_block_fault(env, "working", error),
+            Ok(()) => {}
         }
         stepped.is_ok()
     }
@@ -115,17 +130,32 @@ impl<M: Memory> App<M> {
     /// Touches exactly one item, the same one until it succeeds: that is how the watchdog knows
     /// whom to blame.
     fn one_item(&mut self, env: &impl Env) -> Touched {
-        if !self.store.queue.is_empty() {
-            self.drain(env, 1);
-            return Touched::Queue;
+        match self.single() {
+            Some(Single::First(_)) => {
+                self.drain(env, 1);
+                Touched::Queue
+            }
+            Some(Single::Step(work)) => {
+                self.try_step(env, work);
+                Touched::Work
+            }
+            None => Touched::All,
         }
-        if !self.is_low_on_cycles
-            && let Some(work) = self.plan()
-        {
-            self.try_step(env, work);
-            return Touched::Work;
+    }
+
+    /// Returns the item that a heartbeat touches which touches one. Queue and work take turns, or whoever
+    /// pushes blocks all the time would keep the work from being done, or blamed.
+    pub(crate) fn single(&mut self) -> Option<Single> {
+        let work = if self.is_low_on_cycles {
+            None
+        } else {
+            self.plan()
+        };
+        let is_works_turn = self.has_drained && work.is_some();
+        match self.store.queue.first() {
+            Some(hash) if !is_works_turn => Some(Single::First(hash)),
+            _ => work.map(Single::Step),
         }
-        Touched::All
     }
 
     /// Returns the limit that is reached, by the counter of those who reach it.

@@ -3,7 +3,7 @@
 //! A trap undoes everything its message did, so a heartbeat that traps on some block would trap on
 //! it again for ever, and leave no trace. The global timer is another entry point: each heartbeat
 //! that ends pushes the timer [`WATCH_SECONDS`] ahead, so it only fires when none ended for that
-//! long. Each time it fires while there is something to do counts one strike. Then:
+//! long. Each time it fires counts one strike. Then:
 //!
 //! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
 //!    step of work, chosen from durable state alone;
@@ -11,9 +11,9 @@
 //!    block is refused, a block being connected is quarantined with its descendants, retiring or merging
 //!    stops until the next upgrade. What was given up is not taken in again before that.
 //!
-//! The queue goes before work, and blocks may be pushed at any time. So the first of the queue and the next
-//! step of work are counted apart, by name: a block that was pushed a moment ago is not blamed for the step
-//! that did not end before, and draining it does not acquit that step.
+//! Blocks may be pushed at any time. So queue and work take turns in such heartbeats, and the first of the queue
+//! and the next step of work are counted apart, by name: a block that was pushed a moment ago is not blamed for
+//! the step that did not end before, and draining it does not acquit that step.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
 //! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
@@ -32,7 +32,7 @@ use millrace_store::blobs::BlobKey;
 use millrace_store::cells::{Counter, Item, Suspect, Watch};
 use millrace_store::rejections::RejectionKind;
 
-use crate::tick::Work;
+use crate::tick::{Single, Work};
 use crate::{App, Env};
 
 /// How long after the last good heartbeat the watchdog wakes, in seconds.
@@ -83,10 +83,8 @@ impl<M: Memory> App<M> {
         {
             return;
         }
-        let has_work = !self.store.queue.is_empty() || self.plan().is_some();
-        if !has_work {
-            return;
-        }
+        // Counted down by heartbeats that end: what it keeps from being done must be seen here.
+        self.memory_pause = 0;
         let was_cautious = self.mode() == Mode::Cautious;
         self.strike();
         if self.mode() == Mode::Cautious
@@ -131,9 +129,9 @@ impl<M: Memory> App<M> {
     /// against it. Returns it when there were enough.
     fn accuse(&mut self, was_cautious: bool) -> Option<Item> {
         let mut watch = self.store.cells.watch();
-        let (item, known) = match self.store.queue.first() {
-            Some(hash) => (Item::Queued(hash), &mut watch.queued),
-            None => (item_of(self.plan()?), &mut watch.work),
+        let (item, known) = match self.single()? {
+            Single::First(hash) => (Item::Queued(hash), &mut watch.queued),
+            Single::Step(work) => (item_of(work), &mut watch.work),
         };
         let strikes = match known {
             Some(suspect) if was_cautious && suspect.item == item => suspect.strikes + 1,
@@ -206,6 +204,7 @@ impl<M: Memory> App<M> {
     /// Notes that a heartbeat got to its end, and that what it touched ends.
     pub(crate) fn note_success(&mut self, now: UnixSeconds, touched: Touched) {
         self.beat_ended = Some(now);
+        self.has_drained = touched == Touched::Queue;
         let watch = self.store.cells.watch();
         self.store.cells.set_watch(Watch {
             strikes: 0,

@@ -158,7 +158,7 @@ impl<M: Memory> App<M> {
             }
         };
         if let Err(error) = done {
-            self.note_fault(env, "taking in a reply", &error);
+            self.note_block_fault(env, "taking in a reply", &error);
         }
     }
 

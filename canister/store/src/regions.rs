@@ -2,8 +2,9 @@
 //!
 //! A region is a memory of its own that only grows. It gets its pages in *parts*, one behind the other in
 //! the order of asking, so a part's place follows from the parts before it and is not stored. A region that
-//! grows gets a sixteenth of what it has beyond what it asked for: few parts (about 200 for 100 GiB), little
-//! unused, and neighbouring parts of one region become one.
+//! grows gets a sixteenth of what it has where it asked for less, and 32 MiB at most: few parts (some 3,000 for
+//! 100 GiB), little unused, and no step that a canister with few cycles could not pay for. Neighbouring parts of
+//! one region become one.
 //!
 //! Most regions hold structures that cannot go on when their memory does not grow. So
 //! [`RESERVE_PAGES`] pages are kept at the end for them that the [bulk](Region::is_bulk) regions, whose
@@ -37,8 +38,11 @@ const FIRST_PAGE: u64 = 1;
 /// Regions there may be: numbers below this.
 const REGIONS: usize = 64;
 
-/// A region that grows gets one part in so many of what it has on top.
+/// A region that grows gets at least one part in so many of what it has,
 const GROWTH: u64 = 16;
+
+/// unless that is more than so many pages.
+const MAX_GROWTH: u64 = 512;
 
 const COUNT_AT: u64 = 64;
 const SIZES_AT: u64 = 128;
@@ -47,6 +51,9 @@ const PART_BYTES: u64 = 8;
 
 /// Parts that the header page has room for.
 const MAX_PARTS: usize = ((WASM_PAGE_BYTES - PARTS_AT) / PART_BYTES) as usize;
+
+/// Parts kept for small structures, as pages are; bulk leaves twice as many.
+const RESERVE_PARTS: usize = 128;
 
 /// Pages of a region that lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,8 +197,11 @@ impl<M: Memory> Regions<M> {
 
     /// Returns whether the reserve for small structures is whole, after trying to make it so.
     pub fn has_reserve(&self) -> bool {
-        let next = self.table.borrow().next;
-        self.reach(next + RESERVE_PAGES)
+        let (next, count) = {
+            let table = self.table.borrow();
+            (table.next, table.count)
+        };
+        count + RESERVE_PARTS <= MAX_PARTS && self.reach(next + RESERVE_PAGES)
     }
 
     /// Returns whether memory has so many pages, after growing it.
@@ -204,7 +214,7 @@ impl<M: Memory> Regions<M> {
     /// small structure from the reserve.
     fn take(&self, region: Region, needed: u64, capacity: u64) -> Option<u64> {
         let next = self.table.borrow().next;
-        let spare = needed.max(capacity / GROWTH);
+        let spare = needed.max((capacity / GROWTH).min(MAX_GROWTH));
         let fits = |pages: u64, kept: u64| {
             let end = next.checked_add(pages)?.checked_add(kept)?;
             let is_countable = u32::try_from(end).is_ok();
@@ -221,9 +231,17 @@ impl<M: Memory> Regions<M> {
         let size = before.checked_add(pages)?;
         let missing = size.saturating_sub(capacity);
         if missing > 0 {
-            let is_last =
-                matches!(self.table.borrow().last, Some((last, _)) if last == region as u8);
-            if !is_last && self.table.borrow().count >= MAX_PARTS {
+            let kept = if region.is_bulk() {
+                2 * RESERVE_PARTS
+            } else {
+                0
+            };
+            let (last, count) = {
+                let table = self.table.borrow();
+                (table.last, table.count)
+            };
+            let is_last = last.is_some_and(|(last, _)| last == region as u8);
+            if !is_last && count + kept >= MAX_PARTS {
                 return None;
             }
             let taken = self.take(region, missing, capacity)?;

@@ -34,6 +34,41 @@ impl Memory for Limited {
     }
 }
 
+/// A memory of any size that keeps the bytes of its first page alone.
+struct Hollow {
+    page: VectorMemory,
+    pages: Cell<u64>,
+}
+
+impl Default for Hollow {
+    fn default() -> Self {
+        let page = VectorMemory::default();
+        page.grow(1);
+        Self {
+            page,
+            pages: Cell::new(0),
+        }
+    }
+}
+
+impl Memory for Hollow {
+    fn size(&self) -> u64 {
+        self.pages.get()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        self.pages.replace(self.pages.get() + pages) as i64
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.page.read(offset, dst);
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.page.write(offset, src);
+    }
+}
+
 fn limited() -> (Raw<Limited>, Rc<Cell<u64>>) {
     let limit = Rc::new(Cell::new(u64::MAX));
     let memory = Limited {
@@ -80,12 +115,39 @@ fn a_large_region_has_few_parts_and_little_unused() {
         size += 25;
         let capacity = table.regions[13].capacity();
         if size > capacity {
-            table.place(13, (size - capacity).max(capacity / GROWTH));
+            table.place(
+                13,
+                (size - capacity).max((capacity / GROWTH).min(MAX_GROWTH)),
+            );
             table.place(5, 1);
         }
     }
-    assert!(table.regions[13].parts.len() < 250, "{}", table.count);
-    assert!(table.regions[13].capacity() <= size + size / GROWTH);
+    assert!(
+        table.count < MAX_PARTS - 2 * RESERVE_PARTS,
+        "{}",
+        table.count
+    );
+    assert!(table.regions[13].capacity() <= size + MAX_GROWTH);
+}
+
+#[test]
+fn parts_are_kept_for_small_structures_as_pages_are() {
+    let memory = Hollow::default();
+    memory.grow(FIRST_PAGE);
+    let raw = Rc::new(CountingMemory::new(memory));
+    let regions = Regions::open(&raw).unwrap();
+    let (small, bulk) = (regions.get(Region::Queue), regions.get(Region::Runs));
+    // Taking turns, and a page each time: never two parts that become one.
+    let mut bulk_parts = 0;
+    while bulk.grow(regions.of(Region::Runs, Pages::capacity) + 1 - bulk.size()) >= 0 {
+        regions.table.borrow_mut().place(Region::Queue as u8, 1);
+        bulk_parts += 1;
+        assert!(bulk_parts < MAX_PARTS, "bulk never ends");
+    }
+    assert!(regions.has_reserve(), "small structures go on");
+    let left = MAX_PARTS - regions.table.borrow().count;
+    assert!(left > RESERVE_PARTS, "{left} parts");
+    assert!(small.grow(1) >= 0);
 }
 
 #[test]

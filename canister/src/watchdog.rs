@@ -105,7 +105,7 @@ impl<M: Memory> App<M> {
                 self.condemn(env, hash, InvalidReason::Quarantined, REASON);
             }
             Some(Work::Retire(_)) => self.halt_retiring(env),
-            Some(Work::Index | Work::Compact) => {
+            Some(Work::Compact) => {
                 env.log("merging changes never ends; it is halted until the next upgrade");
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {

@@ -11,7 +11,7 @@ use super::{Coins, Progress};
 use crate::StoreError;
 use crate::runs::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use crate::runs::extent::Extent;
-use crate::runs::manifest::{ChangeRecord, Kind, State};
+use crate::runs::manifest::{ChangeRecord, State};
 
 /// A block's change being written. No record names its ranges yet.
 #[derive(Clone, Debug)]
@@ -35,7 +35,6 @@ impl BlockWriting {
     fn record(&self, runs: &ChangeRuns, state: State) -> ChangeRecord {
         let header = runs.coins.header();
         ChangeRecord {
-            kind: Kind::Change,
             state,
             level: 0,
             first: self.height,
@@ -124,7 +123,7 @@ impl<M: Memory> Coins<M> {
             let id = self.manifest.new_id();
             self.manifest.set(id, record);
             self.index.push_unstable(id, &record, runs);
-            self.want_spans(id);
+            self.waiting.set(None);
             if self.merging == Merging::NoSpace {
                 self.merging = Merging::Possible;
             }

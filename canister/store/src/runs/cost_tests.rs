@@ -141,27 +141,27 @@ fn read(chain: &mut Chain, levels: &[ChangeRuns]) {
         let (outpoint, coin) = old(index);
         assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
-    count("coin of the base or the merge", 9.5, Box::new(find));
+    count("coin of the base or a merge", 5.5, Box::new(find));
     let newest = &chain.made.recent[7];
     let find = |index: usize| {
         let (outpoint, coin) = &newest[index * 7];
         assert_eq!(list.coin(memory, outpoint).as_ref(), Some(coin));
     };
-    count("coin of the newest block", 4.5, Box::new(find));
+    count("coin of the newest block", 3.5, Box::new(find));
     let absent = |index: usize| {
         let script = ScriptHash::of(&script(u64::MAX - index as u64));
         assert_eq!(list.balance(memory, &script).coins, 0);
     };
-    count("balance of no script", 4.0, Box::new(absent));
+    count("balance of no script", 3.5, Box::new(absent));
     let hold = |index: usize| {
         let script = ScriptHash::of(&old(index).1.script);
         assert!(list.balance(memory, &script).coins > 0);
     };
-    count("balance of a script of an old coin", 13.5, Box::new(hold));
+    count("balance of a script of an old coin", 8.0, Box::new(hold));
     let hot = |_: usize| {
         let hot = ScriptHash::of(&script(0));
         let page = list.coins_of(memory, &hot, None, 200);
         assert_eq!(page.len(), 200);
     };
-    count("200 coins of the hottest script", 40.0, Box::new(hot));
+    count("200 coins of the hottest script", 14.0, Box::new(hot));
 }

@@ -110,11 +110,12 @@ fn a_merge_made_ahead_takes_the_place_of_its_blocks_without_another_merge() {
     world.verify();
 }
 
-/// Returns the runs of the merge made ahead that ends at a height.
+/// Returns the runs of the widest merge made ahead that ends at a height.
 fn ahead_at(world: &World<Memory>, last: u32) -> ChangeRuns {
-    let mut records = world.coins.manifest.records();
+    let records = world.coins.manifest.records();
     let found = records
-        .find(|(_, record)| record.state == manifest::State::Ahead && record.last.get() == last);
+        .filter(|(_, it)| it.state == manifest::State::Ahead && it.last.get() == last)
+        .max_by_key(|(_, record)| record.level);
     world.coins.index.find(found.unwrap().0).unwrap().runs
 }
 

@@ -39,7 +39,7 @@ impl<M: ic_stable_structures::Memory + Clone> World<M> {
     }
 
     /// Returns how many changes a read at a tip looks at.
-    fn changes_at(&self, tip: u32) -> usize {
+    pub(super) fn changes_at(&self, tip: u32) -> usize {
         let walk = self.coins.index.walk(&hash(tip)).unwrap();
         walk.changes().count()
     }

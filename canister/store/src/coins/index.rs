@@ -239,7 +239,7 @@ impl Index {
         let before = before.map_or(0, |node| node.utxo_count);
         let node = Node::new(id, record, runs, None, before);
         let end = at + inputs.len().min(self.stable.len() - at);
-        let last = self.stable.splice(at..end, [node]).last();
+        let last = self.stable.splice(at..end, [node]).next_back();
         if let Some((node, last)) = self.stable.get_mut(at).zip(last) {
             node.aheads = last.aheads;
             node.aheads.retain(|ahead| ahead.level > record.level);

@@ -2,10 +2,10 @@
 //!
 //! The queue is drained completely before any budget is read: how much that can cost is bounded by
 //! what is admitted, not by a budget. Work that follows is one step at a time of, in this order:
-//! merging changes where no more of them would keep reads cheap, retiring the next stable block,
-//! building filters over the newest blocks, connecting the next block, merging changes. Retiring
-//! goes before connecting, so that the unstable tree stays small however many blocks wait; what
-//! can wait of merging goes last, so that a surge of blocks is connected first. One step is done in
+//! merging stable changes where no more of them would keep reads cheap, retiring the next stable block,
+//! merging unstable changes where too many of them wait for it, connecting the next block, merging what
+//! can wait. Retiring goes before connecting, so that the unstable tree stays small however many blocks
+//! wait; merging mostly goes last, so that a surge of blocks is connected first. One step is done in
 //! any case, so that the smallest budget makes progress.
 
 use bitcoin::BlockHash;
@@ -35,11 +35,9 @@ pub const MEMORY_PAUSE_BEATS: u32 = 16;
 pub(crate) enum Work {
     /// Make a block part of the stable set.
     Retire(BlockHash),
-    /// Build filters over the newest blocks.
-    Index,
     /// Connect a block.
     Connect(BlockHash),
-    /// Merge stable changes.
+    /// Merge changes.
     Compact,
 }
 
@@ -183,6 +181,7 @@ impl<M: Memory> App<M> {
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
         let watch = self.store.cells.watch();
+        self.store.coins.follow(self.store.tree.best_tip());
         let may_compact = !watch.is_compacting_halted;
         if may_compact && self.store.coins.must_compact() {
             return Some(Work::Compact);
@@ -192,8 +191,8 @@ impl<M: Memory> App<M> {
         {
             return Some(Work::Retire(hash));
         }
-        if may_compact && self.store.coins.wants_index() {
-            return Some(Work::Index);
+        if may_compact && self.store.coins.must_merge_ahead() {
+            return Some(Work::Compact);
         }
         if self.memory_pause == 0
             && let Some(hash) = self.next_to_connect()
@@ -215,9 +214,6 @@ impl<M: Memory> App<M> {
                     .counters
                     .add(Counter::BlocksRetired, retired as u64);
                 self.stable_child = None;
-            }
-            Work::Index => {
-                self.store.coins.index_step(STEP_ENTRIES)?;
             }
             Work::Connect(hash) => self.connect_step(env, hash)?,
             Work::Compact => {

@@ -220,6 +220,6 @@ const fn item_of(work: Work) -> Item {
     match work {
         Work::Connect(hash) => Item::Connect(hash),
         Work::Retire(_) => Item::Retire,
-        Work::Index | Work::Compact => Item::Merge,
+        Work::Compact => Item::Merge,
     }
 }

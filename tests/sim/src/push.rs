@@ -137,7 +137,9 @@ impl<S: Subject> Run<S> {
     fn deserves(&self, who: u8, sending: &Sending, error: &PartError) -> bool {
         let block = self.model.at(sending.place);
         match error {
-            PartError::InvalidBlock { .. } => !block.is_valid || self.is_suspect,
+            PartError::InvalidBlock { .. } => {
+                !block.is_valid || self.may_be_given_up(sending.place)
+            }
             PartError::InsufficientWork { .. } => block.claim == Claim::Header,
             // A half received before is gone on with at its end only.
             _ => !sending.is_plain || self.halves.contains(&(who, sending.place)),

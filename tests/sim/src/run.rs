@@ -88,10 +88,12 @@ pub struct Run<S: Subject> {
     pub(crate) padded: BTreeSet<usize>,
     /// Other bytes than the block's own that were delivered.
     pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
-    /// Whether the watchdog may have given something up.
-    pub(crate) is_suspect: bool,
+    /// The block that nobody can process.
+    pub(crate) poison: Option<usize>,
+    /// Such blocks that the watchdog may have given up since the last upgrade.
+    pub(crate) given_up: BTreeSet<usize>,
     pub(crate) trapped_beats: u32,
-    /// Times the watchdog ran since a heartbeat ended.
+    /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
     pub(crate) is_poor: bool,
@@ -186,7 +188,8 @@ impl<S: Subject> Run<S> {
             damaged: BTreeSet::new(),
             padded: BTreeSet::new(),
             forms: BTreeMap::new(),
-            is_suspect: false,
+            poison: None,
+            given_up: BTreeSet::new(),
             trapped_beats: 0,
             strikes: 0,
             is_poor: false,
@@ -259,8 +262,9 @@ impl<S: Subject> Run<S> {
             }
             Event::Poison(pick) => {
                 let place = self.place(pick);
-                self.subject
-                    .set_poison(mark_of(&self.model.at(place).block));
+                let mark = mark_of(&self.model.at(place).block);
+                self.poison = mark.as_ref().map(|_| place);
+                self.subject.set_poison(mark);
                 return Ok(());
             }
             Event::Pace(millions) => {
@@ -322,9 +326,12 @@ impl<S: Subject> Run<S> {
 
     /// Passes over an injected trap; any other is a failure.
     pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
-        self.coverage.note("trap", trap);
         self.lose_heap();
-        require(*trap == Trap::Injected, "no trap", || format!("{trap:?}"))
+        match trap {
+            Trap::Injected(kind) => self.coverage.note("trap", kind),
+            Trap::Own(text) => return require(false, "no trap", || text.clone()),
+        }
+        Ok(())
     }
 
     fn lose_heap(&mut self) {
@@ -336,21 +343,39 @@ impl<S: Subject> Run<S> {
     pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
         self.trapped_beats += 1;
         if self.trapped_beats >= SUSPICIOUS_TRAPS {
-            self.is_suspect = true;
+            self.given_up.extend(self.poison);
         }
         self.excuse(trap)
     }
 
+    /// Returns whether the watchdog may have given the block up, or one below it.
+    pub(crate) fn may_be_given_up(&self, place: usize) -> bool {
+        let mut below = self.model.ancestry(place);
+        !self.given_up.is_empty() && below.any(|place| self.given_up.contains(&place))
+    }
+
     pub(crate) fn upgrade(&mut self) -> Checked {
+        match self.subject.upgrade() {
+            Ok(()) => {}
+            Err(Trap::Own(text)) => return require(false, "upgrade", || text),
+            // The old version runs on, as it would have without.
+            Err(Trap::Injected(kind)) => {
+                self.coverage.note("failed upgrade", kind);
+                return Ok(());
+            }
+        }
         self.lose_heap();
         // The next version copes with what the last one could not.
         self.subject.set_poison(None);
-        self.subject.set_trap(None);
-        let upgraded = self.subject.upgrade();
-        require(upgraded.is_ok(), "upgrade", || format!("{upgraded:?}"))?;
+        self.poison = None;
         let before = std::mem::take(&mut self.seen);
         self.seen = self.observe()?;
-        self.check_kept(&before)
+        self.check_kept(&before)?;
+        self.given_up.clear();
+        self.trapped_beats = 0;
+        self.strikes = 0;
+        self.cautious = 0;
+        Ok(())
     }
 
     /// Returns the block that is meant.
@@ -427,9 +452,9 @@ impl<S: Subject> Run<S> {
         self.subject.set_full(false);
         self.is_full = false;
         self.is_poor = self.subject.set_poor(false);
-        self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);
+        self.poison = None;
         self.pace = 1_000_000;
         self.subject.set_pace(self.pace);
         let is_pulling = self.profile.is_pulling;

@@ -22,8 +22,8 @@ use crate::memory::TrapPoint;
 /// Why a message had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trap {
-    /// A fault that the simulation injected.
-    Injected,
+    /// A fault that the simulation injected, by its kind.
+    Injected(&'static str),
     /// The canister itself; no schedule may cause this.
     Own(String),
 }
@@ -42,6 +42,8 @@ pub struct Asked {
 pub struct Beat {
     /// The call it made, if any.
     pub asked: Option<Asked>,
+    /// Whether it found the watchdog's timer off: then it sets it and does nothing else.
+    pub is_rescue: bool,
     /// Instructions as the canister's counter had them at the end.
     pub instructions: Option<u64>,
     /// Distinct pages of stable memory written, as the system counts them.
@@ -106,8 +108,8 @@ pub trait Subject: Sized {
     /// Replaces the module by itself.
     ///
     /// # Errors
-    /// Why the new one refuses to start.
-    fn upgrade(&mut self) -> Result<(), String>;
+    /// [`Trap`] that keeps the new one from starting; the old one stays then.
+    fn upgrade(&mut self) -> Result<(), Trap>;
 
     /// Runs one heartbeat.
     ///

@@ -113,8 +113,10 @@ pub(crate) struct Trouble {
 /// A message that ran.
 pub(crate) struct Ran {
     pub(crate) record: UsageRecord,
-    /// The injected trap that stopped it.
-    pub(crate) struck: Option<&'static str>,
+    /// The injected trap that struck it: the kind of the event, and of the fault.
+    pub(crate) struck: Option<(&'static str, &'static str)>,
+    /// Whether memory could not grow for it, which is no reason to trap.
+    pub(crate) was_full: bool,
 }
 
 /// The answer to an update call, and what it ran as if it ran at all.
@@ -125,7 +127,7 @@ impl Ran {
     pub(crate) fn trapped(&self, own: impl FnOnce() -> String) -> Result<(), Trap> {
         match (self.record.succeeded, self.struck) {
             (true, _) => Ok(()),
-            (false, Some(_)) => Err(Trap::Injected),
+            (false, Some((kind, _))) => Err(Trap::Injected(kind)),
             (false, None) => Err(Trap::Own(own())),
         }
     }
@@ -296,12 +298,18 @@ impl Replica {
         let faults = self.network.faults();
         let mut struck = faults.iter().filter(|status| status.struck > 0);
         let struck = struck.find_map(|status| match status.fault.kind {
-            FaultKind::TrapAtSystemCall(_) => Some("TrapAtSystemCall"),
-            FaultKind::InstructionLimit(_) => Some("InstructionLimit"),
-            FaultKind::FullMemory => Some("FullMemory"),
+            FaultKind::TrapAtSystemCall(_) => Some(("Write", "TrapAtSystemCall")),
+            FaultKind::InstructionLimit(_) => Some(("Read", "InstructionLimit")),
             _ => None,
         });
-        Some(Ran { record, struck })
+        let was_full = faults
+            .iter()
+            .any(|status| status.struck > 0 && status.fault.kind == FaultKind::FullMemory);
+        Some(Ran {
+            record,
+            struck,
+            was_full,
+        })
     }
 
     fn next_record(&self) -> u64 {

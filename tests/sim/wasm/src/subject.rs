@@ -69,8 +69,11 @@ impl Wasm {
     /// Judges a message that ran, and counts what struck it.
     fn judge(&mut self, ran: &Ran, own: impl FnOnce() -> String) -> Result<(), Trap> {
         let judged = ran.trapped(own);
-        if let (Err(_), Some(fault)) = (&judged, ran.struck) {
+        if let (Err(_), Some((_, fault))) = (&judged, ran.struck) {
             self.notes.push(("fault", fault));
+        }
+        if ran.was_full {
+            self.notes.push(("fault", "FullMemory"));
         }
         judged
     }
@@ -212,12 +215,12 @@ impl Subject for Wasm {
     }
 
     fn run_timer(&mut self) -> Result<bool, Trap> {
-        let trouble = Trouble {
-            trap: None,
-            is_full: self.is_full,
-        };
+        let trap = self.trap;
+        let trouble = self.trouble();
         let ran = self.replica.run(&[MessageKind::GlobalTimer], &trouble);
         let Some(ran) = ran.map_err(Trap::Own)? else {
+            // It was not due; the trap waits for another message.
+            self.trap = trap;
             return Ok(false);
         };
         let judged = self.judge(&ran, || "the timer trapped".to_owned());
@@ -258,10 +261,10 @@ impl Subject for Wasm {
         std::mem::take(&mut self.notes)
     }
 
-    fn upgrade(&mut self) -> Result<(), String> {
+    fn upgrade(&mut self) -> Result<(), Trap> {
         self.upgrades += 1;
         self.is_timer_off = false;
-        self.replica.upgrade()
+        self.replica.upgrade().map_err(Trap::Own)
     }
 
     fn heartbeat(&mut self) -> Result<Beat, Trap> {
@@ -283,6 +286,7 @@ impl Subject for Wasm {
         let own_pages = status.ok().map(|it| it.limits.last_heartbeat_stable_pages);
         Ok(Beat {
             asked,
+            is_rescue: was_dead,
             instructions: Some(record.instructions),
             pages: Some(record.stable_pages_dirtied),
             // A heartbeat that finds the timer off does nothing that is counted.

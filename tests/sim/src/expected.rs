@@ -4,7 +4,7 @@ use crate::flaw::Flaw;
 use crate::schedule::Question;
 
 /// Groups and their kinds.
-const LISTS: [(&str, &[&str]); 17] = [
+const LISTS: [(&str, &[&str]); 18] = [
     (
         "event",
         &[
@@ -94,6 +94,7 @@ const LISTS: [(&str, &[&str]); 17] = [
         "standing",
         &["Queued", "Announced", "Rejected", "Confirmed"],
     ),
+    ("pulled", &["Followed", "Unclear"]),
     ("trap", &["Write", "Read", "Poison"]),
     ("failed upgrade", &["Read"]),
     ("heartbeat", &["Rescue", "Cautious"]),

@@ -82,7 +82,9 @@ pub struct Run<S: Subject> {
     pub(crate) queued: BTreeSet<usize>,
     /// Blocks of which an adapter pushed a beginning.
     pub(crate) halves: BTreeSet<(u8, usize)>,
-    /// Blocks of which bad bytes were delivered.
+    /// Those halves that have bad bytes, or had.
+    pub(crate) bad_halves: BTreeSet<(u8, usize)>,
+    /// Blocks of which bad bytes were taken, and no good ones since.
     pub(crate) damaged: BTreeSet<usize>,
     /// Blocks that came by pull with bytes after them: good as long as the heap remembers who sent them.
     pub(crate) padded: BTreeSet<usize>,
@@ -185,6 +187,7 @@ impl<S: Subject> Run<S> {
             has_second: true,
             queued: BTreeSet::new(),
             halves: BTreeSet::new(),
+            bad_halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
             padded: BTreeSet::new(),
             forms: BTreeMap::new(),

@@ -14,19 +14,20 @@ use millrace_core::stability::stable_child;
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
 use millrace_store::coins::Progress;
+use millrace_store::layout::WASM_PAGE_BYTES;
 use millrace_store::queue::MAX_PENDING_BLOCKS;
 
 use crate::app::Spent;
 use crate::connect::STEP_ENTRIES;
 use crate::pull::Ask;
-use crate::watchdog::Mode;
+use crate::watchdog::{Mode, Touched};
 use crate::{App, Env};
 
 /// Blocks of other branches that leave the tree in one step, at most: some 0.1 G instructions.
 pub const STEP_RETIRED: usize = 256;
 
-/// Heartbeats that connect nothing after one found that stable memory cannot grow: what it did before is
-/// lost with it, and need not be done again in every heartbeat.
+/// Heartbeats that connect and admit nothing after stable memory was found not to grow: what was done of a
+/// block before is lost with it, and need not be done again in every heartbeat.
 pub const MEMORY_PAUSE_BEATS: u32 = 16;
 
 /// One kind of work.
@@ -47,7 +48,7 @@ impl<M: Memory> App<M> {
     pub fn heartbeat(&mut self, env: &impl Env) -> Option<Ask> {
         self.memory_pause = self.memory_pause.saturating_sub(1);
         self.is_low_on_cycles = self.lacks_cycles(env);
-        match self.mode() {
+        let touched = match self.mode() {
             Mode::Normal => {
                 self.drain(env, MAX_PENDING_BLOCKS as usize);
                 if self.is_low_on_cycles {
@@ -57,9 +58,10 @@ impl<M: Memory> App<M> {
                     self.anticipate_fees(env);
                     self.sweep_outbox(env);
                 }
+                Touched::All
             }
             Mode::Cautious => self.one_item(env),
-        }
+        };
         if !self.store.queue.is_empty() {
             self.store.counters.add(Counter::QueueLeftOver, 1);
         }
@@ -68,7 +70,7 @@ impl<M: Memory> App<M> {
         } else {
             self.next_ask(env)
         };
-        self.note_success(env.now());
+        self.note_success(env.now(), touched);
         self.end_log(env);
         self.store.counters.add(Counter::Heartbeats, 1);
         self.store.flush();
@@ -83,12 +85,7 @@ impl<M: Memory> App<M> {
     /// Works until a budget or the work is used up.
     fn work(&mut self, env: &impl Env) {
         while let Some(work) = self.plan() {
-            if let Err(error) = self.step(env, work) {
-                // The next heartbeat tries again; a loop here would only repeat the fault.
-                self.note_fault(env, "working", &error);
-                if matches!(error, StoreError::OutOfMemory { .. }) {
-                    self.memory_pause = MEMORY_PAUSE_BEATS;
-                }
+            if !self.try_step(env, work) {
                 return;
             }
             if let Some(limit) = self.spent(env) {
@@ -100,17 +97,35 @@ impl<M: Memory> App<M> {
         }
     }
 
+    /// Does one step. Returns whether the next one may follow: after a fault, or without room for what a
+    /// step writes, it waits for the next heartbeat, since a loop would only repeat the fault.
+    fn try_step(&mut self, env: &impl Env, work: Work) -> bool {
+        let stepped = if self.store.has_room() {
+            self.step(env, work)
+        } else {
+            let pages = self.store.stable_bytes().get() / WASM_PAGE_BYTES;
+            Err(StoreError::OutOfMemory { pages })
+        };
+        if let Err(error) = &stepped {
+            self.note_fault(env, "working", error);
+        }
+        stepped.is_ok()
+    }
+
     /// Touches exactly one item, the same one until it succeeds: that is how the watchdog knows
     /// whom to blame.
-    fn one_item(&mut self, env: &impl Env) {
+    fn one_item(&mut self, env: &impl Env) -> Touched {
         if !self.store.queue.is_empty() {
             self.drain(env, 1);
-        } else if !self.is_low_on_cycles
-            && let Some(work) = self.plan()
-            && let Err(error) = self.step(env, work)
-        {
-            self.note_fault(env, "working", &error);
+            return Touched::Queue;
         }
+        if !self.is_low_on_cycles
+            && let Some(work) = self.plan()
+        {
+            self.try_step(env, work);
+            return Touched::Work;
+        }
+        Touched::All
     }
 
     /// Returns the limit that is reached, by the counter of those who reach it.

@@ -65,7 +65,7 @@ impl<M: Memory> App<M> {
         if !(self.config.is_pulling && self.config.is_syncing) {
             return None;
         }
-        let (blocks, bytes) = self.store.free();
+        let (blocks, bytes) = self.free();
         let has_room = blocks >= ROOM_BLOCKS && bytes >= Bytes::new(MAX_REPLY_BYTES as u64);
         let event = Event::Tick { has_room };
         let step = self.pull.on(env.now(), event, &self.policy);
@@ -287,7 +287,7 @@ impl<M: Memory> App<M> {
             self.store.counters.add(Counter::BlocksKnown, 1);
             return None;
         }
-        let (blocks, bytes) = self.store.free();
+        let (blocks, bytes) = self.free();
         let size = u32::try_from(length).ok()?;
         let is_refused = self.store.rejections.refused(&hash).is_some();
         if is_refused {

@@ -1,7 +1,7 @@
 //! Work that never ends, and what operators see.
 
 use super::setup::*;
-use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_BEATS};
+use crate::watchdog::CAUTIOUS_BEATS;
 use millrace_candid::{Budgets, HttpRequest, InitConfig, PartError, PartOutcome, RejectionKind};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::cells::Counter;
@@ -24,7 +24,7 @@ fn get(canister: &Canister, url: &str) -> (u16, String) {
 /// The system rolls back a heartbeat that traps, so for the canister it never happened; only the
 /// watchdog's message does.
 fn trap_until_blamed(canister: &mut Canister) {
-    for _ in 0..BLAME_STRIKES {
+    for _ in 0..PATIENCE {
         canister.watchdog();
     }
 }
@@ -95,6 +95,72 @@ fn a_queued_block_that_cannot_be_drained_is_refused_until_the_next_upgrade() {
     canister.upgrade();
     canister.feed(&real[..2]);
     assert_eq!(canister.tip().1, 2, "the next version may know better");
+    canister.audit();
+}
+
+/// What is known of a block in the tree.
+fn status_of(canister: &Canister, block: &[u8]) -> Option<BlockStatus> {
+    let node = canister.app.store().tree.get(&hash_of(block));
+    node.map(|node| node.status())
+}
+
+#[test]
+fn a_block_pushed_a_moment_ago_is_not_blamed_for_one_that_never_connects() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.push_bytes(&real[0]);
+    canister.app.drain(&canister.world, 10);
+    for _ in 0..PATIENCE - 1 {
+        canister.watchdog();
+    }
+    canister.push_bytes(&real[1]);
+    canister.watchdog();
+    assert_eq!(status_of(&canister, &real[0]), Some(BlockStatus::BodyHeld));
+    assert_eq!(canister.app.store().queue.len(), 1, "it is not blamed");
+    // A heartbeat drains it, which says nothing about the other.
+    canister.heartbeat();
+    assert_eq!(status_of(&canister, &real[1]), Some(BlockStatus::BodyHeld));
+    canister.watchdog();
+    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    assert_eq!(status_of(&canister, &real[0]), Some(quarantined));
+    canister.audit();
+}
+
+#[test]
+fn blocks_that_are_pushed_now_and_then_do_not_acquit_one_that_never_connects() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.push_bytes(&real[0]);
+    canister.app.drain(&canister.world, 10);
+    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    let mut strikes = 0;
+    for block in &real[1..] {
+        canister.watchdog();
+        strikes += 1;
+        if status_of(&canister, &real[0]) == Some(quarantined) {
+            break;
+        }
+        if strikes >= 2 {
+            // Heartbeats are cautious: one that has a block to drain ends.
+            canister.push_bytes(block);
+            canister.heartbeat();
+        }
+    }
+    assert!(strikes <= 2 * PATIENCE, "{strikes} strikes");
+    canister.audit();
+}
+
+#[test]
+fn a_queued_block_that_never_ends_is_blamed_although_others_are_pushed_behind_it() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    for block in &real[..PATIENCE as usize] {
+        canister.push_bytes(block);
+        canister.watchdog();
+    }
+    let queue = &canister.app.store().queue;
+    assert_eq!(queue.len(), PATIENCE as usize - 1);
+    assert!(!queue.contains(&hash_of(&real[0])));
     canister.audit();
 }
 

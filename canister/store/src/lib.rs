@@ -47,6 +47,7 @@ pub mod nodes;
 pub mod outbox;
 pub mod queue;
 mod record;
+pub mod regions;
 pub mod rejections;
 pub mod runs;
 mod store;

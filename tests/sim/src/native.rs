@@ -38,9 +38,6 @@ use serde_bytes::ByteBuf;
 use crate::memory::{InjectedTrap, SimMemory, TrapPoint};
 use crate::subject::{Asked, Beat, Setup, Subject, Trap};
 
-/// Pages of 64 KiB by which a region of stable memory grows.
-const BUCKET_PAGES: u16 = 1;
-
 /// Instructions that each look at the counter pretends were executed, at the start.
 const PACE: u64 = 1_000_000;
 
@@ -146,7 +143,7 @@ impl Native {
     fn build_image(setup: &Setup) -> Result<Vec<u8>, String> {
         let mut native = Self::around(Vec::new(), setup.now);
         let config = setup.config.clone();
-        let app = App::install_with_buckets(native.memory.clone(), config, BUCKET_PAGES);
+        let app = App::install(native.memory.clone(), config);
         native.app = Some(app.map_err(|error| error.to_string())?);
         let adapter = setup.config.adapters.iter().flatten().next().copied();
         let adapter = adapter.unwrap_or(Principal::management_canister());

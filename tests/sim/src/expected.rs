@@ -62,7 +62,7 @@ const LISTS: [(&str, &[&str]); 18] = [
         ],
     ),
     ("asked", &["Initial", "FollowUp"]),
-    ("outcome", &["Queued", "Known", "Incomplete"]),
+    ("outcome", &["Queued", "Known", "NoRoom", "Incomplete"]),
     (
         "refused part",
         &[

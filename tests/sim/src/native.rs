@@ -444,9 +444,6 @@ fn trap_of(payload: &(dyn Any + Send)) -> Trap {
     }
     let text = payload.downcast_ref::<String>().cloned();
     let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
-    if text.as_deref().is_some_and(|t| t.contains("grow failed")) {
-        return Trap::Injected("FullHACK");
-    }
     Trap::Own(text.unwrap_or_default())
 }
 

@@ -10,9 +10,6 @@ use crate::schedule::{Delivery, Load, Parts};
 use crate::seen::bytes_of;
 use crate::subject::Subject;
 
-/// Bytes that the queue has free when no block of a run can fill it.
-const PLENTY: u64 = 8 << 20;
-
 /// A part, and what it is part of.
 struct Sending {
     place: usize,
@@ -119,7 +116,8 @@ impl<S: Subject> Run<S> {
             }
             // What a reply brought is queued without the model knowing.
             PartOutcome::Known => is_there || !is_exact || self.profile.is_pulling,
-            PartOutcome::NoRoom => free < PLENTY,
+            // No run fills the queue.
+            PartOutcome::NoRoom => self.full_beats > 0 && free == 0,
             PartOutcome::Incomplete { .. } => !is_there || !is_exact,
             PartOutcome::Rejected(error) => self.deserves(who, sending, error),
         };

@@ -35,8 +35,11 @@ const DEFAULT_BUDGETS: Budgets = Budgets {
 /// Pages that may be written in ten minutes, unless an event says otherwise.
 const DEFAULT_WINDOW: u32 = 4_194_304;
 
-/// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
-const SUSPICIOUS_TRAPS: u32 = 4;
+/// Heartbeats that must trap before the canister may give the block up that they trap on.
+const SUSPICIOUS_TRAPS: u32 = 3;
+
+/// Heartbeats after which the canister looks again whether memory grows.
+const MEMORY_BEATS: u32 = 16;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +97,8 @@ pub struct Run<S: Subject> {
     pub(crate) poison: Option<usize>,
     /// Such blocks that the watchdog may have given up since the last upgrade.
     pub(crate) given_up: BTreeSet<usize>,
-    pub(crate) trapped_beats: u32,
+    /// Heartbeats that trapped since the block is the one that nobody can process.
+    poisoned_beats: u32,
     /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
@@ -104,7 +108,9 @@ pub struct Run<S: Subject> {
     /// When heartbeats wrote how many pages since the heap was lost.
     pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
-    pub(crate) is_full: bool,
+    is_full: bool,
+    /// Heartbeats within which the canister may still take memory for full.
+    pub(crate) full_beats: u32,
     /// Heartbeats that may still touch one item each.
     pub(crate) cautious: u32,
     pub(crate) source: Source,
@@ -193,12 +199,13 @@ impl<S: Subject> Run<S> {
             forms: BTreeMap::new(),
             poison: None,
             given_up: BTreeSet::new(),
-            trapped_beats: 0,
+            poisoned_beats: 0,
             strikes: 0,
             is_poor: false,
             window: DEFAULT_WINDOW.into(),
             written: Vec::new(),
             is_full: false,
+            full_beats: 0,
             cautious: 0,
             source: Source::default(),
             pager: None,
@@ -261,12 +268,14 @@ impl<S: Subject> Run<S> {
             Event::Full(is_full) => {
                 self.is_full = is_full;
                 self.subject.set_full(is_full);
+                self.note_full();
                 return Ok(());
             }
             Event::Poison(pick) => {
                 let place = self.place(pick);
                 let mark = mark_of(&self.model.at(place).block);
                 self.poison = mark.as_ref().map(|_| place);
+                self.poisoned_beats = 0;
                 self.subject.set_poison(mark);
                 return Ok(());
             }
@@ -344,11 +353,21 @@ impl<S: Subject> Run<S> {
 
     /// Counts a heartbeat, or the watchdog, that trapped.
     pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
-        self.trapped_beats += 1;
-        if self.trapped_beats >= SUSPICIOUS_TRAPS {
+        self.poisoned_beats += 1;
+        if self.poisoned_beats >= SUSPICIOUS_TRAPS {
             self.given_up.extend(self.poison);
         }
         self.excuse(trap)
+    }
+
+    /// Notes a heartbeat, or that memory became full: a canister may find memory full for some heartbeats
+    /// after it grows again.
+    pub(crate) const fn note_full(&mut self) {
+        self.full_beats = if self.is_full {
+            MEMORY_BEATS
+        } else {
+            self.full_beats.saturating_sub(1)
+        };
     }
 
     /// Returns whether the watchdog may have given the block up, or one below it.
@@ -375,7 +394,6 @@ impl<S: Subject> Run<S> {
         self.seen = self.observe()?;
         self.check_kept(&before)?;
         self.given_up.clear();
-        self.trapped_beats = 0;
         self.strikes = 0;
         self.cautious = 0;
         Ok(())

@@ -150,8 +150,10 @@ impl<S: Subject> Run<S> {
             }
             Goods::Genuine => {}
         }
-        let must_be_clear =
-            self.seen.is_complete && self.given_up.is_empty() && !self.source.is_doubtful;
+        let must_be_clear = self.seen.is_complete
+            && self.given_up.is_empty()
+            && self.full_beats == 0
+            && !self.source.is_doubtful;
         self.source.is_doubtful |= !is_clear;
         if is_clear {
             self.queued.extend(&new);

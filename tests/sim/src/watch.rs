@@ -60,7 +60,7 @@ impl<S: Subject> Run<S> {
             self.coverage.note("heartbeat", "Rescue");
             return self.strike();
         }
-        self.trapped_beats = 0;
+        self.note_full();
         self.strikes = 0;
         let is_cautious = self.cautious > 0;
         self.cautious = self.cautious.saturating_sub(1);

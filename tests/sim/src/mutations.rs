@@ -37,7 +37,7 @@ pub struct Mutation {
 }
 
 /// All planted bugs.
-pub const MUTATIONS: [Mutation; 27] = [
+pub const MUTATIONS: [Mutation; 29] = [
     Mutation {
         name: "check limits before draining",
         file: "canister/src/tick.rs",
@@ -49,9 +49,10 @@ pub const MUTATIONS: [Mutation; 27] = [
     Mutation {
         name: "drop the last chunk",
         file: "canister/src/feed.rs",
-        find: "self.store.blobs.append(&BlobKey::Half(*key), &part.bytes)?;",
-        replace: "if !(PLANTED && part.offset > 0 && accepted.progress == Progress::Complete) {
-            self.store.blobs.append(&BlobKey::Half(*key), &part.bytes)?; }",
+        find: "if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), &part.bytes) {",
+        replace: "let is_lost = PLANTED && part.offset > 0 && accepted.progress == Progress::Complete;
+        let bytes = if is_lost { &[][..] } else { &part.bytes[..] };
+        if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), bytes) {",
         checks: &["rejection"],
     },
     Mutation {
@@ -176,8 +177,8 @@ pub const MUTATIONS: [Mutation; 27] = [
     Mutation {
         name: "never give anything up",
         file: "canister/src/watchdog.rs",
-        find: "let is_last = watch.strikes >= BLAME_STRIKES;",
-        replace: "let is_last = !PLANTED && watch.strikes >= BLAME_STRIKES;",
+        find: "let is_last = strikes >= BLAME_STRIKES;",
+        replace: "let is_last = !PLANTED && strikes >= BLAME_STRIKES;",
         checks: &["what never ends is given up"],
     },
     Mutation {
@@ -193,7 +194,7 @@ pub const MUTATIONS: [Mutation; 27] = [
         find: "let parent = self.of_block(&record.parent);",
         replace: "let parent = self.of_block(&record.parent).filter(|_| !(PLANTED
             && self.unstable.values().any(|rival| rival.last == record.last)));",
-        checks: &["balances at every tip"],
+        checks: &["balances at every tip", "balance of a script", "coins of a script", "rejection"],
     },
     Mutation {
         name: "drop the spends in a merge",
@@ -208,7 +209,7 @@ pub const MUTATIONS: [Mutation; 27] = [
         file: "canister/store/src/runs/script_merge.rs",
         find: "(1, Some(ListChange::Put { .. }), ListChange::Spend) => None,",
         replace: "(1, Some(put @ ListChange::Put { .. }), ListChange::Spend) => Some(put).filter(|_| PLANTED),",
-        checks: &["utxos"],
+        checks: &["coins of a script"],
     },
     Mutation {
         name: "take no block that follows another of its reply",
@@ -230,14 +231,28 @@ pub const MUTATIONS: [Mutation; 27] = [
         file: "canister/src/official/reads.rs",
         find: "Some(wire::UtxosFilter::MinConfirmations(min))",
         replace: "Some(wire::UtxosFilter::MinConfirmations(min.saturating_sub(u32::from(PLANTED))))",
-        checks: &["official utxos"],
+        checks: &["official coins", "official refusals"],
     },
     Mutation {
         name: "never see a sent transaction confirmed",
         file: "canister/src/relay.rs",
         find: "        for txid in held {",
         replace: "        for txid in held.into_iter().filter(|_| !PLANTED) {",
-        checks: &["standing"],
+        checks: &["status of transactions"],
+    },
+    Mutation {
+        name: "trap when memory cannot grow",
+        file: "canister/store/src/regions.rs",
+        find: "let before = self.regions.grow(self.region, pages);",
+        replace: "let before = self.regions.grow(self.region, pages); assert!(!PLANTED || before.is_some());",
+        checks: &["no trap"],
+    },
+    Mutation {
+        name: "give the tip up for a block that never ends",
+        file: "canister/src/watchdog.rs",
+        find: "Item::Connect(hash) => {",
+        replace: "Item::Connect(hash) => { let hash = if PLANTED { self.store.tree.best_tip() } else { hash };",
+        checks: &["rejection"],
     },
 ];
 

@@ -171,7 +171,8 @@ impl<M: Memory> App<M> {
             if is_stable {
                 continue;
             }
-            if self.store.rejections.refused(&hash).is_some() {
+            // Their records would use up what is kept for draining.
+            if self.store.rejections.refused(&hash).is_some() || !self.store.has_room() {
                 refused += 1;
             } else if let Err(error) = self.store.tree.insert_header(header, env.now()) {
                 refused += 1;

@@ -5,11 +5,13 @@ use super::regtest::*;
 use super::setup::*;
 use bitcoin::Block;
 use bitcoin::consensus::serialize;
-use millrace_candid::{BlockPart, PartOutcome};
+use millrace_candid::{BlockPart, Flag, PartOutcome, SetConfigRequest};
+use millrace_store::StoreError;
 use millrace_store::cells::Counter;
 use millrace_store::queue::MAX_PENDING_BLOCKS;
 use serde_bytes::ByteBuf;
 
+use crate::relay::NotQueued;
 use crate::tick::MEMORY_PAUSE_BEATS;
 
 fn parts(blocks: &[Block]) -> Vec<BlockPart> {
@@ -141,5 +143,60 @@ fn blocks_are_seldom_pulled_while_memory_cannot_grow() {
     let asks = (0..2 * MEMORY_PAUSE_BEATS).filter_map(|_| beat(&mut canister));
     assert!(asks.count() > 0);
     assert!(canister.tip().1 >= height);
+    canister.audit();
+}
+
+#[test]
+fn transactions_and_headers_leave_the_reserve_to_the_drain() {
+    let mut canister = Canister::new(regtest());
+    let blocks = chain(20_000);
+    canister.feed_blocks(&blocks[..20]);
+    let pulling = SetConfigRequest {
+        pull: Some(Flag::Enabled),
+        ..SetConfigRequest::default()
+    };
+    canister.app.set_config(pulling).unwrap();
+    canister.set_full(true);
+    let coin = coinbase_coin(&blocks[0]);
+    let send = |canister: &mut Canister, value| {
+        let bytes = serialize(&payment(&[coin], &[value]));
+        let Canister { app, world, .. } = canister;
+        let transaction = bitcoin::consensus::deserialize(&bytes).expect("a transaction");
+        let txid = bitcoin::Transaction::compute_txid(&transaction);
+        app.queue_transaction(world, txid, &bytes)
+    };
+    // More headers than the reserve has room for.
+    for some in blocks[20..].chunks(1_000) {
+        let headers: Vec<Vec<u8>> = some.iter().map(serialize).collect();
+        let reply = super::pulling::complete(&[], &headers);
+        let ask = (0..50).find_map(|_| {
+            canister.world.now.set(canister.world.now.get() + 1);
+            canister.heartbeat()
+        });
+        let Some(ask) = ask else {
+            break;
+        };
+        canister.app.on_reply(&canister.world, ask.id, Ok(reply));
+    }
+    assert!(canister.app.is_low_on_memory());
+    let known = canister.app.store().tree.len();
+    assert!((1_000..10_000).contains(&known), "{known} headers");
+    let refused = (1..10_000).find_map(|value| send(&mut canister, value).err());
+    assert!(
+        matches!(
+            refused,
+            Some(NotQueued::Fault(StoreError::OutOfMemory { .. }))
+        ),
+        "{refused:?}"
+    );
+    canister.heartbeat();
+    canister.audit();
+    canister.set_full(false);
+    for _ in 0..=MEMORY_PAUSE_BEATS {
+        canister.heartbeat();
+    }
+    assert!(send(&mut canister, 20_000).is_ok());
+    canister.feed_blocks(&blocks[20..30]);
+    assert_eq!(canister.tip().1, 30);
     canister.audit();
 }

@@ -108,7 +108,7 @@ pub struct Run<S: Subject> {
     /// When heartbeats wrote how many pages since the heap was lost.
     pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
-    is_full: bool,
+    pub(crate) is_full: bool,
     /// Heartbeats within which the canister may still take memory for full.
     pub(crate) full_beats: u32,
     /// Heartbeats that may still touch one item each.

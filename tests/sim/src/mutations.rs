@@ -50,7 +50,8 @@ pub const MUTATIONS: [Mutation; 29] = [
         name: "drop the last chunk",
         file: "canister/src/feed.rs",
         find: "if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), &part.bytes) {",
-        replace: "let is_lost = PLANTED && part.offset > 0 && accepted.progress == Progress::Complete;
+        replace:
+            "let is_lost = PLANTED && part.offset > 0 && accepted.progress == Progress::Complete;
         let bytes = if is_lost { &[][..] } else { &part.bytes[..] };
         if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), bytes) {",
         checks: &["rejection"],
@@ -71,10 +72,10 @@ pub const MUTATIONS: [Mutation; 29] = [
         checks: &["rejection"],
     },
     Mutation {
-        name: "take the newer of two tips",
+        name: "take the newest block for the tip",
         file: "canister/core/src/tree/query.rs",
         find: "let best = self.indexes.connected.last().map(|rank| rank.2);",
-        replace: "let best = if PLANTED { self.indexes.connected.iter().rev().take(2).min_by_key(|rank| rank.1) }
+        replace: "let best = if PLANTED { self.indexes.connected.iter().min_by_key(|rank| rank.1) }
             else { self.indexes.connected.last() }.map(|rank| rank.2);",
         checks: &["the tip has most work"],
     },
@@ -194,7 +195,12 @@ pub const MUTATIONS: [Mutation; 29] = [
         find: "let parent = self.of_block(&record.parent);",
         replace: "let parent = self.of_block(&record.parent).filter(|_| !(PLANTED
             && self.unstable.values().any(|rival| rival.last == record.last)));",
-        checks: &["balances at every tip", "balance of a script", "coins of a script", "rejection"],
+        checks: &[
+            "balances at every tip",
+            "balance of a script",
+            "coins of a script",
+            "rejection",
+        ],
     },
     Mutation {
         name: "drop the spends in a merge",

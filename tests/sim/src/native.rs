@@ -36,7 +36,7 @@ use millrace_store::layout;
 use serde_bytes::ByteBuf;
 
 use crate::memory::{InjectedTrap, SimMemory, TrapPoint};
-use crate::subject::{Asked, Beat, Setup, Subject, Trap};
+use crate::subject::{Asked, Beat, Poison, Setup, Subject, Trap};
 
 /// Instructions that each look at the counter pretends were executed, at the start.
 const PACE: u64 = 1_000_000;
@@ -281,8 +281,8 @@ impl Subject for Native {
         self.memory.set_full(is_full);
     }
 
-    fn set_poison(&mut self, bytes: Option<Vec<u8>>) {
-        self.memory.set_poison(bytes);
+    fn set_poison(&mut self, poison: Option<Poison>) {
+        self.memory.set_poison(poison.map(|poison| poison.mark));
     }
 
     fn upgrade(&mut self) -> Result<(), Trap> {
@@ -329,6 +329,7 @@ impl Subject for Native {
             pages: Some(self.memory.pages_written()),
             own_pages,
             stable_bytes: Some(ic_stable_structures::Memory::size(&self.memory) * 65_536),
+            heap_bytes: None,
         })
     }
 

@@ -15,10 +15,10 @@ use crate::model::Model;
 use crate::outbox::Sent;
 use crate::payment::mark_of;
 use crate::read::Pager;
-use crate::schedule::{Event, Pick, Profile, Schedule};
-use crate::seen::Seen;
+use crate::schedule::{Event, Pick, Profile, Schedule, Squeeze};
+use crate::seen::{Seen, bytes_of};
 use crate::source::Source;
-use crate::subject::{Setup, Subject, Trap};
+use crate::subject::{Poison, Setup, Subject, Trap};
 
 /// Blocks below the first event where coinbases must mature.
 const BASE_BLOCKS: u32 = 106;
@@ -116,7 +116,10 @@ pub struct Run<S: Subject> {
     pub(crate) source: Source,
     pub(crate) pager: Option<Pager>,
     pub(crate) sent: Vec<Sent>,
+    /// Bytes of stable memory after the first heartbeat.
     pub(crate) first_bytes: Option<u64>,
+    /// Most bytes of blocks that waited or were not stable at the same time.
+    pub(crate) live_bytes: u64,
 }
 
 /// Runs a schedule to its end. Returns what it covered.
@@ -211,6 +214,7 @@ impl<S: Subject> Run<S> {
             pager: None,
             sent: Vec::new(),
             first_bytes: None,
+            live_bytes: 0,
         };
         if profile.is_pulling {
             run.configure(SetConfigRequest {
@@ -248,6 +252,14 @@ impl<S: Subject> Run<S> {
                 self.subject.advance(u64::from(seconds));
                 Ok(())
             }
+            Event::Stop { seconds } => {
+                let stopped = self.subject.stop_for(u64::from(seconds));
+                require(stopped.is_ok(), "stop and start", || format!("{stopped:?}"))
+            }
+            Event::Restart => {
+                let restarted = self.subject.restart();
+                require(restarted.is_ok(), "restart", || format!("{restarted:?}"))
+            }
             Event::Upgrade => self.upgrade(),
             Event::Read { question, at, salt } => self.read(question, at, salt),
             Event::Send { salt } => self.send(salt),
@@ -273,10 +285,16 @@ impl<S: Subject> Run<S> {
             }
             Event::Poison(pick) => {
                 let place = self.place(pick);
-                let mark = mark_of(&self.model.at(place).block);
-                self.poison = mark.as_ref().map(|_| place);
+                let block = self.model.at(place);
+                let hash = bytes_of(block.hash);
+                let poison = mark_of(&block.block).map(|mark| Poison { hash, mark });
+                self.poison = poison.as_ref().map(|_| place);
                 self.poisoned_beats = 0;
-                self.subject.set_poison(mark);
+                self.subject.set_poison(poison);
+                return Ok(());
+            }
+            Event::Limits(squeeze) => {
+                self.subject.set_limits(squeeze);
                 return Ok(());
             }
             Event::Pace(millions) => {
@@ -470,6 +488,7 @@ impl<S: Subject> Run<S> {
 
     /// Ends all faults and sets the configuration right.
     pub(crate) fn end_faults(&mut self) -> Checked {
+        self.subject.set_limits(Squeeze::None);
         self.subject.set_full(false);
         self.is_full = false;
         self.is_poor = self.subject.set_poor(false);

@@ -16,8 +16,19 @@ use millrace_candid::{
     SendTransactionArgs, SetConfigRequest, TransactionReport,
 };
 use millrace_canister::pull::GetSuccessorsRequest;
+use serde_bytes::ByteBuf;
 
 use crate::memory::TrapPoint;
+use crate::schedule::Squeeze;
+
+/// A block that nobody can process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// Its hash, as messages have it.
+    pub hash: ByteBuf,
+    /// Bytes that only it has.
+    pub mark: Vec<u8>,
+}
 
 /// Why a message had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +63,8 @@ pub struct Beat {
     pub own_pages: Option<u64>,
     /// Bytes of stable memory.
     pub stable_bytes: Option<u64>,
+    /// Bytes of the heap.
+    pub heap_bytes: Option<u64>,
 }
 
 /// How a canister is set up before a run.
@@ -103,8 +116,25 @@ pub trait Subject: Sized {
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.
     fn set_full(&mut self, is_full: bool);
-    /// Has every message trap that reads these bytes.
-    fn set_poison(&mut self, bytes: Option<Vec<u8>>);
+    /// Has every message trap that processes this block.
+    fn set_poison(&mut self, poison: Option<Poison>);
+    /// Stops the canister, lets time pass, and starts it.
+    ///
+    /// # Errors
+    /// What else happened, for people.
+    fn stop_for(&mut self, seconds: u64) -> Result<(), String> {
+        self.advance(seconds);
+        Ok(())
+    }
+    /// Stops what runs the canister, and goes on with what it saved.
+    ///
+    /// # Errors
+    /// Why that fails, for people.
+    fn restart(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Sets how little the subnet executes, where there is one.
+    fn set_limits(&mut self, _: Squeeze) {}
     /// Replaces the module by itself.
     ///
     /// # Errors

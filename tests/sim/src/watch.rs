@@ -24,8 +24,16 @@ const PAGES_OF_LAST_STEP: u64 = 48;
 /// Seconds within which every write counts, however coarsely the canister keeps its account.
 const WINDOW_SECONDS: u64 = 540;
 
-/// Bytes that stable memory may grow by in a run, besides ten times what was mined.
-const GROWTH: u64 = 16 << 20;
+/// Bytes that stable memory may grow by in a run, whatever comes: parts of regions, the reserve, what is
+/// stable, halves.
+const GROWTH: u64 = 4 << 20;
+
+/// The same for each byte of a block that waits or is not stable: its own bytes, its changes with filters,
+/// merges of those, and a sixteenth that regions grow ahead.
+const GROWTH_PER_BYTE: u64 = 4;
+
+/// Bytes that the heap may have.
+const HEAP: u64 = 64 << 20;
 
 /// Strikes from which heartbeats may touch one item each, and so leave a part of the queue.
 const CAUTIOUS_STRIKES: u32 = 2;
@@ -188,18 +196,31 @@ impl<S: Subject> Run<S> {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
         self.check_window(pages, drain)?;
+        self.check_memory(bytes, beat.heap_bytes)
+    }
+
+    /// Stable memory grows with the blocks that are alive, not with all that ever came.
+    fn check_memory(&mut self, bytes: u64, heap: Option<u64>) -> Checked {
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
-        let mined: u64 = self
-            .model
-            .blocks()
-            .iter()
-            .map(|block| block.bytes.len() as u64)
-            .sum();
-        let most = first + GROWTH + 10 * mined;
-        require(bytes <= most, "stable memory", || {
-            format!("{bytes} bytes, {first} at first, {mined} mined")
-        })
+        let seen = &self.seen;
+        let live = seen.connected.union(&seen.held).chain(&self.queued);
+        let live = live.map(|place| self.model.at(*place).bytes.len() as u64);
+        self.live_bytes = self.live_bytes.max(live.sum());
+        let (grown, live) = (bytes.saturating_sub(first), self.live_bytes);
+        self.coverage.peak("bytes of living blocks", live);
+        self.coverage.peak(
+            "stable bytes besides the first and the living blocks'",
+            grown.saturating_sub(GROWTH_PER_BYTE * live),
+        );
+        require(
+            grown <= GROWTH + GROWTH_PER_BYTE * live,
+            "stable memory",
+            || format!("{bytes} bytes, {first} at first, {live} of living blocks"),
+        )?;
+        let heap = heap.unwrap_or(0);
+        self.coverage.peak("heap bytes", heap);
+        require(heap <= HEAP, "heap", || format!("{heap} bytes"))
     }
 
     /// Once as much was written lately as may be, a heartbeat does one step.

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use millrace_candid::{BlockchainInfo, Budgets};
+use millrace_candid::{BlockchainInfo, Budgets, GetStatusArgs, GetStatusResult};
 use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
 use millrace_tests::artifacts;
-use millrace_tests::mining::{Miner, script};
+use millrace_tests::mining::{BlockPlan, Miner, pay, script};
 use millrace_tests::setup::{BitcoinAdapter, Control, Setup, bitcoin_builder, hash_of};
 use pocket_ic::PocketIcState;
 
@@ -30,16 +30,26 @@ const BEAT_SECONDS: u64 = 5;
 /// Rounds after which what has not happened never will.
 const MAX_ROUNDS: u32 = 1_000;
 
-/// Pulls a chain while a fault strikes, and checks the coins at its tip; returns how often it struck.
+/// Pulls a chain while faults strike, and checks the coins at its tip; returns how often they struck.
 fn struck_while_pulling(round_seconds: u64, fault: impl FnOnce(&Setup) -> Fault) -> u64 {
+    each_struck_while_pulling(round_seconds, |setup| vec![fault(setup)])
+        .iter()
+        .sum()
+}
+
+/// The same for several faults, one by one.
+fn each_struck_while_pulling(
+    round_seconds: u64,
+    faults: impl FnOnce(&Setup) -> Vec<Fault>,
+) -> Vec<u64> {
     let mut miner = Miner::new();
     let tip = miner.mine_many(miner.tree.genesis(), BLOCKS, &script(1));
     let setup = Setup::official(TIGHT);
     let control = Control::of(&setup.pic);
     let mut adapter = BitcoinAdapter::new(&setup, miner.chain(tip), 1, REPLY_BLOCKS);
     control
-        .inject(&[fault(&setup)])
-        .expect("the fault is valid");
+        .inject(&faults(&setup))
+        .expect("the faults are valid");
     for _ in 0..MAX_ROUNDS {
         // A canister that is stopped does not answer.
         let info = setup.query::<BlockchainInfo>(setup.adapter, "get_blockchain_info", ());
@@ -53,7 +63,11 @@ fn struck_while_pulling(round_seconds: u64, fault: impl FnOnce(&Setup) -> Fault)
     setup.assert_equals(&miner.tree.coins_at(tip), None);
     let figures = control.figures(setup.subnet());
     assert_eq!(figures.consensus_items_left_total, 0);
-    control.faults().iter().map(|status| status.struck).sum()
+    control
+        .faults()
+        .iter()
+        .map(|status| status.struck)
+        .collect()
 }
 
 /// A fault that strikes three times, with some rest before: when the watchdog's patience ends, after five
@@ -82,18 +96,38 @@ fn messages_that_end_early_only_cost_time() {
             MessageKind::ReplyCallback,
             FaultKind::InstructionLimit(100_000),
         ),
-        (MessageKind::GlobalTimer, FaultKind::TrapAtSystemCall(1)),
     ];
     for (message, kind) in kinds {
         let struck = struck_while_pulling(BEAT_SECONDS, |setup| Fault {
             message: Some(message),
-            // The timer only rings when heartbeats do not end.
-            skip: u64::from(message != MessageKind::GlobalTimer),
+            skip: 1,
             ..three(setup, kind.clone())
         });
-        let is_timer = message == MessageKind::GlobalTimer;
-        assert!(struck == 3 || is_timer, "{message:?} {kind:?}: {struck}");
+        assert_eq!(struck, 3, "{message:?} {kind:?}");
     }
+}
+
+#[test]
+fn a_watchdog_that_traps_only_costs_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let struck = each_struck_while_pulling(BEAT_SECONDS, |setup| {
+        // The timer rings when no heartbeat ended for ten seconds, is off once it trapped, and is set again
+        // by the next heartbeat.
+        let held_back = [8, 16, 24].map(|skip| Fault {
+            message: Some(MessageKind::Heartbeat),
+            skip,
+            ..three(setup, FaultKind::SkipTask)
+        });
+        let trap = Fault {
+            message: Some(MessageKind::GlobalTimer),
+            skip: 0,
+            ..three(setup, FaultKind::TrapAtSystemCall(1))
+        };
+        held_back.into_iter().chain([trap]).collect()
+    });
+    assert_eq!(struck, [3, 3, 3, 3]);
 }
 
 #[test]
@@ -193,16 +227,60 @@ fn a_canister_that_is_stopped_goes_on_once_it_is_started() {
     assert_eq!(struck, 2);
 }
 
+/// Heartbeats and callbacks that find memory full.
+const FULL_BEATS: u64 = 60;
+const FULL_CALLBACKS: u64 = 3;
+
+/// Coins of each block where memory must grow: some 30 KB of bytes, and more of changes.
+const GROWING_COINS: u64 = 700;
+
 #[test]
 fn memory_that_cannot_grow_only_costs_time() {
     if !artifacts::is_own_server() {
         return;
     }
-    let struck = struck_while_pulling(ROUND_SECONDS, |setup| Fault {
-        times: 60,
-        ..Fault::new(setup.canister, FaultKind::FullMemory)
+    let mut miner = Miner::new();
+    let tip = (0..u64::from(BLOCKS)).fold(miner.tree.genesis(), |parent, block| {
+        let coins = (0..GROWING_COINS).map(|coin| pay(&script(block + coin % 9), 5));
+        let plan = BlockPlan {
+            coinbase: coins.collect(),
+            ..BlockPlan::default()
+        };
+        miner.mine(parent, plan)
     });
-    assert_eq!(struck, 60);
+    let setup = Setup::official(TIGHT);
+    let control = Control::of(&setup.pic);
+    let mut adapter = BitcoinAdapter::new(&setup, miner.chain(tip), 1, REPLY_BLOCKS);
+    let full = |message, times| Fault {
+        message: Some(message),
+        times,
+        ..Fault::new(setup.canister, FaultKind::FullMemory)
+    };
+    let faults = [
+        full(MessageKind::Heartbeat, FULL_BEATS),
+        full(MessageKind::ReplyCallback, FULL_CALLBACKS),
+    ];
+    control.inject(&faults).expect("the faults are valid");
+    let mut next = 0;
+    for _ in 0..MAX_ROUNDS {
+        if setup.tip() == tip {
+            break;
+        }
+        adapter.work(&control);
+        setup.advance(BEAT_SECONDS);
+        control.tick().expect("no replica crashes");
+        for record in setup.usage(next).unwrap_or_default() {
+            next = record.sequence + 1;
+            assert!(record.succeeded, "{record:?}");
+        }
+    }
+    setup.assert_equals(&miner.tree.coins_at(tip), None);
+    let struck: Vec<u64> = control.faults().iter().map(|it| it.struck).collect();
+    assert_eq!(struck.first(), Some(&FULL_BEATS), "{struck:?}");
+    let args = (None::<GetStatusArgs>,);
+    let status = setup.query::<GetStatusResult>(setup.adapter, "get_status_query", args);
+    let limits = status.expect("it answers").expect("the best tip").limits;
+    assert!(limits.memory_refusals > 0, "{limits:?}");
 }
 
 #[test]

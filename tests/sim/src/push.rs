@@ -10,15 +10,14 @@ use crate::schedule::{Delivery, Load, Parts};
 use crate::seen::bytes_of;
 use crate::subject::Subject;
 
-/// Bytes that the queue has free when no block of a run can fill it.
-const PLENTY: u64 = 8 << 20;
-
 /// A part, and what it is part of.
 struct Sending {
     place: usize,
     part: BlockPart,
     /// Whether the block is good, whole and well cut in this message.
     is_plain: bool,
+    /// Whether the bytes are not the block's, with or without its witness data.
+    is_bad: bool,
 }
 
 impl<S: Subject> Run<S> {
@@ -105,9 +104,7 @@ impl<S: Subject> Run<S> {
         free: u64,
     ) -> Checked {
         let place = sending.place;
-        if matches!(outcome, PartOutcome::Incomplete { .. }) {
-            self.halves.insert((who, place));
-        }
+        self.note_bytes(who, sending, outcome);
         let is_there = self.queued.contains(&place) || self.seen.has(place);
         let is_exact = self.seen.is_complete;
         let claim = self.model.at(place).claim;
@@ -119,13 +116,37 @@ impl<S: Subject> Run<S> {
             }
             // What a reply brought is queued without the model knowing.
             PartOutcome::Known => is_there || !is_exact || self.profile.is_pulling,
-            PartOutcome::NoRoom => free < PLENTY,
+            // No run fills the queue.
+            PartOutcome::NoRoom => self.full_beats > 0 && free == 0,
             PartOutcome::Incomplete { .. } => !is_there || !is_exact,
             PartOutcome::Rejected(error) => self.deserves(who, sending, error),
         };
         require(is_right, "receipt", || {
             format!("{outcome:?} for {}", self.describe(place))
         })
+    }
+
+    /// Notes whose bytes are bad: those taken from a bad delivery, or of a half that has some. All bytes are
+    /// good where the canister had none of the block and took it whole.
+    fn note_bytes(&mut self, who: u8, sending: &Sending, outcome: &PartOutcome) {
+        let (place, half) = (sending.place, (who, sending.place));
+        let is_whole = sending.part.offset == 0 && sending.part.bytes == self.model.at(place).bytes;
+        match outcome {
+            PartOutcome::Incomplete { .. } => {
+                self.halves.insert(half);
+                if sending.is_bad {
+                    self.bad_halves.insert(half);
+                }
+            }
+            PartOutcome::Queued if is_whole => {
+                self.damaged.remove(&place);
+                self.padded.remove(&place);
+            }
+            PartOutcome::Queued if sending.is_bad || self.bad_halves.contains(&half) => {
+                self.damaged.insert(place);
+            }
+            _ => {}
+        }
     }
 
     /// Headers that break a rule of their place are found by the drain only.
@@ -137,7 +158,9 @@ impl<S: Subject> Run<S> {
     fn deserves(&self, who: u8, sending: &Sending, error: &PartError) -> bool {
         let block = self.model.at(sending.place);
         match error {
-            PartError::InvalidBlock { .. } => !block.is_valid || self.is_suspect,
+            PartError::InvalidBlock { .. } => {
+                !block.is_valid || self.may_be_given_up(sending.place)
+            }
             PartError::InsufficientWork { .. } => block.claim == Claim::Header,
             // A half received before is gone on with at its end only.
             _ => !sending.is_plain || self.halves.contains(&(who, sending.place)),
@@ -169,9 +192,6 @@ impl<S: Subject> Run<S> {
         let block = self.model.at(place);
         let (hash, bytes) = (block.hash, self.spoilt(place, delivery));
         let is_whole = bytes == self.model.at(place).bytes || delivery == Delivery::Stripped;
-        if !is_whole {
-            self.damaged.insert(place);
-        }
         if bytes != self.model.at(place).bytes {
             self.forms.entry(place).or_default().push(bytes.clone());
         }
@@ -209,6 +229,7 @@ impl<S: Subject> Run<S> {
                     place,
                     part: part.clone(),
                     is_plain: parts == Parts::Whole && is_whole && delivery != Delivery::Misnamed,
+                    is_bad: !is_whole || delivery == Delivery::Misnamed,
                 });
             }
         }

@@ -15,10 +15,10 @@ use crate::model::Model;
 use crate::outbox::Sent;
 use crate::payment::mark_of;
 use crate::read::Pager;
-use crate::schedule::{Event, Pick, Profile, Schedule};
-use crate::seen::Seen;
+use crate::schedule::{Event, Pick, Profile, Schedule, Squeeze};
+use crate::seen::{Seen, bytes_of};
 use crate::source::Source;
-use crate::subject::{Setup, Subject, Trap};
+use crate::subject::{Poison, Setup, Subject, Trap};
 
 /// Blocks below the first event where coinbases must mature.
 const BASE_BLOCKS: u32 = 106;
@@ -35,8 +35,11 @@ const DEFAULT_BUDGETS: Budgets = Budgets {
 /// Pages that may be written in ten minutes, unless an event says otherwise.
 const DEFAULT_WINDOW: u32 = 4_194_304;
 
-/// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
-const SUSPICIOUS_TRAPS: u32 = 4;
+/// Heartbeats that must trap before the canister may give the block up that they trap on.
+const SUSPICIOUS_TRAPS: u32 = 3;
+
+/// Heartbeats after which the canister looks again whether memory grows.
+const MEMORY_BEATS: u32 = 16;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,16 +85,21 @@ pub struct Run<S: Subject> {
     pub(crate) queued: BTreeSet<usize>,
     /// Blocks of which an adapter pushed a beginning.
     pub(crate) halves: BTreeSet<(u8, usize)>,
-    /// Blocks of which bad bytes were delivered.
+    /// Those halves that have bad bytes, or had.
+    pub(crate) bad_halves: BTreeSet<(u8, usize)>,
+    /// Blocks of which bad bytes were taken, and no good ones since.
     pub(crate) damaged: BTreeSet<usize>,
     /// Blocks that came by pull with bytes after them: good as long as the heap remembers who sent them.
     pub(crate) padded: BTreeSet<usize>,
     /// Other bytes than the block's own that were delivered.
     pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
-    /// Whether the watchdog may have given something up.
-    pub(crate) is_suspect: bool,
-    pub(crate) trapped_beats: u32,
-    /// Times the watchdog ran since a heartbeat ended.
+    /// The block that nobody can process.
+    pub(crate) poison: Option<usize>,
+    /// Such blocks that the watchdog may have given up since the last upgrade.
+    pub(crate) given_up: BTreeSet<usize>,
+    /// Heartbeats that trapped since the block is the one that nobody can process.
+    poisoned_beats: u32,
+    /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
     pub(crate) is_poor: bool,
@@ -101,12 +109,17 @@ pub struct Run<S: Subject> {
     pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
     pub(crate) is_full: bool,
+    /// Heartbeats within which the canister may still take memory for full.
+    pub(crate) full_beats: u32,
     /// Heartbeats that may still touch one item each.
     pub(crate) cautious: u32,
     pub(crate) source: Source,
     pub(crate) pager: Option<Pager>,
     pub(crate) sent: Vec<Sent>,
+    /// Bytes of stable memory after the first heartbeat.
     pub(crate) first_bytes: Option<u64>,
+    /// Most bytes of blocks that waited or were not stable at the same time.
+    pub(crate) live_bytes: u64,
 }
 
 /// Runs a schedule to its end. Returns what it covered.
@@ -183,21 +196,25 @@ impl<S: Subject> Run<S> {
             has_second: true,
             queued: BTreeSet::new(),
             halves: BTreeSet::new(),
+            bad_halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
             padded: BTreeSet::new(),
             forms: BTreeMap::new(),
-            is_suspect: false,
-            trapped_beats: 0,
+            poison: None,
+            given_up: BTreeSet::new(),
+            poisoned_beats: 0,
             strikes: 0,
             is_poor: false,
             window: DEFAULT_WINDOW.into(),
             written: Vec::new(),
             is_full: false,
+            full_beats: 0,
             cautious: 0,
             source: Source::default(),
             pager: None,
             sent: Vec::new(),
             first_bytes: None,
+            live_bytes: 0,
         };
         if profile.is_pulling {
             run.configure(SetConfigRequest {
@@ -235,6 +252,14 @@ impl<S: Subject> Run<S> {
                 self.subject.advance(u64::from(seconds));
                 Ok(())
             }
+            Event::Stop { seconds } => {
+                let stopped = self.subject.stop_for(u64::from(seconds));
+                require(stopped.is_ok(), "stop and start", || format!("{stopped:?}"))
+            }
+            Event::Restart => {
+                let restarted = self.subject.restart();
+                require(restarted.is_ok(), "restart", || format!("{restarted:?}"))
+            }
             Event::Upgrade => self.upgrade(),
             Event::Read { question, at, salt } => self.read(question, at, salt),
             Event::Send { salt } => self.send(salt),
@@ -255,12 +280,21 @@ impl<S: Subject> Run<S> {
             Event::Full(is_full) => {
                 self.is_full = is_full;
                 self.subject.set_full(is_full);
+                self.note_full();
                 return Ok(());
             }
             Event::Poison(pick) => {
                 let place = self.place(pick);
-                self.subject
-                    .set_poison(mark_of(&self.model.at(place).block));
+                let block = self.model.at(place);
+                let hash = bytes_of(block.hash);
+                let poison = mark_of(&block.block).map(|mark| Poison { hash, mark });
+                self.poison = poison.as_ref().map(|_| place);
+                self.poisoned_beats = 0;
+                self.subject.set_poison(poison);
+                return Ok(());
+            }
+            Event::Limits(squeeze) => {
+                self.subject.set_limits(squeeze);
                 return Ok(());
             }
             Event::Pace(millions) => {
@@ -322,9 +356,12 @@ impl<S: Subject> Run<S> {
 
     /// Passes over an injected trap; any other is a failure.
     pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
-        self.coverage.note("trap", trap);
         self.lose_heap();
-        require(*trap == Trap::Injected, "no trap", || format!("{trap:?}"))
+        match trap {
+            Trap::Injected(kind) => self.coverage.note("trap", kind),
+            Trap::Own(text) => return require(false, "no trap", || text.clone()),
+        }
+        Ok(())
     }
 
     fn lose_heap(&mut self) {
@@ -334,23 +371,50 @@ impl<S: Subject> Run<S> {
 
     /// Counts a heartbeat, or the watchdog, that trapped.
     pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
-        self.trapped_beats += 1;
-        if self.trapped_beats >= SUSPICIOUS_TRAPS {
-            self.is_suspect = true;
+        self.poisoned_beats += 1;
+        if self.poisoned_beats >= SUSPICIOUS_TRAPS {
+            self.given_up.extend(self.poison);
         }
         self.excuse(trap)
     }
 
+    /// Notes a heartbeat, or that memory became full: a canister may find memory full for some heartbeats
+    /// after it grows again.
+    pub(crate) const fn note_full(&mut self) {
+        self.full_beats = if self.is_full {
+            MEMORY_BEATS
+        } else {
+            self.full_beats.saturating_sub(1)
+        };
+    }
+
+    /// Returns whether the watchdog may have given the block up, or one below it.
+    pub(crate) fn may_be_given_up(&self, place: usize) -> bool {
+        let mut below = self.model.ancestry(place);
+        !self.given_up.is_empty() && below.any(|place| self.given_up.contains(&place))
+    }
+
     pub(crate) fn upgrade(&mut self) -> Checked {
+        match self.subject.upgrade() {
+            Ok(()) => {}
+            Err(Trap::Own(text)) => return require(false, "upgrade", || text),
+            // The old version runs on, as it would have without.
+            Err(Trap::Injected(kind)) => {
+                self.coverage.note("failed upgrade", kind);
+                return Ok(());
+            }
+        }
         self.lose_heap();
         // The next version copes with what the last one could not.
         self.subject.set_poison(None);
-        self.subject.set_trap(None);
-        let upgraded = self.subject.upgrade();
-        require(upgraded.is_ok(), "upgrade", || format!("{upgraded:?}"))?;
+        self.poison = None;
         let before = std::mem::take(&mut self.seen);
         self.seen = self.observe()?;
-        self.check_kept(&before)
+        self.check_kept(&before)?;
+        self.given_up.clear();
+        self.strikes = 0;
+        self.cautious = 0;
+        Ok(())
     }
 
     /// Returns the block that is meant.
@@ -424,12 +488,13 @@ impl<S: Subject> Run<S> {
 
     /// Ends all faults and sets the configuration right.
     pub(crate) fn end_faults(&mut self) -> Checked {
+        self.subject.set_limits(Squeeze::None);
         self.subject.set_full(false);
         self.is_full = false;
         self.is_poor = self.subject.set_poor(false);
-        self.strikes = 0;
         self.subject.set_trap(None);
         self.subject.set_poison(None);
+        self.poison = None;
         self.pace = 1_000_000;
         self.subject.set_pace(self.pace);
         let is_pulling = self.profile.is_pulling;

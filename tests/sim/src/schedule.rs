@@ -170,6 +170,18 @@ impl Question {
     ];
 }
 
+/// How little a subnet executes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Squeeze {
+    /// As much as on the Internet Computer.
+    #[default]
+    None,
+    /// Nothing until the next checkpoint once a little was written.
+    HeapDelta,
+    /// Few instructions in a round.
+    Round,
+}
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -204,11 +216,20 @@ pub enum Event {
     },
     /// The source answers, if it was asked.
     Answer(Answer),
-    /// Time passes without heartbeats: the canister is stopped, or the subnet stalls.
+    /// Time passes without heartbeats: the subnet stalls.
     Wait {
         /// Seconds.
         seconds: u16,
     },
+    /// The canister is stopped, and started again.
+    Stop {
+        /// Seconds between.
+        seconds: u16,
+    },
+    /// The replica stops, and goes on with what it saved.
+    Restart,
+    /// The subnet's limits change.
+    Limits(Squeeze),
     /// The canister is upgraded.
     Upgrade,
     /// The next message traps.
@@ -413,7 +434,7 @@ fn reading(rng: &mut ChaCha8Rng) -> Event {
 
 fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
     let few = if rng.random_ratio(1, 2) { 30 } else { 400 };
-    let last = if profile.is_pulling { 17 } else { 16 };
+    let last = if profile.is_pulling { 20 } else { 19 };
     match rng.random_range(0..last) {
         0 | 1 => vec![Event::Upgrade],
         2 => vec![Event::Trap(TrapPoint::Write(rng.random_range(0..few)))],
@@ -442,6 +463,15 @@ fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
             *[1, 60, 400, u16::MAX].choose(rng).unwrap_or(&1),
         )],
         15 => vec![Event::Poor(rng.random_ratio(1, 2))],
+        16 => vec![Event::Stop {
+            seconds: *[1, 11, 70, 400].choose(rng).unwrap_or(&1),
+        }],
+        17 => vec![Event::Restart],
+        18 => vec![Event::Limits(
+            *[Squeeze::None, Squeeze::HeapDelta, Squeeze::Round]
+                .choose(rng)
+                .unwrap_or(&Squeeze::None),
+        )],
         _ => vec![Event::Pulling(rng.random_ratio(2, 3))],
     }
 }

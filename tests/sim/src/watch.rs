@@ -24,12 +24,25 @@ const PAGES_OF_LAST_STEP: u64 = 48;
 /// Seconds within which every write counts, however coarsely the canister keeps its account.
 const WINDOW_SECONDS: u64 = 540;
 
-/// Bytes that stable memory may grow by in a run, besides ten times what was mined.
-const GROWTH: u64 = 16 << 20;
+/// Bytes that stable memory may grow by in a run, whatever comes: parts of regions, the reserve, what is
+/// stable, halves.
+const GROWTH: u64 = 4 << 20;
 
-/// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
-/// one before the next are two strikes. The canister's 64, and two until the second strike.
-const CAUTIOUS_BEATS: u32 = 66;
+/// The same for each byte of a block that waits or is not stable: its own bytes, its changes with filters,
+/// merges of those, and a sixteenth that regions grow ahead.
+const GROWTH_PER_BYTE: u64 = 4;
+
+/// Bytes that the heap may have.
+const HEAP: u64 = 64 << 20;
+
+/// Strikes from which heartbeats may touch one item each, and so leave a part of the queue.
+const CAUTIOUS_STRIKES: u32 = 2;
+
+/// Heartbeats that may do so from then on.
+const CAUTIOUS_BEATS: u32 = 64;
+
+/// Blocks that a deep reorg takes back, at least.
+const DEEP: u32 = 4;
 
 /// Strikes after which an item of work must have been given up: the canister's five, and some for traps
 /// that have nothing to do with it.
@@ -43,27 +56,22 @@ impl<S: Subject> Run<S> {
     pub(crate) fn beat(&mut self) -> Checked {
         match self.subject.run_timer() {
             Err(trap) => return self.excuse_beat(&trap),
-            Ok(is_run) => self.strikes += u32::from(is_run),
+            Ok(true) => self.strike()?,
+            Ok(false) => {}
         }
-        let may_go_on = self.is_full || self.strikes <= MOST_STRIKES;
-        require(may_go_on, "what never ends is given up", || {
-            format!(
-                "{} strikes since the last heartbeat that ended",
-                self.strikes
-            )
-        })?;
         let waiting = self.queue_length()?;
         let beat = match self.subject.heartbeat() {
             Err(trap) => return self.excuse_beat(&trap),
             Ok(beat) => beat,
         };
-        let trapped = std::mem::take(&mut self.trapped_beats);
+        if beat.is_rescue {
+            self.coverage.note("heartbeat", "Rescue");
+            return self.strike();
+        }
+        self.note_full();
         self.strikes = 0;
-        self.cautious = match trapped {
-            0 => self.cautious.saturating_sub(1),
-            _ => CAUTIOUS_BEATS,
-        };
-        let is_cautious = trapped > 0 || self.cautious > 0;
+        let is_cautious = self.cautious > 0;
+        self.cautious = self.cautious.saturating_sub(1);
         self.check_budgets(&beat, waiting)?;
         require(
             !self.is_poor || beat.asked.is_none(),
@@ -76,6 +84,7 @@ impl<S: Subject> Run<S> {
         }
         let before = std::mem::take(&mut self.seen);
         self.seen = self.observe()?;
+        self.note_reorg(&before);
         let is_empty = self.seen.queued == 0;
         require(
             is_empty || is_cautious,
@@ -92,6 +101,38 @@ impl<S: Subject> Run<S> {
         self.check_drained(&before, &drained)?;
         self.check_chain()?;
         self.check_retired(&before)
+    }
+
+    /// Notes a strike that the watchdog may have counted: not where it had nothing to do.
+    fn strike(&mut self) -> Checked {
+        self.strikes += 1;
+        if self.strikes >= CAUTIOUS_STRIKES {
+            self.cautious = CAUTIOUS_BEATS;
+            self.coverage.note("heartbeat", "Cautious");
+        }
+        let may_go_on = self.strikes <= MOST_STRIKES;
+        require(may_go_on, "what never ends is given up", || {
+            format!(
+                "{} strikes since the last heartbeat that ended",
+                self.strikes
+            )
+        })
+    }
+
+    /// Counts a change to another branch.
+    fn note_reorg(&mut self, before: &Seen) {
+        let (old, new) = (before.tip, self.seen.tip);
+        let mut below = self.model.ancestry(old);
+        let fork = below.find(|place| self.model.is_ancestor(*place, new));
+        let depth = fork.map_or(0, |fork| {
+            self.model.at(old).height - self.model.at(fork).height
+        });
+        if depth > 0 {
+            let kind = if depth < DEEP { "Shallow" } else { "Deep" };
+            self.coverage.note("reorg", kind);
+            self.coverage
+                .peak("blocks taken back by a reorg", depth.into());
+        }
     }
 
     /// Takes those out of the queued blocks that the heartbeat took, and returns them. While items are
@@ -155,18 +196,31 @@ impl<S: Subject> Run<S> {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
         self.check_window(pages, drain)?;
+        self.check_memory(bytes, beat.heap_bytes)
+    }
+
+    /// Stable memory grows with the blocks that are alive, not with all that ever came.
+    fn check_memory(&mut self, bytes: u64, heap: Option<u64>) -> Checked {
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
-        let mined: u64 = self
-            .model
-            .blocks()
-            .iter()
-            .map(|block| block.bytes.len() as u64)
-            .sum();
-        let most = first + GROWTH + 10 * mined;
-        require(bytes <= most, "stable memory", || {
-            format!("{bytes} bytes, {first} at first, {mined} mined")
-        })
+        let seen = &self.seen;
+        let live = seen.connected.union(&seen.held).chain(&self.queued);
+        let live = live.map(|place| self.model.at(*place).bytes.len() as u64);
+        self.live_bytes = self.live_bytes.max(live.sum());
+        let (grown, live) = (bytes.saturating_sub(first), self.live_bytes);
+        self.coverage.peak("bytes of living blocks", live);
+        self.coverage.peak(
+            "stable bytes besides the first and the living blocks'",
+            grown.saturating_sub(GROWTH_PER_BYTE * live),
+        );
+        require(
+            grown <= GROWTH + GROWTH_PER_BYTE * live,
+            "stable memory",
+            || format!("{bytes} bytes, {first} at first, {live} of living blocks"),
+        )?;
+        let heap = heap.unwrap_or(0);
+        self.coverage.peak("heap bytes", heap);
+        require(heap <= HEAP, "heap", || format!("{heap} bytes"))
     }
 
     /// Once as much was written lately as may be, a heartbeat does one step.
@@ -215,8 +269,10 @@ impl<S: Subject> Run<S> {
                 }
                 Some(RejectionKind::InvalidHeader) => block.claim == Claim::Header,
                 Some(RejectionKind::InvalidBlock) => block.claim == Claim::Rule,
-                Some(RejectionKind::InvalidAncestor) => !block.is_valid || self.is_suspect,
-                Some(RejectionKind::Quarantined) => self.is_suspect,
+                Some(RejectionKind::InvalidAncestor) => {
+                    !block.is_valid || self.may_be_given_up(place)
+                }
+                Some(RejectionKind::Quarantined) => self.given_up.contains(&place),
                 Some(RejectionKind::TreeFull) | None => false,
             };
             require(is_justified, "rejection", || {
@@ -280,7 +336,7 @@ impl<S: Subject> Run<S> {
         !self.model.at(place).is_valid
             || !self.model.is_ancestor(self.seen.anchor, place)
             || self.model.ancestry(place).any(is_damaged)
-            || self.is_suspect
+            || self.may_be_given_up(place)
     }
 
     /// Only valid blocks are connected, and the tip is one of those with most work.

@@ -98,6 +98,12 @@ impl<'a> CanisterView<'a> {
         let code = self.canister.code.as_ref();
         code.map_or(0, |code| code.state.stable_bytes())
     }
+    /// Returns the bytes of the heap; 0 for an empty canister.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let code = self.canister.code.as_ref();
+        code.map_or(0, |code| code.state.heap_bytes())
+    }
     /// Returns a copy of the stable memory; its size is a multiple of 64 KiB.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use ic_management_canister_types::{
     CanisterIdRecord, CanisterInstallMode, InstallCodeArgs, ProvisionalCreateCanisterWithCyclesArgs,
 };
 use millrace_candid::{CanisterArg, InitConfig};
+use millrace_sim::schedule::Squeeze;
 use millrace_sim::subject::{Setup, Trap};
 use millrace_subnet::{
     Certifier, ConsensusCall, CostSchedule, EffectivePrincipal, ErrorCode, Fault, FaultKind,
@@ -34,6 +35,17 @@ const INGRESS_BYTES: u64 = 256 << 20;
 const SOURCE: &str = "g4xu7-jiaaa-aaaan-aaaaq-cai";
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// Cycles of a canister that has enough.
+const RICH_CYCLES: u128 = 1_000_000_000_000_000;
+
+/// Cycles of a canister that has less than its reserve of 0.1 T, and more than the 0.04 T that the system
+/// wants in advance for a message.
+const POOR_CYCLES: u64 = 95_000_000_000;
+
+/// Bytes written after which a subnet that is squeezed so waits for a checkpoint, and rounds between two.
+const SQUEEZED_BYTES: u64 = 4 << 20;
+const SQUEEZED_INTERVAL: u64 = 20;
 
 /// Vouches for nothing: queries only need to see that there is a certificate.
 struct NoKeys;
@@ -104,8 +116,8 @@ pub(crate) fn controller() -> Principal {
 /// What goes wrong with the next message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trouble {
-    /// A trap.
-    pub(crate) trap: Option<FaultKind>,
+    /// A trap, with the kind of the event.
+    pub(crate) trap: Option<(&'static str, FaultKind)>,
     /// Whether memory cannot grow.
     pub(crate) is_full: bool,
 }
@@ -113,8 +125,10 @@ pub(crate) struct Trouble {
 /// A message that ran.
 pub(crate) struct Ran {
     pub(crate) record: UsageRecord,
-    /// The injected trap that stopped it.
-    pub(crate) struck: Option<&'static str>,
+    /// The injected trap that struck it: the kind of the event, and of the fault.
+    pub(crate) struck: Option<(&'static str, &'static str)>,
+    /// Whether memory could not grow for it, which is no reason to trap.
+    pub(crate) was_full: bool,
 }
 
 /// The answer to an update call, and what it ran as if it ran at all.
@@ -125,7 +139,7 @@ impl Ran {
     pub(crate) fn trapped(&self, own: impl FnOnce() -> String) -> Result<(), Trap> {
         match (self.record.succeeded, self.struck) {
             (true, _) => Ok(()),
-            (false, Some(_)) => Err(Trap::Injected),
+            (false, Some((kind, _))) => Err(Trap::Injected(kind)),
             (false, None) => Err(Trap::Own(own())),
         }
     }
@@ -136,6 +150,28 @@ pub(crate) struct Replica {
     network: Network,
     subnet: SubnetId,
     id: Principal,
+    is_poor: bool,
+    squeeze: Squeeze,
+    /// The kind of the event whose trap is armed.
+    event: &'static str,
+}
+
+/// Limits without rates: deliveries of a simulation are not cut to what the IC's ingress takes.
+fn limits(squeeze: Squeeze) -> LimitsConfig {
+    let mut limits = LimitsConfig::default().without_rate_limits();
+    limits.system.ingress_bytes = INGRESS_BYTES;
+    limits.system.ingress_round_bytes = INGRESS_BYTES;
+    limits.system.ingress_pool_bytes = INGRESS_BYTES;
+    match squeeze {
+        Squeeze::None => {}
+        Squeeze::HeapDelta => {
+            limits.system.heap_delta_capacity = SQUEEZED_BYTES;
+            limits.system.heap_delta_initial_reserve = SQUEEZED_BYTES;
+            limits.system.checkpoint_interval_rounds = SQUEEZED_INTERVAL;
+        }
+        Squeeze::Round => limits.system.round_instructions = limits.system.slice_instructions,
+    }
+    limits
 }
 
 impl Replica {
@@ -143,10 +179,6 @@ impl Replica {
     pub(crate) fn new(setup: &Setup, config: InitConfig, image: &[u8]) -> Result<Self, String> {
         let shared = shared()?;
         let subnet = Principal::self_authenticating(b"the subnet of the simulation");
-        let mut limits = LimitsConfig::default().without_rate_limits();
-        limits.system.ingress_bytes = INGRESS_BYTES;
-        limits.system.ingress_round_bytes = INGRESS_BYTES;
-        limits.system.ingress_pool_bytes = INGRESS_BYTES;
         let kind = SubnetKind::Bitcoin;
         let network = Network::new(NetworkConfig {
             subnets: vec![SubnetSpec {
@@ -155,11 +187,11 @@ impl Replica {
                 ranges: kind.mainnet_ranges(),
                 seed: [7; 32],
                 instructions: InstructionConfig::Production,
-                cost_schedule: CostSchedule::Free,
+                cost_schedule: CostSchedule::Normal,
             }],
             time_ns: setup.now * SECOND_NS,
             engine: shared.engine.clone(),
-            limits,
+            limits: limits(Squeeze::None),
             certifier: Arc::new(NoKeys),
         });
         let network = network.map_err(|error| error.to_string())?;
@@ -167,6 +199,9 @@ impl Replica {
             network,
             subnet,
             id: Principal::management_canister(),
+            is_poor: false,
+            squeeze: Squeeze::None,
+            event: "",
         };
         let made = replica.create(Some(source()))?;
         replica.install_code(
@@ -189,7 +224,7 @@ impl Replica {
 
     fn create(&mut self, specified_id: Option<Principal>) -> Result<Principal, String> {
         let create = ProvisionalCreateCanisterWithCyclesArgs {
-            amount: Some(1_000_000_000_000_000_u64.into()),
+            amount: Some(RICH_CYCLES.into()),
             specified_id,
             ..Default::default()
         };
@@ -218,6 +253,23 @@ impl Replica {
     /// Upgrades the canister to the same module; what it waits for stays under way.
     pub(crate) fn upgrade(&mut self) -> Result<(), String> {
         self.arm(&[], &Trouble::default())?;
+        self.install_same()
+    }
+
+    /// The same when something goes wrong. Returns what it ran as.
+    pub(crate) fn upgrade_in(&mut self, trouble: &Trouble) -> Result<Option<Ran>, String> {
+        let from = self.next_record();
+        self.arm(&[MessageKind::Upgrade], trouble)?;
+        let upgraded = self.install_same();
+        let ran = self.ran(from, &[MessageKind::Upgrade]);
+        match &ran {
+            Some(ran) if ran.struck.is_some() => {}
+            _ => upgraded?,
+        }
+        Ok(ran)
+    }
+
+    fn install_same(&mut self) -> Result<(), String> {
         let argument = encode_one(CanisterArg::Upgrade(None)).map_err(|error| error.to_string())?;
         let mode = CanisterInstallMode::Upgrade(None);
         self.install_code(self.id, mode, &shared()?.module, argument)
@@ -278,10 +330,17 @@ impl Replica {
             if trouble.is_full {
                 faults.push(of(FaultKind::FullMemory, *kind, u64::MAX));
             }
-            if let Some(trap) = &trouble.trap {
+            if let Some((_, trap)) = &trouble.trap {
                 faults.push(of(trap.clone(), *kind, 1));
             }
         }
+        if self.is_poor {
+            faults.push(Fault {
+                times: u64::MAX,
+                ..Fault::new(self.id, FaultKind::SetCycles(POOR_CYCLES))
+            });
+        }
+        self.event = trouble.trap.as_ref().map_or("", |(event, _)| *event);
         self.network.clear_faults();
         self.network
             .inject(faults)
@@ -296,12 +355,18 @@ impl Replica {
         let faults = self.network.faults();
         let mut struck = faults.iter().filter(|status| status.struck > 0);
         let struck = struck.find_map(|status| match status.fault.kind {
-            FaultKind::TrapAtSystemCall(_) => Some("TrapAtSystemCall"),
-            FaultKind::InstructionLimit(_) => Some("InstructionLimit"),
-            FaultKind::FullMemory => Some("FullMemory"),
+            FaultKind::TrapAtSystemCall(_) => Some((self.event, "TrapAtSystemCall")),
+            FaultKind::InstructionLimit(_) => Some((self.event, "InstructionLimit")),
             _ => None,
         });
-        Some(Ran { record, struck })
+        let was_full = faults
+            .iter()
+            .any(|status| status.struck > 0 && status.fault.kind == FaultKind::FullMemory);
+        Some(Ran {
+            record,
+            struck,
+            was_full,
+        })
     }
 
     fn next_record(&self) -> u64 {
@@ -376,6 +441,54 @@ impl Replica {
         // Rounds take nanoseconds: whole seconds later is always ahead.
         let set = self.network.set_time_ns(seconds * SECOND_NS);
         assert!(set.is_ok(), "the clock only goes forward: {set:?}");
+    }
+
+    /// Sets whether the canister is short of cycles.
+    pub(crate) fn set_poor(&mut self, is_poor: bool) -> Result<(), String> {
+        if self.is_poor && !is_poor {
+            let added = self.network.add_cycles(&self.id, RICH_CYCLES);
+            added.map_err(|error| error.to_string())?;
+        }
+        self.is_poor = is_poor;
+        Ok(())
+    }
+
+    /// Changes the limits from the next round on.
+    pub(crate) fn set_limits(&mut self, squeeze: Squeeze) {
+        self.squeeze = squeeze;
+        self.network.set_limits(limits(squeeze));
+    }
+
+    /// Returns whether rounds may pass in which nothing is executed.
+    pub(crate) fn is_squeezed(&self) -> bool {
+        self.squeeze != Squeeze::None
+    }
+
+    /// Has the canister stopped or started, whatever it waits for.
+    pub(crate) fn tell(&mut self, kind: FaultKind) -> Result<(), String> {
+        self.arm(&[], &Trouble::default())?;
+        let fault = Fault::new(self.id, kind);
+        self.network
+            .inject(vec![fault])
+            .and_then(|()| self.network.tick())
+            .map_err(|error| error.to_string())
+    }
+
+    /// Goes on from saved state.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let saved = self.network.save(folder.path());
+        saved.map_err(|error| error.to_string())?;
+        let engine = shared()?.engine.clone();
+        let network = Network::load(folder.path(), engine, Arc::new(NoKeys));
+        self.network = network.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Bytes of the canister's heap.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        let canister = self.network.canister(&self.id);
+        canister.map_or(0, |canister| canister.heap_bytes())
     }
 
     /// Bytes of the canister's stable memory.

@@ -1,9 +1,8 @@
 //! The canister's module in the replica as a simulation's subject.
 //!
 //! An injected trap strikes at a system call, or when a number of instructions is used up, in place of
-//! a read or write of stable memory. What cannot be done here, a run counts as left out: setting how fast
-//! instructions are used up, having whoever reads certain bytes trap, and taking cycles away, since the
-//! subnet charges none.
+//! a read or write of stable memory. A block is poisonous in that heartbeats trap while it is the only one
+//! that waits. What cannot be done here, a run counts as left out: setting how fast instructions are used up.
 
 use std::collections::BTreeMap;
 
@@ -11,19 +10,21 @@ use candid::{CandidType, Principal};
 use ic_stable_structures::VectorMemory;
 use millrace_candid::official::{GetBalanceRequest, GetUtxosRequest, GetUtxosResponse};
 use millrace_candid::{
-    BlockPart, FeedError, FeedStateArgs, FeedStateResult, GetBalanceArgs, GetBalanceResult,
-    GetBalancesArgs, GetBalancesResult, GetBlockArgs, GetBlockHeadersArgs, GetBlockHeadersResult,
-    GetBlockResult, GetChainTipsArgs, GetChainTipsResult, GetFeePercentilesArgs,
-    GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult, GetStatusArgs, GetStatusResult,
-    GetTransactionArgs, GetTransactionResult, GetTransactionStatusArgs, GetTransactionStatusResult,
-    GetUtxosArgs, GetUtxosResult, PushBlocksResult, RelayError, ReportTransactionsResult,
-    SendError, SendTransactionArgs, SendTransactionResult, SetConfigRequest, TransactionReport,
+    BlockPart, BlockSelector, FeedError, FeedStateArgs, FeedStateResult, GetBalanceArgs,
+    GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs, GetBlockHeadersArgs,
+    GetBlockHeadersResult, GetBlockResult, GetChainTipsArgs, GetChainTipsResult,
+    GetFeePercentilesArgs, GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult,
+    GetStatusArgs, GetStatusResult, GetTransactionArgs, GetTransactionResult,
+    GetTransactionStatusArgs, GetTransactionStatusResult, GetUtxosArgs, GetUtxosResult,
+    PushBlocksResult, RelayError, ReportTransactionsResult, SendError, SendTransactionArgs,
+    SendTransactionResult, SetConfigRequest, TransactionReport,
 };
 use millrace_canister::App;
 use millrace_canister::pull::GetSuccessorsRequest;
 use millrace_sim::memory::TrapPoint;
 use millrace_sim::native;
-use millrace_sim::subject::{Asked, Beat, Note, Setup, Subject, Trap};
+use millrace_sim::schedule::Squeeze;
+use millrace_sim::subject::{Asked, Beat, Note, Poison, Setup, Subject, Trap};
 use millrace_subnet::{ErrorCode, FaultKind, MessageKind, UserError};
 use serde::de::DeserializeOwned;
 
@@ -36,11 +37,18 @@ const INSTRUCTIONS_PER_READ: u64 = 25_000;
 /// blocks of a simulation.
 const STEP_INSTRUCTIONS: u64 = 60_000_000;
 
+/// Instructions that are left to a heartbeat while a poisonous block waits: none ends within them.
+const POISONED_INSTRUCTIONS: u64 = 100_000;
+
+/// Rounds within which a subnet that is squeezed runs a callback.
+const SQUEEZED_ROUNDS: u32 = 60;
+
 /// The module in a subnet of its own.
 pub struct Wasm {
     replica: Replica,
     now: u64,
     trap: Option<TrapPoint>,
+    poison: Option<Poison>,
     is_full: bool,
     /// Upgrades so far.
     upgrades: u32,
@@ -55,9 +63,13 @@ impl Wasm {
     /// What befalls the next message; an injected trap waits for one message only.
     fn trouble(&mut self) -> Trouble {
         let trap = self.trap.take().map(|point| match point {
-            TrapPoint::Write(left) => FaultKind::TrapAtSystemCall(u64::from(left) + 1),
+            TrapPoint::Write(left) => {
+                let kind = FaultKind::TrapAtSystemCall(u64::from(left) + 1);
+                ("Write", kind)
+            }
             TrapPoint::Read(left) => {
-                FaultKind::InstructionLimit((u64::from(left) + 1) * INSTRUCTIONS_PER_READ)
+                let instructions = (u64::from(left) + 1) * INSTRUCTIONS_PER_READ;
+                ("Read", FaultKind::InstructionLimit(instructions))
             }
         });
         Trouble {
@@ -66,11 +78,37 @@ impl Wasm {
         }
     }
 
+    /// Returns whether the poisonous block is the only one that waits, so that it is the next item of work.
+    fn is_poison_next(&mut self) -> bool {
+        let Some(hash) = self.poison.as_ref().map(|poison| poison.hash.clone()) else {
+            return false;
+        };
+        let status = self.status(&GetStatusArgs::default());
+        let Ok(status) = status else {
+            return false;
+        };
+        if (status.queued_blocks, status.pending_blocks) != (0, 1) {
+            return false;
+        }
+        let at_tip = Some(hash.clone());
+        let is_connected = self.status(&GetStatusArgs { at_tip }).is_ok();
+        let found = self.block(&GetBlockArgs {
+            select: BlockSelector::Hash(hash),
+            offset: None,
+            max_bytes: Some(1),
+            at_tip: Some(status.anchor.hash),
+        });
+        !is_connected && found.is_ok()
+    }
+
     /// Judges a message that ran, and counts what struck it.
     fn judge(&mut self, ran: &Ran, own: impl FnOnce() -> String) -> Result<(), Trap> {
         let judged = ran.trapped(own);
-        if let (Err(_), Some(fault)) = (&judged, ran.struck) {
+        if let (Err(_), Some((_, fault))) = (&judged, ran.struck) {
             self.notes.push(("fault", fault));
+        }
+        if ran.was_full {
+            self.notes.push(("fault", "FullMemory"));
         }
         judged
     }
@@ -192,6 +230,7 @@ impl Subject for Wasm {
             replica: Replica::new(&setup, setup.config.clone(), &image)?,
             now: setup.now,
             trap: None,
+            poison: None,
             is_full: false,
             upgrades: 0,
             calls: BTreeMap::new(),
@@ -212,12 +251,12 @@ impl Subject for Wasm {
     }
 
     fn run_timer(&mut self) -> Result<bool, Trap> {
-        let trouble = Trouble {
-            trap: None,
-            is_full: self.is_full,
-        };
+        let trap = self.trap;
+        let trouble = self.trouble();
         let ran = self.replica.run(&[MessageKind::GlobalTimer], &trouble);
         let Some(ran) = ran.map_err(Trap::Own)? else {
+            // It was not due; the trap waits for another message.
+            self.trap = trap;
             return Ok(false);
         };
         let judged = self.judge(&ran, || "the timer trapped".to_owned());
@@ -238,16 +277,36 @@ impl Subject for Wasm {
     }
 
     fn set_poor(&mut self, is_poor: bool) -> bool {
-        if is_poor {
-            self.notes.push(("left out", "Poor"));
-        }
-        false
+        let set = self.replica.set_poor(is_poor);
+        assert!(set.is_ok(), "cycles can be given: {set:?}");
+        is_poor
     }
 
-    fn set_poison(&mut self, bytes: Option<Vec<u8>>) {
-        if bytes.is_some() {
-            self.notes.push(("left out", "Poison"));
+    fn set_poison(&mut self, poison: Option<Poison>) {
+        self.poison = poison;
+    }
+
+    fn stop_for(&mut self, seconds: u64) -> Result<(), String> {
+        self.replica.tell(FaultKind::Stop)?;
+        self.advance(seconds);
+        let parts: Vec<BlockPart> = Vec::new();
+        let trouble = Trouble::default();
+        let (answer, _) = self
+            .replica
+            .update(controller(), "push_blocks", &parts, &trouble)?;
+        self.replica.tell(FaultKind::Start)?;
+        match answer {
+            Err(error) if error.code != ErrorCode::CanisterRejectedMessage => Ok(()),
+            answer => Err(format!("a stopped canister answers {answer:?}")),
         }
+    }
+
+    fn restart(&mut self) -> Result<(), String> {
+        self.replica.restart()
+    }
+
+    fn set_limits(&mut self, squeeze: Squeeze) {
+        self.replica.set_limits(squeeze);
     }
 
     fn step_instructions(&self) -> u64 {
@@ -258,17 +317,32 @@ impl Subject for Wasm {
         std::mem::take(&mut self.notes)
     }
 
-    fn upgrade(&mut self) -> Result<(), String> {
+    fn upgrade(&mut self) -> Result<(), Trap> {
+        let trouble = self.trouble();
+        let ran = self.replica.upgrade_in(&trouble).map_err(Trap::Own)?;
+        if let Some(ran) = ran {
+            self.judge(&ran, || "the upgrade trapped".to_owned())?;
+        }
         self.upgrades += 1;
         self.is_timer_off = false;
-        self.replica.upgrade()
+        Ok(())
     }
 
     fn heartbeat(&mut self) -> Result<Beat, Trap> {
-        let trouble = self.trouble();
+        let trap = self.trap;
+        let mut trouble = self.trouble();
+        if self.is_poison_next() {
+            let kind = FaultKind::InstructionLimit(POISONED_INSTRUCTIONS);
+            trouble.trap = Some(("Poison", kind));
+        }
         let ran = self.replica.run(&[MessageKind::Heartbeat], &trouble);
-        let ran = ran.map_err(Trap::Own)?;
-        let ran = ran.ok_or_else(|| Trap::Own("no heartbeat ran".to_owned()))?;
+        let Some(ran) = ran.map_err(Trap::Own)? else {
+            if !self.replica.is_squeezed() {
+                return Err(Trap::Own("no heartbeat ran".to_owned()));
+            }
+            self.trap = trap;
+            return Err(Trap::Injected("Limit"));
+        };
         let record = &ran.record;
         let text = || {
             format!(
@@ -283,11 +357,13 @@ impl Subject for Wasm {
         let own_pages = status.ok().map(|it| it.limits.last_heartbeat_stable_pages);
         Ok(Beat {
             asked,
+            is_rescue: was_dead,
             instructions: Some(record.instructions),
             pages: Some(record.stable_pages_dirtied),
             // A heartbeat that finds the timer off does nothing that is counted.
             own_pages: own_pages.filter(|_| !was_dead),
             stable_bytes: Some(self.replica.stable_bytes()),
+            heap_bytes: Some(self.replica.heap_bytes()),
         })
     }
 
@@ -298,7 +374,13 @@ impl Subject for Wasm {
         let is_stale = self.calls.get(&call).is_none_or(|at| *at < self.upgrades);
         let trouble = self.trouble();
         let kinds = [MessageKind::ReplyCallback, MessageKind::RejectCallback];
-        let ran = self.replica.run(&kinds, &trouble).map_err(Trap::Own)?;
+        let mut ran = self.replica.run(&kinds, &trouble).map_err(Trap::Own)?;
+        for _ in 0..SQUEEZED_ROUNDS {
+            if ran.is_some() || !self.replica.is_squeezed() {
+                break;
+            }
+            ran = self.replica.run(&kinds, &trouble).map_err(Trap::Own)?;
+        }
         let ran = ran.ok_or_else(|| Trap::Own("no callback ran".to_owned()))?;
         if is_stale {
             let outcome = if ran.record.succeeded {

@@ -19,7 +19,7 @@ fn a_fixed_number_of_schedules_on_the_module_finds_nothing() {
     assert!(report.found.is_empty(), "{:#?}", report.found);
     assert_eq!(report.runs, RUNS);
     let counts = report.coverage.counts();
-    for wanted in ["event/Upgrade", "asked/Initial", "trap/Injected"] {
+    for wanted in ["event/Upgrade", "asked/Initial", "trap/Write"] {
         assert!(counts.contains_key(wanted), "no {wanted} in {counts:#?}");
     }
 }

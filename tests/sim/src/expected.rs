@@ -10,6 +10,7 @@ const LISTS: [(&str, &[&str]); 18] = [
         &[
             "Mine",
             "Push",
+            "Flood",
             "Beats",
             "Answer",
             "Wait",

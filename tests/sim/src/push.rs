@@ -1,14 +1,28 @@
 //! The adapters: push blocks, well or badly, and judge every outcome of the receipt.
 
+use bitcoin::BlockHash;
 use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash;
 use millrace_candid::{BlockPart, FeedError, PartError, PartOutcome};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_bytes::ByteBuf;
 
 use crate::model::Claim;
+use crate::native::whole;
 use crate::run::{Checked, Run, adapter, require};
 use crate::schedule::{Delivery, Load, Parts};
 use crate::seen::bytes_of;
 use crate::subject::Subject;
+
+/// Blocks that may be queued or held, as `millrace_store::queue` states.
+const MOST_PENDING: u32 = 2_000;
+
+/// Blocks of a flood beyond these.
+const SPARE: u32 = 10;
+
+/// Parts of one message of a flood.
+const FLOOD_PARTS: usize = 500;
 
 /// A part, and what it is part of.
 struct Sending {
@@ -96,6 +110,49 @@ impl<S: Subject> Run<S> {
         Ok(())
     }
 
+    /// Pushes blocks of unknown parents until the queue is full, and a few more.
+    pub(crate) fn flood(&mut self, salt: u32) -> Checked {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
+        let strays: Vec<BlockPart> = (0..MOST_PENDING + SPARE)
+            .map(|_| self.stray(&mut rng))
+            .collect();
+        for parts in strays.chunks(FLOOD_PARTS) {
+            let receipt = match self.subject.push(adapter(0), parts) {
+                Err(trap) => return self.excuse(&trap),
+                Ok(Err(_)) => return require(!self.is_syncing, "push", || "refused".to_owned()),
+                Ok(Ok(receipt)) => receipt,
+            };
+            for outcome in &receipt.outcomes {
+                self.coverage.note("outcome", outcome);
+                let is_right = match outcome {
+                    PartOutcome::Queued => true,
+                    PartOutcome::NoRoom => receipt.free_blocks == 0,
+                    _ => false,
+                };
+                require(is_right, "receipt", || format!("{outcome:?} for a stray"))?;
+                self.has_strays |= *outcome == PartOutcome::Queued;
+            }
+        }
+        let queued = self.queue_length()?;
+        let waiting = queued + self.seen.held.len() as u32;
+        let is_exact = self.seen.is_complete && self.full_beats == 0;
+        self.coverage.peak("queued blocks", queued.into());
+        require(queued <= MOST_PENDING, "full queue", || queued.to_string())?;
+        require(waiting >= MOST_PENDING || !is_exact, "full queue", || {
+            format!("{queued} queued, {waiting} with those held")
+        })
+    }
+
+    /// Makes a small block that follows nothing.
+    fn stray(&self, rng: &mut ChaCha8Rng) -> BlockPart {
+        let mut block = self.model.at(1).block.clone();
+        block.header.prev_blockhash = BlockHash::from_byte_array(rng.random());
+        while block.header.validate_pow(block.header.target()).is_err() {
+            block.header.nonce = block.header.nonce.wrapping_add(1);
+        }
+        whole(&serialize(&block))
+    }
+
     fn check_outcome(
         &mut self,
         who: u8,
@@ -116,8 +173,8 @@ impl<S: Subject> Run<S> {
             }
             // What a reply brought is queued without the model knowing.
             PartOutcome::Known => is_there || !is_exact || self.profile.is_pulling,
-            // No run fills the queue.
-            PartOutcome::NoRoom => self.full_beats > 0 && free == 0,
+            // The blocks of a chain alone never fill the queue.
+            PartOutcome::NoRoom => self.has_strays || (self.full_beats > 0 && free == 0),
             PartOutcome::Incomplete { .. } => !is_there || !is_exact,
             PartOutcome::Rejected(error) => self.deserves(who, sending, error),
         };

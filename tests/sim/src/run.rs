@@ -83,6 +83,8 @@ pub struct Run<S: Subject> {
     pub(crate) seen: Seen,
     /// Pushed blocks that no heartbeat has looked at.
     pub(crate) queued: BTreeSet<usize>,
+    /// Whether blocks of no chain may be queued, too.
+    pub(crate) has_strays: bool,
     /// Blocks of which an adapter pushed a beginning.
     pub(crate) halves: BTreeSet<(u8, usize)>,
     /// Those halves that have bad bytes, or had.
@@ -195,6 +197,7 @@ impl<S: Subject> Run<S> {
             is_open: true,
             has_second: true,
             queued: BTreeSet::new(),
+            has_strays: false,
             halves: BTreeSet::new(),
             bad_halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
@@ -247,6 +250,7 @@ impl<S: Subject> Run<S> {
                 }
                 Ok(())
             }
+            Event::Flood { salt } => self.flood(salt),
             Event::Answer(answer) => self.answer(answer),
             Event::Wait { seconds } => {
                 self.subject.advance(u64::from(seconds));

@@ -207,6 +207,11 @@ pub enum Event {
         /// Cut how.
         parts: Parts,
     },
+    /// An adapter pushes blocks of unknown parents until there is no room.
+    Flood {
+        /// Makes them.
+        salt: u32,
+    },
     /// Heartbeats run.
     Beats {
         /// How many.
@@ -302,6 +307,10 @@ pub fn of_seed(seed: u64) -> Schedule {
     let mut events = Vec::with_capacity(count);
     while events.len() < count {
         push_events(&mut events, profile, is_heavy, rng);
+    }
+    if is_heavy {
+        let flood = Event::Flood { salt: rng.random() };
+        events.extend([flood, pushing(rng), beats(rng)]);
     }
     Schedule { profile, events }
 }

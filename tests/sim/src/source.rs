@@ -153,6 +153,7 @@ impl<S: Subject> Run<S> {
         let must_be_clear = self.seen.is_complete
             && self.given_up.is_empty()
             && self.full_beats == 0
+            && !self.has_strays
             && !self.source.is_doubtful;
         self.source.is_doubtful |= !is_clear;
         if is_clear {

@@ -26,7 +26,7 @@ const WINDOW_SECONDS: u64 = 540;
 
 /// Bytes that stable memory may grow by in a run, whatever comes: parts of regions, the reserve, what is
 /// stable, halves.
-const GROWTH: u64 = 4 << 20;
+const GROWTH: u64 = 2 << 20;
 
 /// The same for each byte of a block that waits or is not stable: its own bytes, its changes with filters,
 /// merges of those, and a sixteenth that regions grow ahead.
@@ -86,6 +86,7 @@ impl<S: Subject> Run<S> {
         self.seen = self.observe()?;
         self.note_reorg(&before);
         let is_empty = self.seen.queued == 0;
+        self.has_strays &= !is_empty;
         require(
             is_empty || is_cautious,
             "queue empty after a heartbeat",

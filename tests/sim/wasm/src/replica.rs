@@ -39,10 +39,6 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Cycles of a canister that has enough.
 const RICH_CYCLES: u128 = 1_000_000_000_000_000;
 
-/// Cycles of a canister that has less than its reserve of 0.1 T, and more than the 0.04 T that the system
-/// wants in advance for a message.
-const POOR_CYCLES: u64 = 95_000_000_000;
-
 /// Bytes written after which a subnet that is squeezed so waits for a checkpoint, and rounds between two.
 const SQUEEZED_BYTES: u64 = 4 << 20;
 const SQUEEZED_INTERVAL: u64 = 20;
@@ -135,6 +131,11 @@ pub(crate) struct Ran {
 type Answered = (Result<Vec<u8>, UserError>, Option<Ran>);
 
 impl Ran {
+    /// Returns whether it trapped while memory was full, and nothing else struck it.
+    pub(crate) const fn is_lost_to_full(&self) -> bool {
+        !self.record.succeeded && self.was_full && self.struck.is_none()
+    }
+
     /// Judges a message that did not end well.
     pub(crate) fn trapped(&self, own: impl FnOnce() -> String) -> Result<(), Trap> {
         match (self.record.succeeded, self.struck) {
@@ -150,7 +151,6 @@ pub(crate) struct Replica {
     network: Network,
     subnet: SubnetId,
     id: Principal,
-    is_poor: bool,
     squeeze: Squeeze,
     /// The kind of the event whose trap is armed.
     event: &'static str,
@@ -169,7 +169,11 @@ fn limits(squeeze: Squeeze) -> LimitsConfig {
             limits.system.heap_delta_initial_reserve = SQUEEZED_BYTES;
             limits.system.checkpoint_interval_rounds = SQUEEZED_INTERVAL;
         }
-        Squeeze::Round => limits.system.round_instructions = limits.system.slice_instructions,
+        Squeeze::Round => {
+            // A round begins nothing unless a slice fits: one message, then the next round.
+            let slice = limits.system.slice_instructions;
+            limits.system.round_instructions = slice + slice / 10;
+        }
     }
     limits
 }
@@ -187,7 +191,7 @@ impl Replica {
                 ranges: kind.mainnet_ranges(),
                 seed: [7; 32],
                 instructions: InstructionConfig::Production,
-                cost_schedule: CostSchedule::Normal,
+                cost_schedule: CostSchedule::Free,
             }],
             time_ns: setup.now * SECOND_NS,
             engine: shared.engine.clone(),
@@ -199,7 +203,6 @@ impl Replica {
             network,
             subnet,
             id: Principal::management_canister(),
-            is_poor: false,
             squeeze: Squeeze::None,
             event: "",
         };
@@ -334,12 +337,6 @@ impl Replica {
                 faults.push(of(trap.clone(), *kind, 1));
             }
         }
-        if self.is_poor {
-            faults.push(Fault {
-                times: u64::MAX,
-                ..Fault::new(self.id, FaultKind::SetCycles(POOR_CYCLES))
-            });
-        }
         self.event = trouble.trap.as_ref().map_or("", |(event, _)| *event);
         self.network.clear_faults();
         self.network
@@ -441,16 +438,6 @@ impl Replica {
         // Rounds take nanoseconds: whole seconds later is always ahead.
         let set = self.network.set_time_ns(seconds * SECOND_NS);
         assert!(set.is_ok(), "the clock only goes forward: {set:?}");
-    }
-
-    /// Sets whether the canister is short of cycles.
-    pub(crate) fn set_poor(&mut self, is_poor: bool) -> Result<(), String> {
-        if self.is_poor && !is_poor {
-            let added = self.network.add_cycles(&self.id, RICH_CYCLES);
-            added.map_err(|error| error.to_string())?;
-        }
-        self.is_poor = is_poor;
-        Ok(())
     }
 
     /// Changes the limits from the next round on.

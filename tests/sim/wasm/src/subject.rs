@@ -2,7 +2,10 @@
 //!
 //! An injected trap strikes at a system call, or when a number of instructions is used up, in place of
 //! a read or write of stable memory. A block is poisonous in that heartbeats trap while it is the only one
-//! that waits. What cannot be done here, a run counts as left out: setting how fast instructions are used up.
+//! that waits. Full memory is that of the schedule's stable memory; the system's fault holds the heap, too. So a
+//! heartbeat or call that trapped under it is run once more, and only one whose heap grows then is excused.
+//! What cannot be done here, a run counts as left out: setting how fast instructions are used up, and taking
+//! cycles away, since the subnet charges none.
 
 use std::collections::BTreeMap;
 
@@ -123,8 +126,18 @@ impl Wasm {
         may_trap: bool,
     ) -> Result<Result<Vec<u8>, UserError>, Trap> {
         let trouble = self.trouble();
+        let heap = self.replica.heap_bytes();
         let called = self.replica.update(sender, method, argument, &trouble);
-        let (answer, ran) = called.map_err(Trap::Own)?;
+        let (mut answer, mut ran) = called.map_err(Trap::Own)?;
+        if ran.as_ref().is_some_and(Ran::is_lost_to_full) {
+            let trouble = Trouble::default();
+            let again = self.replica.update(sender, method, argument, &trouble);
+            let again = again.map_err(Trap::Own)?;
+            if self.replica.heap_bytes() > heap {
+                self.notes.push(("fault", "HeapHeld"));
+                (answer, ran) = again;
+            }
+        }
         let Some(ran) = ran else {
             // The ingress filter refused it.
             return Ok(answer);
@@ -259,7 +272,11 @@ impl Subject for Wasm {
             self.trap = trap;
             return Ok(false);
         };
-        let judged = self.judge(&ran, || "the timer trapped".to_owned());
+        let judged = if ran.is_lost_to_full() {
+            Err(Trap::Injected("Full"))
+        } else {
+            self.judge(&ran, || "the timer trapped".to_owned())
+        };
         self.is_timer_off = judged.is_err();
         judged.map(|()| true)
     }
@@ -277,9 +294,10 @@ impl Subject for Wasm {
     }
 
     fn set_poor(&mut self, is_poor: bool) -> bool {
-        let set = self.replica.set_poor(is_poor);
-        assert!(set.is_ok(), "cycles can be given: {set:?}");
-        is_poor
+        if is_poor {
+            self.notes.push(("left out", "Poor"));
+        }
+        false
     }
 
     fn set_poison(&mut self, poison: Option<Poison>) {
@@ -336,13 +354,23 @@ impl Subject for Wasm {
             trouble.trap = Some(("Poison", kind));
         }
         let ran = self.replica.run(&[MessageKind::Heartbeat], &trouble);
-        let Some(ran) = ran.map_err(Trap::Own)? else {
+        let Some(mut ran) = ran.map_err(Trap::Own)? else {
             if !self.replica.is_squeezed() {
                 return Err(Trap::Own("no heartbeat ran".to_owned()));
             }
             self.trap = trap;
             return Err(Trap::Injected("Limit"));
         };
+        if ran.is_lost_to_full() {
+            let heap = self.replica.heap_bytes();
+            let kinds = [MessageKind::Heartbeat];
+            let again = self.replica.run(&kinds, &Trouble::default());
+            let again = again.map_err(Trap::Own)?;
+            if let Some(again) = again.filter(|_| self.replica.heap_bytes() > heap) {
+                self.notes.push(("fault", "HeapHeld"));
+                ran = again;
+            }
+        }
         let record = &ran.record;
         let text = || {
             format!(
@@ -390,6 +418,10 @@ impl Subject for Wasm {
             };
             self.notes.push(("reply after an upgrade", outcome));
             return Ok(());
+        }
+        if ran.is_lost_to_full() {
+            // It does not come again.
+            return Err(Trap::Injected("Full"));
         }
         self.judge(&ran, || "a callback trapped".to_owned())
     }

@@ -28,9 +28,12 @@ const WINDOW_SECONDS: u64 = 540;
 /// stable, halves.
 const GROWTH: u64 = 2 << 20;
 
-/// The same for each byte of a block that waits or is not stable: its own bytes, its changes with filters,
-/// merges of those, and a sixteenth that regions grow ahead.
-const GROWTH_PER_BYTE: u64 = 4;
+/// The same for each byte of a block that waits or is not stable, in whole pages: its own bytes, its changes
+/// with filters, and what regions grow ahead.
+const GROWTH_PER_BYTE: u64 = 2;
+
+/// Bytes of a page, of which a block's bytes take whole ones.
+const PAGE: u64 = 4_096;
 
 /// Bytes that the heap may have.
 const HEAP: u64 = 64 << 20;
@@ -197,17 +200,19 @@ impl<S: Subject> Run<S> {
             format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
         })?;
         self.check_window(pages, drain)?;
-        self.check_memory(bytes, beat.heap_bytes)
+        self.check_memory(bytes, beat.heap_bytes, waiting)
     }
 
     /// Stable memory grows with the blocks that are alive, not with all that ever came.
-    fn check_memory(&mut self, bytes: u64, heap: Option<u64>) -> Checked {
+    fn check_memory(&mut self, bytes: u64, heap: Option<u64>, waiting: u32) -> Checked {
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
         let seen = &self.seen;
         let live = seen.connected.union(&seen.held).chain(&self.queued);
         let live = live.map(|place| self.model.at(*place).bytes.len() as u64);
-        self.live_bytes = self.live_bytes.max(live.sum());
+        let live: u64 = live.map(|bytes| bytes.next_multiple_of(PAGE)).sum();
+        let strays = if self.has_strays { waiting } else { 0 };
+        self.live_bytes = self.live_bytes.max(live + u64::from(strays) * PAGE);
         let (grown, live) = (bytes.saturating_sub(first), self.live_bytes);
         self.coverage.peak("bytes of living blocks", live);
         self.coverage.peak(

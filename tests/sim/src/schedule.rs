@@ -178,8 +178,6 @@ pub enum Squeeze {
     None,
     /// Nothing until the next checkpoint once a little was written.
     HeapDelta,
-    /// Few instructions in a round.
-    Round,
 }
 
 /// What happens.
@@ -477,7 +475,7 @@ fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
         }],
         17 => vec![Event::Restart],
         18 => vec![Event::Limits(
-            *[Squeeze::None, Squeeze::HeapDelta, Squeeze::Round]
+            *[Squeeze::None, Squeeze::HeapDelta]
                 .choose(rng)
                 .unwrap_or(&Squeeze::None),
         )],

@@ -169,11 +169,6 @@ fn limits(squeeze: Squeeze) -> LimitsConfig {
             limits.system.heap_delta_initial_reserve = SQUEEZED_BYTES;
             limits.system.checkpoint_interval_rounds = SQUEEZED_INTERVAL;
         }
-        Squeeze::Round => {
-            // A round begins nothing unless a slice fits: one message, then the next round.
-            let slice = limits.system.slice_instructions;
-            limits.system.round_instructions = slice + slice / 10;
-        }
     }
     limits
 }

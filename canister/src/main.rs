@@ -62,6 +62,18 @@ fn encode<T: CandidType + 'static>(value: T) -> Vec<u8> {
     or_trap(reply::encode(&value))
 }
 
+/// Bytes of heap that are taken when the module starts, more than twice what 144 unstable blocks of mainnet's
+/// size need: later the subnet may have none to give, and a heap that cannot grow traps.
+const HEAP_BYTES: usize = 16 << 20;
+
+/// Takes the heap that messages will need. Touches no page of it.
+fn take_heap() {
+    let mut heap: Vec<u8> = Vec::new();
+    // Without it the canister works as long as less is enough.
+    drop(heap.try_reserve_exact(HEAP_BYTES));
+    std::hint::black_box(&mut heap);
+}
+
 /// Sets the watchdog's timer. Returns whether it was off.
 fn watch() -> bool {
     ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000) == 0
@@ -72,6 +84,7 @@ fn watch() -> bool {
 #[unsafe(export_name = "canister_init")]
 extern "C" fn init() {
     ic_cdk::futures::internals::in_executor_context(|| {
+        take_heap();
         let config = or_trap(lifecycle::init_config(&ic_cdk::api::msg_arg_data()));
         let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
         APP.set(Some(app));
@@ -83,6 +96,7 @@ extern "C" fn init() {
 #[unsafe(export_name = "canister_post_upgrade")]
 extern "C" fn post_upgrade() {
     ic_cdk::futures::internals::in_executor_context(|| {
+        take_heap();
         let change = or_trap(lifecycle::upgrade_config(&ic_cdk::api::msg_arg_data()));
         or_trap(layout::check(&DefaultMemoryImpl::default()));
         if let Some(change) = change {

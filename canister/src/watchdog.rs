@@ -86,8 +86,8 @@ impl<M: Memory> App<M> {
         // Counted down by heartbeats that end: what it keeps from being done must be seen here.
         self.memory_pause = 0;
         let was_cautious = self.mode() == Mode::Cautious;
-        self.strike();
-        if self.mode() == Mode::Cautious
+        // One strike may only mean that heartbeats are far apart.
+        if self.strike() >= CAUTIOUS_STRIKES
             && let Some(item) = self.accuse(was_cautious)
         {
             self.give_up(env, item);
@@ -201,18 +201,28 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Notes that a heartbeat got to its end, and that what it touched ends.
+    /// Notes that a heartbeat got to its end, and acquits what it touched: a queued block, or work when
+    /// another item is next. One of many steps that never comes to its last is begun again after each
+    /// strike, and its first steps end.
     pub(crate) fn note_success(&mut self, now: UnixSeconds, touched: Touched) {
         self.beat_ended = Some(now);
         self.has_drained = touched == Touched::Queue;
-        let watch = self.store.cells.watch();
-        self.store.cells.set_watch(Watch {
-            strikes: 0,
-            cautious: watch.cautious.saturating_sub(1),
-            queued: watch.queued.filter(|_| touched == Touched::Work),
-            work: watch.work.filter(|_| touched == Touched::Queue),
-            ..watch
+        let mut watch = self.store.cells.watch();
+        watch.strikes = 0;
+        watch.cautious = watch.cautious.saturating_sub(1);
+        if touched != Touched::Work {
+            watch.queued = None;
+        }
+        let next = match (touched, watch.work) {
+            (Touched::Work, Some(_)) => self.plan().map(item_of),
+            _ => None,
+        };
+        watch.work = watch.work.filter(|suspect| match touched {
+            Touched::All => false,
+            Touched::Queue => true,
+            Touched::Work => next == Some(suspect.item),
         });
+        self.store.cells.set_watch(watch);
     }
 }
 

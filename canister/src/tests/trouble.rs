@@ -121,6 +121,7 @@ fn a_block_pushed_a_moment_ago_is_not_blamed_for_one_that_never_connects() {
     canister.heartbeat();
     assert_eq!(status_of(&canister, &real[1]), Some(BlockStatus::BodyHeld));
     canister.watchdog();
+    canister.watchdog();
     let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
     assert_eq!(status_of(&canister, &real[0]), Some(quarantined));
     canister.audit();
@@ -162,6 +163,45 @@ fn a_block_that_found_no_memory_and_then_never_ends_is_given_up() {
     trap_until_blamed(&mut canister);
     let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
     assert_eq!(status_of(&canister, &real[3]), Some(quarantined));
+    canister.audit();
+}
+
+#[test]
+fn a_block_of_which_a_late_step_never_ends_is_given_up() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.push_bytes(&real[0]);
+    canister.app.drain(&canister.world, 10);
+    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    canister.watchdog();
+    canister.watchdog();
+    let mut rounds = 0;
+    while status_of(&canister, &real[0]) != Some(quarantined) {
+        // What is in hand is lost with each second strike: the first step is done again, and ends.
+        canister.heartbeat();
+        assert_eq!(canister.tip().1, 0, "one step does not finish the block");
+        canister.watchdog();
+        canister.watchdog();
+        rounds += 1;
+        assert!(rounds <= PATIENCE, "it is never blamed");
+    }
+    canister.audit();
+}
+
+#[test]
+fn a_block_of_many_steps_is_not_given_up_where_heartbeats_are_rare_after_a_trap() {
+    let mut canister = Canister::new(pushed());
+    canister.push_bytes(&real_blocks()[0]);
+    canister.watchdog();
+    canister.watchdog();
+    let mut beats = 0;
+    while canister.tip().1 < 1 {
+        canister.heartbeat();
+        canister.watchdog();
+        beats += 1;
+        assert!(beats < 100, "it starts over, or is given up");
+    }
+    assert!(beats > PATIENCE, "it takes more beats than the patience is");
     canister.audit();
 }
 

@@ -12,6 +12,7 @@
 //! | [`run`] | one schedule from start to end |
 //! | `push`, `outbox`, `source` | adapters and the blocks source |
 //! | `read`, `lookup` | readers |
+//! | `trouble` | faults and changes of the configuration |
 //! | `seen`, `watch` | what the canister shows, and the checks after each heartbeat |
 //! | `converge` | faults end: progress within a bound, all answers right |
 //! | [`campaign`] | many seeds, in threads, with coverage |
@@ -43,4 +44,5 @@ pub mod schedule;
 mod seen;
 mod source;
 pub mod subject;
+mod trouble;
 mod watch;

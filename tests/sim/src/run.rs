@@ -13,12 +13,11 @@ use crate::coverage::Coverage;
 use crate::mine::{Kind, Miner};
 use crate::model::Model;
 use crate::outbox::Sent;
-use crate::payment::mark_of;
 use crate::read::Pager;
-use crate::schedule::{Event, Pick, Profile, Schedule, Squeeze};
-use crate::seen::{Seen, bytes_of};
+use crate::schedule::{Event, Pick, Profile, Schedule};
+use crate::seen::Seen;
 use crate::source::Source;
-use crate::subject::{Poison, Setup, Subject, Trap};
+use crate::subject::{Setup, Subject, Trap};
 
 /// Blocks below the first event where coinbases must mature.
 const BASE_BLOCKS: u32 = 106;
@@ -27,13 +26,13 @@ const BASE_BLOCKS: u32 = 106;
 const HEAD_START: u64 = 3_600;
 
 /// Instructions that a heartbeat may spend, and pages, unless an event says otherwise.
-const DEFAULT_BUDGETS: Budgets = Budgets {
+pub(crate) const DEFAULT_BUDGETS: Budgets = Budgets {
     instructions_per_heartbeat: 1_500_000_000,
     stable_pages_per_heartbeat: 20_480,
 };
 
 /// Pages that may be written in ten minutes, unless an event says otherwise.
-const DEFAULT_WINDOW: u32 = 4_194_304;
+pub(crate) const DEFAULT_WINDOW: u32 = 4_194_304;
 
 /// Heartbeats that must trap before the canister may give the block up that they trap on.
 const SUSPICIOUS_TRAPS: u32 = 3;
@@ -100,7 +99,7 @@ pub struct Run<S: Subject> {
     /// Such blocks that the watchdog may have given up since the last upgrade.
     pub(crate) given_up: BTreeSet<usize>,
     /// Heartbeats that trapped since the block is the one that nobody can process.
-    poisoned_beats: u32,
+    pub(crate) poisoned_beats: u32,
     /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
@@ -273,91 +272,6 @@ impl<S: Subject> Run<S> {
         }
     }
 
-    fn trouble(&mut self, event: Event) -> Checked {
-        let flag = |is_on| Some(if is_on { Flag::Enabled } else { Flag::Disabled });
-        let mut change = SetConfigRequest::default();
-        match event {
-            Event::Trap(point) => {
-                self.subject.set_trap(Some(point));
-                return Ok(());
-            }
-            Event::Full(is_full) => {
-                self.is_full = is_full;
-                self.subject.set_full(is_full);
-                self.note_full();
-                return Ok(());
-            }
-            Event::Poison(pick) => {
-                let place = self.place(pick);
-                let block = self.model.at(place);
-                let hash = bytes_of(block.hash);
-                let poison = mark_of(&block.block).map(|mark| Poison { hash, mark });
-                self.poison = poison.as_ref().map(|_| place);
-                self.poisoned_beats = 0;
-                self.subject.set_poison(poison);
-                return Ok(());
-            }
-            Event::Limits(squeeze) => {
-                self.subject.set_limits(squeeze);
-                return Ok(());
-            }
-            Event::Pace(millions) => {
-                self.pace = u64::from(millions) * 1_000_000;
-                self.subject.set_pace(self.pace);
-                return Ok(());
-            }
-            Event::Budgets { millions, pages } => {
-                change.budgets = Some(Budgets {
-                    instructions_per_heartbeat: u64::from(millions) * 1_000_000,
-                    stable_pages_per_heartbeat: u32::from(pages),
-                });
-            }
-            Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
-            Event::Poor(is_poor) => {
-                self.is_poor = self.subject.set_poor(is_poor);
-                return Ok(());
-            }
-            Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
-            Event::Syncing(is_on) => change.syncing = flag(is_on),
-            Event::Access(is_on) => change.api_access = flag(is_on),
-            Event::SecondAdapter(is_on) => change.adapters = Some(adapters(is_on)),
-            Event::Pulling(is_on) => change.pull = flag(is_on && self.profile.is_pulling),
-            _ => {}
-        }
-        self.configure(change)
-    }
-
-    /// Changes the configuration, and what is known of it.
-    pub(crate) fn configure(&mut self, change: SetConfigRequest) -> Checked {
-        match self.subject.set_config(change.clone()) {
-            Err(trap) => return self.excuse(&trap),
-            Ok(set) => require(set.is_ok(), "configuration", || format!("{set:?}"))?,
-        }
-        if let Some(budgets) = change.budgets {
-            self.budgets = budgets;
-        }
-        if let Some(Some(threshold)) = change
-            .stability_threshold
-            .map(|it| u32::try_from(it.0).ok())
-        {
-            self.profile.threshold = threshold;
-        }
-        if let Some(pages) = change.stable_pages_per_ten_minutes {
-            self.window = pages.into();
-        }
-        if let Some(syncing) = change.syncing {
-            self.is_syncing = syncing == Flag::Enabled;
-        }
-        if let Some(access) = change.api_access {
-            self.is_open = access == Flag::Enabled;
-            self.seen = self.observe()?;
-        }
-        if let Some(adapters) = change.adapters {
-            self.has_second = adapters.len() > 1;
-        }
-        Ok(())
-    }
-
     /// Passes over an injected trap; any other is a failure.
     pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
         self.lose_heap();
@@ -489,38 +403,6 @@ impl<S: Subject> Run<S> {
         let audited = self.subject.audit();
         require(audited.is_ok(), "audit", || format!("{audited:?}"))
     }
-
-    /// Ends all faults and sets the configuration right.
-    pub(crate) fn end_faults(&mut self) -> Checked {
-        self.subject.set_limits(Squeeze::None);
-        self.subject.set_full(false);
-        self.is_full = false;
-        self.is_poor = self.subject.set_poor(false);
-        self.subject.set_trap(None);
-        self.subject.set_poison(None);
-        self.poison = None;
-        self.pace = 1_000_000;
-        self.subject.set_pace(self.pace);
-        let is_pulling = self.profile.is_pulling;
-        self.configure(SetConfigRequest {
-            budgets: Some(DEFAULT_BUDGETS),
-            stable_pages_per_ten_minutes: Some(DEFAULT_WINDOW),
-            syncing: Some(Flag::Enabled),
-            api_access: Some(Flag::Enabled),
-            adapters: Some(adapters(true)),
-            pull: Some(if is_pulling {
-                Flag::Enabled
-            } else {
-                Flag::Disabled
-            }),
-            ..SetConfigRequest::default()
-        })
-    }
-}
-
-fn adapters(has_second: bool) -> Vec<Principal> {
-    let count = if has_second { 2 } else { 1 };
-    (0..count).map(adapter).collect()
 }
 
 thread_local! {

@@ -74,7 +74,12 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     // The one test package that drives the canister's logic natively.
     (
         "millrace-sim",
-        &["millrace-candid", "millrace-canister", "millrace-core"],
+        &[
+            "millrace-candid",
+            "millrace-canister",
+            "millrace-core",
+            "millrace-store",
+        ],
     ),
     (
         "millrace-sim-wasm",

@@ -61,7 +61,7 @@ fn faults_strike_are_listed_and_are_forgotten_and_bad_ones_are_refused() {
     for (fault, part) in [
         (
             json!({"canister": "no-principal", "kind": "full_memory"}),
-            "no-principal",
+            "valid Base32",
         ),
         (
             json!({"canister": canister.to_text(), "kind": "meteor"}),

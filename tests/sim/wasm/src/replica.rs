@@ -1,8 +1,7 @@
 //! A subnet with the canister's module and its blocks source, which runs one message at a time: heartbeats
 //! and timers are held back by a fault unless it is their turn.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use candid::{CandidType, Principal, decode_one, encode_one};
 use ic_management_canister_types::{
@@ -12,18 +11,13 @@ use millrace_candid::{CanisterArg, InitConfig};
 use millrace_sim::schedule::Squeeze;
 use millrace_sim::subject::{Setup, Trap};
 use millrace_subnet::{
-    Certifier, ConsensusCall, CostSchedule, EffectivePrincipal, ErrorCode, Fault, FaultKind,
-    Ingress, InstructionConfig, LimitsConfig, MessageKind, Network, NetworkConfig, Query, SubnetId,
+    ConsensusCall, CostSchedule, EffectivePrincipal, ErrorCode, Fault, FaultKind, Ingress,
+    InstructionConfig, LimitsConfig, MessageKind, Network, NetworkConfig, Query, SubnetId,
     SubnetKind, SubnetSpec, UsageRecord, UserError,
 };
-use millrace_vm::{Engine, EngineOptions};
 use serde::de::DeserializeOwned;
 
-/// The environment variable naming the folder of the canister modules.
-const WASM_DIR: &str = "MILLRACE_WASM_DIR";
-
-/// The environment variable naming the folder of compiled modules, as for the replica.
-const CACHE: &str = "MILLRACE_MODULE_CACHE";
+use crate::modules::{NoKeys, shared};
 
 /// Rounds within which every message here is answered.
 const ROUNDS_MAX: u32 = 50;
@@ -42,62 +36,6 @@ const RICH_CYCLES: u128 = 1_000_000_000_000_000;
 /// Bytes written after which a subnet that is squeezed so waits for a checkpoint, and rounds between two.
 const SQUEEZED_BYTES: u64 = 4 << 20;
 const SQUEEZED_INTERVAL: u64 = 20;
-
-/// Vouches for nothing: queries only need to see that there is a certificate.
-struct NoKeys;
-
-impl Certifier for NoKeys {
-    fn data_certificate(&self, _: &Principal, _: &Principal, _: &[u8], _: u64) -> Option<Vec<u8>> {
-        Some(b"a certificate".to_vec())
-    }
-
-    fn root_key(&self) -> Vec<u8> {
-        b"no key".to_vec()
-    }
-}
-
-/// What all runs share: compiled modules, and their bytes.
-struct Shared {
-    engine: Engine,
-    module: Vec<u8>,
-    source: Vec<u8>,
-}
-
-fn shared() -> Result<&'static Shared, String> {
-    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        let folder = std::env::var_os(CACHE)
-            .filter(|folder| !folder.is_empty())
-            .unwrap_or_else(|| "target/modules".into());
-        let engine = Engine::new(EngineOptions {
-            cache_dir: Some(repository().join(folder)),
-            ..EngineOptions::default()
-        });
-        let source = wat::parse_str(include_str!("source.wat"));
-        Ok(Shared {
-            engine: engine.map_err(|error| error.to_string())?,
-            module: read_module()?,
-            source: source.map_err(|error| error.to_string())?,
-        })
-    });
-    shared.as_ref().map_err(Clone::clone)
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
-}
-
-/// Reads the module where `cargo xtask wasm` puts it.
-fn read_module() -> Result<Vec<u8>, String> {
-    let folder = std::env::var_os(WASM_DIR).unwrap_or_else(|| "target/wasm".into());
-    let path = repository().join(folder).join("millrace.wasm.gz");
-    std::fs::read(&path).map_err(|error| {
-        format!(
-            "cannot read {}: {error}; run `cargo xtask wasm` to build it, or name its folder in {WASM_DIR}",
-            path.display()
-        )
-    })
-}
 
 /// The blocks source.
 pub(crate) fn source() -> Principal {

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use candid::{CandidType, Principal};
+use candid::Principal;
 use ic_stable_structures::VectorMemory;
 use millrace_candid::official::{GetBalanceRequest, GetUtxosRequest, GetUtxosResponse};
 use millrace_candid::{
@@ -28,8 +28,7 @@ use millrace_sim::memory::TrapPoint;
 use millrace_sim::native;
 use millrace_sim::schedule::Squeeze;
 use millrace_sim::subject::{Asked, Beat, Note, Poison, Setup, Subject, Trap};
-use millrace_subnet::{ErrorCode, FaultKind, MessageKind, UserError};
-use serde::de::DeserializeOwned;
+use millrace_subnet::{ErrorCode, FaultKind, MessageKind};
 
 use crate::replica::{Ran, Replica, Trouble, controller, decode_reply, source};
 
@@ -48,7 +47,7 @@ const SQUEEZED_ROUNDS: u32 = 60;
 
 /// The module in a subnet of its own.
 pub struct Wasm {
-    replica: Replica,
+    pub(crate) replica: Replica,
     now: u64,
     trap: Option<TrapPoint>,
     poison: Option<Poison>,
@@ -59,12 +58,12 @@ pub struct Wasm {
     calls: BTreeMap<u64, u32>,
     /// Whether the timer trapped, which leaves it off.
     is_timer_off: bool,
-    notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
 }
 
 impl Wasm {
     /// What befalls the next message; an injected trap waits for one message only.
-    fn trouble(&mut self) -> Trouble {
+    pub(crate) fn trouble(&mut self) -> Trouble {
         let trap = self.trap.take().map(|point| match point {
             TrapPoint::Write(left) => {
                 let kind = FaultKind::TrapAtSystemCall(u64::from(left) + 1);
@@ -105,7 +104,7 @@ impl Wasm {
     }
 
     /// Judges a message that ran, and counts what struck it.
-    fn judge(&mut self, ran: &Ran, own: impl FnOnce() -> String) -> Result<(), Trap> {
+    pub(crate) fn judge(&mut self, ran: &Ran, own: impl FnOnce() -> String) -> Result<(), Trap> {
         let judged = ran.trapped(own);
         if let (Err(_), Some((_, fault))) = (&judged, ran.struck) {
             self.notes.push(("fault", fault));
@@ -114,92 +113,6 @@ impl Wasm {
             self.notes.push(("fault", "FullMemory"));
         }
         judged
-    }
-
-    /// Makes an update call. A rejection is the inner error; that the method trapped is one only where
-    /// `may_trap` says so.
-    fn update(
-        &mut self,
-        sender: Principal,
-        method: &'static str,
-        argument: &impl CandidType,
-        may_trap: bool,
-    ) -> Result<Result<Vec<u8>, UserError>, Trap> {
-        let trouble = self.trouble();
-        let heap = self.replica.heap_bytes();
-        let called = self.replica.update(sender, method, argument, &trouble);
-        let (mut answer, mut ran) = called.map_err(Trap::Own)?;
-        if ran.as_ref().is_some_and(Ran::is_lost_to_full) {
-            let trouble = Trouble::default();
-            let again = self.replica.update(sender, method, argument, &trouble);
-            let again = again.map_err(Trap::Own)?;
-            if self.replica.heap_bytes() > heap {
-                self.notes.push(("fault", "HeapHeld"));
-                (answer, ran) = again;
-            }
-        }
-        let Some(ran) = ran else {
-            // The ingress filter refused it.
-            return Ok(answer);
-        };
-        let text = || format!("{method}: {:?}", answer.as_ref().err());
-        match self.judge(&ran, text) {
-            Err(Trap::Own(_)) if may_trap => Ok(answer),
-            Err(trap) => Err(trap),
-            Ok(()) => Ok(answer),
-        }
-    }
-
-    /// Makes an update call that replies.
-    fn call<R: CandidType + DeserializeOwned>(
-        &mut self,
-        sender: Principal,
-        method: &'static str,
-        argument: &impl CandidType,
-    ) -> Result<Option<R>, Trap> {
-        match self.update(sender, method, argument, false)? {
-            Ok(reply) => decode_reply(method, &reply).map(Some).map_err(Trap::Own),
-            Err(error) if is_refused(&error) => {
-                self.notes.push(("ingress filter", method));
-                Ok(None)
-            }
-            Err(error) => Err(Trap::Own(format!("{method}: {error}"))),
-        }
-    }
-
-    /// Makes a query call that replies.
-    ///
-    /// # Panics
-    /// When it traps, or replies with another type: nothing in a simulation reaches a query.
-    fn ask<R: CandidType + DeserializeOwned>(
-        &mut self,
-        sender: Principal,
-        method: &str,
-        argument: &impl CandidType,
-    ) -> R {
-        let reply = self.replica.query(sender, method, argument);
-        let reply = reply.map_err(|error| format!("{method}: {error}"));
-        let reply = reply.and_then(|reply| decode_reply(method, &reply));
-        reply.unwrap_or_else(|error| panic!("a query failed: {error}"))
-    }
-
-    fn read<R: CandidType + DeserializeOwned>(
-        &mut self,
-        method: &str,
-        argument: &impl CandidType,
-    ) -> R {
-        self.ask(controller(), method, argument)
-    }
-
-    /// Makes a query call of the official interface, which rejects or traps with a text.
-    fn official<R: CandidType + DeserializeOwned>(
-        &mut self,
-        method: &str,
-        argument: &impl CandidType,
-    ) -> Result<R, String> {
-        let reply = self.replica.query(controller(), method, argument);
-        let reply = reply.map_err(|error| own_text(&error.message))?;
-        decode_reply(method, &reply)
     }
 
     /// Finds what the canister has asked its source since the last time.
@@ -219,19 +132,6 @@ impl Wasm {
             request,
         }))
     }
-}
-
-/// Whether the ingress filter refused a message.
-fn is_refused(error: &UserError) -> bool {
-    error.code == ErrorCode::CanisterRejectedMessage
-}
-
-/// Returns what the canister itself said, without the system's words around it.
-fn own_text(message: &str) -> String {
-    let said = message
-        .split_once("with message: '")
-        .and_then(|(_, rest)| rest.split_once('\''));
-    said.map_or(message, |(said, _)| said).to_owned()
 }
 
 impl Subject for Wasm {

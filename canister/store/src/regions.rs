@@ -7,7 +7,7 @@
 //! one region become one.
 //!
 //! Most regions hold structures that cannot go on when their memory does not grow. So
-//! [`RESERVE_PAGES`] pages are kept at the end for them that the [bulk](Region::is_bulk) regions, whose
+//! [`RESERVE_PAGES`] pages are kept at the end for them that the bulk regions (`Region::is_bulk`), whose
 //! users are told, never get. [`Regions::has_reserve`] says whether the reserve is whole; when it is not and
 //! memory cannot grow, nothing may begin that writes much.
 //!

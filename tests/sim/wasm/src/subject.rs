@@ -7,7 +7,7 @@
 //! What cannot be done here, a run counts as left out: setting how fast instructions are used up, and taking
 //! cycles away, since the subnet charges none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candid::Principal;
 use ic_stable_structures::VectorMemory;
@@ -56,6 +56,8 @@ pub struct Wasm {
     upgrades: u32,
     /// Calls that wait for an answer, with the upgrades before each.
     calls: BTreeMap<u64, u32>,
+    /// Calls that the simulation knows of.
+    asked: BTreeSet<u64>,
     /// Whether the timer trapped, which leaves it off.
     is_timer_off: bool,
     pub(crate) notes: Vec<Note>,
@@ -120,11 +122,11 @@ impl Wasm {
         let questions = self.replica.questions().map_err(Trap::Own)?;
         let new = questions
             .into_iter()
-            .find(|question| !self.calls.contains_key(&question.callback));
+            .find(|question| self.asked.insert(question.callback));
         let Some(question) = new else {
             return Ok(None);
         };
-        self.calls.insert(question.callback, self.upgrades);
+        self.calls.entry(question.callback).or_insert(self.upgrades);
         let request: GetSuccessorsRequest =
             decode_reply("bitcoin_get_successors", &question.payload).map_err(Trap::Own)?;
         Ok(Some(Asked {
@@ -147,6 +149,7 @@ impl Subject for Wasm {
             is_full: false,
             upgrades: 0,
             calls: BTreeMap::new(),
+            asked: BTreeSet::new(),
             is_timer_off: false,
             notes: Vec::new(),
         })
@@ -240,6 +243,10 @@ impl Subject for Wasm {
         let ran = self.replica.upgrade_in(&trouble).map_err(Trap::Own)?;
         if let Some(ran) = ran {
             self.judge(&ran, || "the upgrade trapped".to_owned())?;
+        }
+        // A call of the last heartbeat may have come to the source only now.
+        for question in self.replica.questions().map_err(Trap::Own)? {
+            self.calls.entry(question.callback).or_insert(self.upgrades);
         }
         self.upgrades += 1;
         self.is_timer_off = false;

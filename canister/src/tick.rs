@@ -14,7 +14,6 @@ use millrace_core::stability::stable_child;
 use millrace_store::StoreError;
 use millrace_store::cells::Counter;
 use millrace_store::coins::Progress;
-use millrace_store::layout::WASM_PAGE_BYTES;
 use millrace_store::queue::MAX_PENDING_BLOCKS;
 
 use crate::app::Spent;
@@ -107,18 +106,14 @@ impl<M: Memory> App<M> {
     /// Does one step. Returns whether the next one may follow: after a fault, or without room for what a
     /// step writes, it waits for the next heartbeat, since a loop would only repeat the fault.
     fn try_step(&mut self, env: &impl Env, work: Work) -> bool {
-        let has_room = self.store.has_room();
-        let stepped = if has_room {
-            self.step(env, work)
-        } else {
-            let pages = self.store.stable_bytes().get() / WASM_PAGE_BYTES;
-            Err(StoreError::OutOfMemory { pages })
-        };
+        if let Err(error) = self.store.require_room() {
+            self.note_block_fault(env, "working", &error);
+            return false;
+        }
+        let stepped = self.step(env, work);
         match &stepped {
             // A merge that finds no room waits for itself.
-            Err(error) if has_room && work == Work::Compact => {
-                self.note_fault(env, "working", error);
-            }
+            Err(error) if work == Work::Compact => self.note_fault(env, "working", error),
             Err(error) => self.note_block_fault(env, "working", error),
             Ok(()) => {}
         }

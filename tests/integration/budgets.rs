@@ -2,9 +2,7 @@
 //! by the replica.
 
 use bitcoin::Block;
-use millrace_candid::{
-    Budgets, GetStatusArgs, GetStatusResult, InitConfig, InitNetwork, PartOutcome,
-};
+use millrace_candid::{Budgets, InitConfig, InitNetwork, PartOutcome};
 use millrace_subnet::{Fault, FaultKind, MessageKind};
 use millrace_tests::artifacts;
 use millrace_tests::coins::CoinSet;
@@ -212,13 +210,6 @@ const FULL_DRAIN: Budgets = Budgets {
 /// Blocks of one message.
 const PUSHED: usize = 500;
 
-fn queued_blocks(setup: &Setup) -> u32 {
-    let args = (None::<GetStatusArgs>,);
-    let status = setup.query::<GetStatusResult>(setup.adapter, "get_status_query", args);
-    let status = status.expect("it answers").expect("the best tip");
-    status.queued_blocks
-}
-
 /// Fills the queue while heartbeats are held back, and returns what the one that drains it takes.
 fn drained_at_once(blocks: &[&Block]) -> Largest {
     let setup = budgeted(InitNetwork::Regtest, TIGHT);
@@ -239,12 +230,12 @@ fn drained_at_once(blocks: &[&Block]) -> Largest {
             "{outcomes:?}"
         );
     }
-    assert_eq!(queued_blocks(&setup), FULL_QUEUE);
+    assert_eq!(setup.status().queued_blocks, FULL_QUEUE);
     control.clear_faults();
     setup.pic.tick();
     meter.read();
     assert_eq!(meter.largest.heartbeats, 1, "{:?}", meter.largest);
-    assert_eq!(queued_blocks(&setup), 0);
+    assert_eq!(setup.status().queued_blocks, 0);
     meter.largest
 }
 

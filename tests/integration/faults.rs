@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use millrace_candid::{BlockchainInfo, Budgets, GetStatusArgs, GetStatusResult};
+use millrace_candid::{BlockchainInfo, Budgets};
 use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
 use millrace_tests::artifacts;
 use millrace_tests::mining::{BlockPlan, Miner, pay, script};
@@ -277,9 +277,7 @@ fn memory_that_cannot_grow_only_costs_time() {
     setup.assert_equals(&miner.tree.coins_at(tip), None);
     let struck: Vec<u64> = control.faults().iter().map(|it| it.struck).collect();
     assert_eq!(struck.first(), Some(&FULL_BEATS), "{struck:?}");
-    let args = (None::<GetStatusArgs>,);
-    let status = setup.query::<GetStatusResult>(setup.adapter, "get_status_query", args);
-    let limits = status.expect("it answers").expect("the best tip").limits;
+    let limits = setup.status().limits;
     assert!(limits.memory_refusals > 0, "{limits:?}");
 }
 

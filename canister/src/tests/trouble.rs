@@ -21,6 +21,24 @@ fn get(canister: &Canister, url: &str) -> (u16, String) {
     )
 }
 
+/// What is known of a block in the tree.
+fn status_of(canister: &Canister, block: &[u8]) -> Option<BlockStatus> {
+    let node = canister.app.store().tree.get(&hash_of(block));
+    node.map(|node| node.status())
+}
+
+/// What becomes of a block that is given up.
+const QUARANTINED: BlockStatus = BlockStatus::Invalid(InvalidReason::Quarantined);
+
+/// A canister that is to connect the first of the real blocks.
+fn with_first_block() -> (Canister, Vec<Vec<u8>>) {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.push_bytes(&real[0]);
+    canister.app.drain(&canister.world, 10);
+    (canister, real)
+}
+
 /// The system rolls back a heartbeat that traps, so for the canister it never happened; only the
 /// watchdog's message does.
 fn trap_until_blamed(canister: &mut Canister) {
@@ -37,25 +55,19 @@ fn a_block_whose_processing_never_ends_is_quarantined_and_others_go_on() {
     canister.push_parts(vec![whole(&real[5]), whole(&real[6]), whole(&other[0])]);
     canister.app.drain(&canister.world, 10);
     trap_until_blamed(&mut canister);
-    let status = |canister: &Canister, block: &[u8]| {
-        canister
-            .app
-            .store()
-            .tree
-            .get(&hash_of(block))
-            .map(|node| node.status())
-    };
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
-    assert_eq!(status(&canister, &real[5]), Some(quarantined));
+    assert_eq!(status_of(&canister, &real[5]), Some(QUARANTINED));
     let orphan = BlockStatus::Invalid(InvalidReason::Ancestor);
-    assert_eq!(status(&canister, &real[6]), Some(orphan));
+    assert_eq!(status_of(&canister, &real[6]), Some(orphan));
     canister.settle();
-    assert_eq!(status(&canister, &other[0]), Some(BlockStatus::Connected));
+    assert_eq!(
+        status_of(&canister, &other[0]),
+        Some(BlockStatus::Connected)
+    );
     assert_eq!(canister.tip().1, 5);
     canister.audit();
     // The next version may know better.
     canister.upgrade();
-    assert_eq!(status(&canister, &real[5]), None);
+    assert_eq!(status_of(&canister, &real[5]), None);
     canister.audit();
     canister.feed(&real[5..7]);
     assert_eq!(canister.tip().1, 7);
@@ -98,18 +110,9 @@ fn a_queued_block_that_cannot_be_drained_is_refused_until_the_next_upgrade() {
     canister.audit();
 }
 
-/// What is known of a block in the tree.
-fn status_of(canister: &Canister, block: &[u8]) -> Option<BlockStatus> {
-    let node = canister.app.store().tree.get(&hash_of(block));
-    node.map(|node| node.status())
-}
-
 #[test]
 fn a_block_pushed_a_moment_ago_is_not_blamed_for_one_that_never_connects() {
-    let mut canister = Canister::new(pushed());
-    let real = real_blocks();
-    canister.push_bytes(&real[0]);
-    canister.app.drain(&canister.world, 10);
+    let (mut canister, real) = with_first_block();
     for _ in 0..PATIENCE - 1 {
         canister.watchdog();
     }
@@ -122,23 +125,18 @@ fn a_block_pushed_a_moment_ago_is_not_blamed_for_one_that_never_connects() {
     assert_eq!(status_of(&canister, &real[1]), Some(BlockStatus::BodyHeld));
     canister.watchdog();
     canister.watchdog();
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
-    assert_eq!(status_of(&canister, &real[0]), Some(quarantined));
+    assert_eq!(status_of(&canister, &real[0]), Some(QUARANTINED));
     canister.audit();
 }
 
 #[test]
 fn blocks_that_are_pushed_now_and_then_do_not_acquit_one_that_never_connects() {
-    let mut canister = Canister::new(pushed());
-    let real = real_blocks();
-    canister.push_bytes(&real[0]);
-    canister.app.drain(&canister.world, 10);
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    let (mut canister, real) = with_first_block();
     let mut strikes = 0;
     for block in &real[1..] {
         canister.watchdog();
         strikes += 1;
-        if status_of(&canister, &real[0]) == Some(quarantined) {
+        if status_of(&canister, &real[0]) == Some(QUARANTINED) {
             break;
         }
         // Heartbeats are cautious: one that has a block to drain ends, the next one traps.
@@ -161,22 +159,17 @@ fn a_block_that_found_no_memory_and_then_never_ends_is_given_up() {
     // Heartbeats that trap do not count this down: their heap is undone.
     canister.app.memory_pause = 1;
     trap_until_blamed(&mut canister);
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
-    assert_eq!(status_of(&canister, &real[3]), Some(quarantined));
+    assert_eq!(status_of(&canister, &real[3]), Some(QUARANTINED));
     canister.audit();
 }
 
 #[test]
 fn a_block_of_which_a_late_step_never_ends_is_given_up() {
-    let mut canister = Canister::new(pushed());
-    let real = real_blocks();
-    canister.push_bytes(&real[0]);
-    canister.app.drain(&canister.world, 10);
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    let (mut canister, real) = with_first_block();
     canister.watchdog();
     canister.watchdog();
     let mut rounds = 0;
-    while status_of(&canister, &real[0]) != Some(quarantined) {
+    while status_of(&canister, &real[0]) != Some(QUARANTINED) {
         // What is in hand is lost with each second strike: the first step is done again, and ends.
         canister.heartbeat();
         assert_eq!(canister.tip().1, 0, "one step does not finish the block");
@@ -207,11 +200,7 @@ fn a_block_of_many_steps_is_not_given_up_where_heartbeats_are_rare_after_a_trap(
 
 #[test]
 fn a_step_that_never_ends_is_given_up_although_blocks_come_all_the_time() {
-    let mut canister = Canister::new(pushed());
-    let real = real_blocks();
-    canister.push_bytes(&real[0]);
-    canister.app.drain(&canister.world, 10);
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
+    let (mut canister, real) = with_first_block();
     canister.watchdog();
     canister.watchdog();
     for block in &real[1..20] {
@@ -223,7 +212,7 @@ fn a_step_that_never_ends_is_given_up_although_blocks_come_all_the_time() {
             canister.heartbeat();
         }
     }
-    assert_eq!(status_of(&canister, &real[0]), Some(quarantined));
+    assert_eq!(status_of(&canister, &real[0]), Some(QUARANTINED));
     canister.audit();
 }
 

@@ -41,6 +41,8 @@ pub mod fee_rates;
 pub mod headers;
 pub mod layout;
 #[cfg(test)]
+mod limited;
+#[cfg(test)]
 mod mainnet_like;
 pub mod median_times;
 pub mod nodes;

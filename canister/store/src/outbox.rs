@@ -14,7 +14,6 @@ use millrace_core::{BlockHash, UnixSeconds};
 
 use crate::blobs::BlobKey;
 use crate::headers::Headers;
-use crate::layout::WASM_PAGE_BYTES;
 use crate::{Store, StoreError};
 
 /// Why an event of the outbox could not be handled.
@@ -78,10 +77,7 @@ impl<M: Memory> Store<M> {
         if let Event::Submitted { txid, .. } = &event
             && self.blobs.length(&BlobKey::Transaction(*txid)).is_none()
         {
-            if !self.has_room() {
-                let pages = self.stable_bytes().get() / WASM_PAGE_BYTES;
-                return Err(StoreError::OutOfMemory { pages }.into());
-            }
+            self.require_room()?;
             self.blobs.append(&BlobKey::Transaction(*txid), bytes)?;
             let commands = self.outbox.on(now, event.clone(), &chain);
             let is_kept =

@@ -241,6 +241,18 @@ impl<M: Memory> Store<M> {
         self.regions.has_reserve()
     }
 
+    /// Requires what [`Store::has_room`] tells.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`].
+    pub fn require_room(&self) -> Result<(), StoreError> {
+        if self.has_room() {
+            return Ok(());
+        }
+        let pages = self.raw.size();
+        Err(StoreError::OutOfMemory { pages })
+    }
+
     /// Returns what may still be admitted: blocks and bytes.
     pub fn free(&self) -> (u32, Bytes) {
         let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);

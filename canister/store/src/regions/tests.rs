@@ -5,34 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::counting::CountingMemory;
-
-/// A memory with a limit of pages.
-#[derive(Clone)]
-struct Limited {
-    inner: VectorMemory,
-    limit: Rc<Cell<u64>>,
-}
-
-impl Memory for Limited {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn grow(&self, pages: u64) -> i64 {
-        if self.inner.size() + pages > self.limit.get() {
-            return -1;
-        }
-        self.inner.grow(pages)
-    }
-
-    fn read(&self, offset: u64, dst: &mut [u8]) {
-        self.inner.read(offset, dst);
-    }
-
-    fn write(&self, offset: u64, src: &[u8]) {
-        self.inner.write(offset, src);
-    }
-}
+use crate::limited::Limited;
 
 /// A memory of any size that keeps the bytes of its first page alone.
 struct Hollow {

@@ -28,7 +28,7 @@ use millrace_sim::memory::TrapPoint;
 use millrace_sim::native;
 use millrace_sim::schedule::Squeeze;
 use millrace_sim::subject::{Asked, Beat, Note, Poison, Setup, Subject, Trap};
-use millrace_subnet::{ErrorCode, FaultKind, MessageKind};
+use millrace_subnet::{ConsensusCall, ErrorCode, FaultKind, MessageKind};
 
 use crate::replica::{Ran, Replica, Trouble, controller, decode_reply, source};
 
@@ -117,16 +117,24 @@ impl Wasm {
         judged
     }
 
+    /// Returns the questions that wait, and notes the upgrades before each new one.
+    fn questions(&mut self) -> Result<Vec<ConsensusCall>, Trap> {
+        let questions = self.replica.questions().map_err(Trap::Own)?;
+        for question in &questions {
+            self.calls.entry(question.callback).or_insert(self.upgrades);
+        }
+        Ok(questions)
+    }
+
     /// Finds what the canister has asked its source since the last time.
     fn asked(&mut self) -> Result<Option<Asked>, Trap> {
-        let questions = self.replica.questions().map_err(Trap::Own)?;
-        let new = questions
+        let new = self
+            .questions()?
             .into_iter()
             .find(|question| self.asked.insert(question.callback));
         let Some(question) = new else {
             return Ok(None);
         };
-        self.calls.entry(question.callback).or_insert(self.upgrades);
         let request: GetSuccessorsRequest =
             decode_reply("bitcoin_get_successors", &question.payload).map_err(Trap::Own)?;
         Ok(Some(Asked {
@@ -245,9 +253,7 @@ impl Subject for Wasm {
             self.judge(&ran, || "the upgrade trapped".to_owned())?;
         }
         // A call of the last heartbeat may have come to the source only now.
-        for question in self.replica.questions().map_err(Trap::Own)? {
-            self.calls.entry(question.callback).or_insert(self.upgrades);
-        }
+        self.questions()?;
         self.upgrades += 1;
         self.is_timer_off = false;
         Ok(())

@@ -4,34 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::*;
-
-/// A memory with a limit of 64 KiB pages.
-#[derive(Clone)]
-struct Limited {
-    inner: VectorMemory,
-    limit: Rc<Cell<u64>>,
-}
-
-impl ic_stable_structures::Memory for Limited {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn grow(&self, pages: u64) -> i64 {
-        if self.inner.size() + pages > self.limit.get() {
-            return -1;
-        }
-        self.inner.grow(pages)
-    }
-
-    fn read(&self, offset: u64, dst: &mut [u8]) {
-        self.inner.read(offset, dst);
-    }
-
-    fn write(&self, offset: u64, src: &[u8]) {
-        self.inner.write(offset, src);
-    }
-}
+use crate::limited::Limited;
 
 /// A world whose memory can grow as far as the cell says.
 fn limited() -> (World<Limited>, Rc<Cell<u64>>) {

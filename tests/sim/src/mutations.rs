@@ -173,7 +173,7 @@ pub const MUTATIONS: [Mutation; 29] = [
         replace: "if PLANTED { while let Some(hash) = app.store.queue.pop() {
             app.store.blobs.remove(&millrace_store::blobs::BlobKey::Block(hash)); } }
         app.store.cells.set_watch(Watch::default());",
-        checks: &["nothing accepted is lost"],
+        checks: &["nothing accepted is lost", "receipt"],
     },
     Mutation {
         name: "never give anything up",

@@ -433,8 +433,11 @@ impl Subject for Native {
         answer.map_err(text)
     }
 
-    fn audit(&mut self) -> Result<(), String> {
-        self.query(|app, _| app.store().audit().map_err(|error| error.to_string()))
+    fn audit(&mut self) -> Result<usize, String> {
+        self.query(|app, _| {
+            let audited = app.store().audit().map_err(|error| error.to_string());
+            audited.map(|()| app.store().coins.fullest_level())
+        })
     }
 }
 

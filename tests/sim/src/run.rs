@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bitcoin::Transaction;
 use candid::{Nat, Principal};
 use millrace_candid::{BlockValidation, Budgets, Flag, InitConfig, InitNetwork, SetConfigRequest};
+use millrace_store::coins::MAX_LEVEL_CHANGES;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -84,6 +85,10 @@ pub struct Run<S: Subject> {
     pub(crate) queued: BTreeSet<usize>,
     /// Whether blocks of no chain may be queued, too.
     pub(crate) has_strays: bool,
+    /// Whether memory could not grow at some time of the run.
+    pub(crate) was_full: bool,
+    /// Blocks that the canister had when what it has could not be asked for.
+    pub(crate) known: BTreeSet<usize>,
     /// Blocks of which an adapter pushed a beginning.
     pub(crate) halves: BTreeSet<(u8, usize)>,
     /// Those halves that have bad bytes, or had.
@@ -197,6 +202,8 @@ impl<S: Subject> Run<S> {
             has_second: true,
             queued: BTreeSet::new(),
             has_strays: false,
+            was_full: false,
+            known: BTreeSet::new(),
             halves: BTreeSet::new(),
             bad_halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
@@ -401,7 +408,11 @@ impl<S: Subject> Run<S> {
 
     pub(crate) fn audit(&mut self) -> Checked {
         let audited = self.subject.audit();
-        require(audited.is_ok(), "audit", || format!("{audited:?}"))
+        require(audited.is_ok(), "audit", || format!("{audited:?}"))?;
+        // Where memory cannot grow, merging waits and the chain goes on.
+        let fullest = audited.unwrap_or(0);
+        let is_within = self.was_full || fullest <= MAX_LEVEL_CHANGES;
+        require(is_within, "changes of a level", || format!("{fullest}"))
     }
 }
 

@@ -315,7 +315,7 @@ pub fn of_seed(seed: u64) -> Schedule {
 
 fn push_events(events: &mut Vec<Event>, profile: Profile, is_heavy: bool, rng: &mut ChaCha8Rng) {
     match rng.random_range(0..100) {
-        0..24 => events.push(mining(is_heavy, rng)),
+        0..24 => mining(events, profile, is_heavy, rng),
         24..48 => {
             if profile.is_pushed {
                 events.push(pushing(rng));
@@ -349,7 +349,7 @@ fn pick(rng: &mut ChaCha8Rng) -> Pick {
     }
 }
 
-fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
+fn mining(events: &mut Vec<Event>, profile: Profile, is_heavy: bool, rng: &mut ChaCha8Rng) {
     let kind = match rng.random_range(0..20) {
         0..2 => Kind::Empty,
         2 if rng.random_ratio(1, 4) => Kind::Surge,
@@ -357,7 +357,7 @@ fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
         5..10 => Kind::Broken(*Flaw::ALL.choose(rng).unwrap_or(&Flaw::Bits)),
         _ => Kind::Plain,
     };
-    Event::Mine {
+    events.push(Event::Mine {
         on: match rng.random_range(0..10) {
             0..6 => Pick::Best,
             // Deep enough to go below what is stable.
@@ -367,6 +367,23 @@ fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
         kind,
         count: rng.random_range(1..7),
         salt: rng.random(),
+    });
+    if matches!(kind, Kind::Broken(_)) && rng.random_ratio(1, 3) {
+        // Nobody builds on a bad block but who wants to see what comes of it.
+        events.push(Event::Mine {
+            on: Pick::Recent(0),
+            kind: Kind::Plain,
+            count: rng.random_range(1..4),
+            salt: rng.random(),
+        });
+        if profile.is_pushed {
+            events.push(Event::Push {
+                who: 0,
+                load: Load::Missing(Pick::Recent(rng.random_range(0..2)), 11),
+                delivery: Delivery::Plain,
+                parts: Parts::Whole,
+            });
+        }
     }
 }
 

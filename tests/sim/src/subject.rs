@@ -213,9 +213,10 @@ pub trait Subject: Sized {
     /// The text.
     fn official_balance(&mut self, request: GetBalanceRequest) -> Result<u64, String>;
 
-    /// Checks the canister's stored state against itself, where that can be reached.
+    /// Checks the canister's stored state against itself. Returns the number of stable changes of the
+    /// level that has most.
     ///
     /// # Errors
     /// What is broken.
-    fn audit(&mut self) -> Result<(), String>;
+    fn audit(&mut self) -> Result<usize, String>;
 }

@@ -20,6 +20,7 @@ impl<S: Subject> Run<S> {
             }
             Event::Full(is_full) => {
                 self.is_full = is_full;
+                self.was_full |= is_full;
                 self.subject.set_full(is_full);
                 self.note_full();
                 return Ok(());

@@ -18,8 +18,13 @@ const LOOKS: u64 = 4;
 /// Pages that draining one block writes at most; as `millrace_store::queue` states.
 const PAGES_PER_BLOCK: u64 = 12;
 
-/// Pages that the step that uses a budget up and the end of a heartbeat write at most.
-const PAGES_OF_LAST_STEP: u64 = 48;
+/// Pages that the step that uses a budget up and the end of a heartbeat write at most, but for blocks
+/// that a step lets go.
+const PAGES_OF_LAST_STEP: u64 = 32;
+
+/// Pages that letting one block go writes at most, of another branch or above one that is refused: what is
+/// known of it, its bytes, what it changed.
+const PAGES_PER_LET_GO: u64 = 8;
 
 /// Seconds within which every write counts, however coarsely the canister keeps its account.
 const WINDOW_SECONDS: u64 = 540;
@@ -96,6 +101,11 @@ impl<S: Subject> Run<S> {
             || format!("{} blocks are queued", self.seen.queued),
         )?;
         let drained = self.drained(&before)?;
+        self.known.extend(&drained);
+        let let_go = self.let_go(&before);
+        if let Some(pages) = beat.pages {
+            self.check_pages(pages, waiting, let_go)?;
+        }
         let is_idle = !self.is_poor || self.seen.connected.is_subset(&before.connected);
         require(is_idle, "no work without cycles", || {
             "a block was connected".to_owned()
@@ -121,6 +131,28 @@ impl<S: Subject> Run<S> {
                 self.strikes
             )
         })
+    }
+
+    /// Returns how many blocks the canister may have let go: on branches that ended with the present anchor,
+    /// and what it had or may have had, with what is above it.
+    fn let_go(&mut self, before: &Seen) -> u64 {
+        let (model, now) = (&self.model, &self.seen);
+        self.known.extend(before.held.union(&before.connected));
+        let gone: BTreeSet<usize> = {
+            let known = self.known.iter().copied();
+            known.filter(|place| !now.has(*place)).collect()
+        };
+        let count = (0..model.len()).filter(|place| {
+            let is_above = !now.has(*place) && model.is_ancestor(before.anchor, *place);
+            is_above
+                && (!model.is_ancestor(now.anchor, *place)
+                    || model.ancestry(*place).any(|below| gone.contains(&below)))
+        });
+        let count = count.count() as u64;
+        if now.is_complete {
+            self.known.clear();
+        }
+        count
     }
 
     /// Counts a change to another branch.
@@ -175,32 +207,39 @@ impl<S: Subject> Run<S> {
                 format!("{spent} instructions spent, {budget} allowed, {step} a step")
             })?;
         }
-        let (Some(pages), Some(bytes)) = (beat.pages, beat.stable_bytes) else {
-            return Ok(());
-        };
-        if let Some(own) = beat.own_pages {
-            require(own == pages, "count of pages", || {
-                format!("{own} pages counted, {pages} written")
-            })?;
+        if let Some(bytes) = beat.stable_bytes {
+            self.check_memory(bytes, beat.heap_bytes, waiting)?;
         }
+        let is_counted = beat.own_pages.is_none() || beat.own_pages == beat.pages;
+        require(is_counted, "count of pages", || {
+            format!(
+                "{:?} pages counted, {:?} written",
+                beat.own_pages, beat.pages
+            )
+        })
+    }
+
+    /// Checks the pages written of a heartbeat.
+    fn check_pages(&mut self, pages: u64, waiting: u32, let_go: u64) -> Checked {
         let budget = u64::from(self.budgets.stable_pages_per_heartbeat);
         let drain = u64::from(waiting) * PAGES_PER_BLOCK;
         self.coverage.peak(
             "pages beyond budget and drain",
             pages.saturating_sub(budget + drain),
         );
-        if waiting == 0 {
+        if waiting == 0 && let_go == 0 {
             self.coverage.peak(
-                "pages beyond the budget without a drain",
+                "pages beyond the budget with nothing drained or let go",
                 pages.saturating_sub(budget),
             );
         }
-        let most = budget + u64::from(waiting) * PAGES_PER_BLOCK + PAGES_OF_LAST_STEP;
-        require(pages <= most, "page budget", || {
-            format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
+        let beyond = drain + let_go * PAGES_PER_LET_GO + PAGES_OF_LAST_STEP;
+        require(pages <= budget + beyond, "page budget", || {
+            format!(
+                "{pages} pages written, {budget} allowed, {waiting} blocks drained, {let_go} let go"
+            )
         })?;
-        self.check_window(pages, drain)?;
-        self.check_memory(bytes, beat.heap_bytes, waiting)
+        self.check_window(pages, beyond)
     }
 
     /// Stable memory grows with the blocks that are alive, not with all that ever came.
@@ -230,7 +269,7 @@ impl<S: Subject> Run<S> {
     }
 
     /// Once as much was written lately as may be, a heartbeat does one step.
-    fn check_window(&mut self, pages: u64, drain: u64) -> Checked {
+    fn check_window(&mut self, pages: u64, beyond: u64) -> Checked {
         let now = self.subject.now();
         let lately = self
             .written
@@ -238,7 +277,7 @@ impl<S: Subject> Run<S> {
             .filter(|(time, _)| time + WINDOW_SECONDS > now);
         let lately: u64 = lately.map(|(_, pages)| pages).sum();
         self.written.push((now, pages));
-        let is_within = lately < self.window || pages <= drain + PAGES_OF_LAST_STEP;
+        let is_within = lately < self.window || pages <= beyond;
         require(is_within, "pages of ten minutes", || {
             format!(
                 "{pages} pages written after {lately}, {} allowed",

@@ -24,7 +24,9 @@ use crate::runs::merge::{ChangeMerge, Depth};
 pub const FAN_OUT: usize = 8;
 
 /// Changes of one level, at most: what comes while eight of them are being merged. At that many,
-/// merging goes before everything that would add to them.
+/// merging goes before everything that would add to them. Only where merging cannot go on (memory
+/// that cannot grow, a damaged input, the watchdog's word) more are added, since a chain that stands
+/// still would take more memory yet: blocks that become stable give theirs back.
 pub const MAX_LEVEL_CHANGES: usize = 12;
 
 /// Keys merged between two checkpoints: about 3 MB of runs, for two pages of state.

@@ -138,9 +138,14 @@ impl<M: Memory> Coins<M> {
     }
 
     /// Returns the number of stable changes: what a read of an old coin meets at most, besides
-    /// unstable ones. Each level has [`MAX_LEVEL_CHANGES`] at most.
+    /// unstable ones. Each level has [`MAX_LEVEL_CHANGES`] at most, unless merging had to stand still.
     pub fn stable_len(&self) -> usize {
         self.index.stable().len()
+    }
+
+    /// Returns the number of stable changes of the level that has most.
+    pub fn fullest_level(&self) -> usize {
+        self.levels().map(|(_, count)| count).max().unwrap_or(0)
     }
 
     /// Returns the bytes of the region that runs take, and those between them.

@@ -424,10 +424,11 @@ impl Subject for Wasm {
         self.official("bitcoin_get_balance_query", &request)
     }
 
-    fn audit(&mut self) -> Result<(), String> {
+    fn audit(&mut self) -> Result<usize, String> {
         let memory = VectorMemory::default();
         *memory.borrow_mut() = self.replica.stable_memory()?;
         let app = App::open(memory).map_err(|error| error.to_string())?;
-        app.store().audit().map_err(|error| error.to_string())
+        let audited = app.store().audit().map_err(|error| error.to_string());
+        audited.map(|()| app.store().coins.fullest_level())
     }
 }

@@ -73,6 +73,28 @@ fn merging_ahead_waits_for_space_and_reads_take_single_blocks() {
 }
 
 #[test]
+fn levels_have_more_than_their_bound_only_until_there_is_space() {
+    let (mut world, limit) = limited();
+    world.grow(30, 30);
+    fill(&mut world, &limit);
+    world.coins.compact_step(1).unwrap_err();
+    // They become stable, and give back what they took besides.
+    world.grow(0, 6);
+    assert!(world.coins.fullest_level() > MAX_LEVEL_CHANGES);
+    world.check();
+    world.coins.audit().unwrap();
+    limit.set(u64::MAX);
+    let tip = world.tip();
+    let number = world.add(tip, &[(2, 2)], &[]);
+    world.connect(number, 100);
+    assert!(world.coins.must_compact());
+    world.settle();
+    assert!(world.coins.fullest_level() < MAX_LEVEL_CHANGES);
+    world.check();
+    world.coins.audit().unwrap();
+}
+
+#[test]
 fn a_block_that_finds_no_space_takes_that_of_merges_made_ahead() {
     let (mut world, limit) = limited();
     world.grow(90, 90);

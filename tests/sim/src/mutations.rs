@@ -200,6 +200,7 @@ pub const MUTATIONS: [Mutation; 29] = [
             "balance of a script",
             "coins of a script",
             "rejection",
+            "audit",
         ],
     },
     Mutation {
@@ -215,7 +216,7 @@ pub const MUTATIONS: [Mutation; 29] = [
         file: "canister/store/src/runs/script_merge.rs",
         find: "(1, Some(ListChange::Put { .. }), ListChange::Spend) => None,",
         replace: "(1, Some(put @ ListChange::Put { .. }), ListChange::Spend) => Some(put).filter(|_| PLANTED),",
-        checks: &["coins of a script"],
+        checks: &["coins of a script", "changes of a level"],
     },
     Mutation {
         name: "take no block that follows another of its reply",
@@ -230,14 +231,18 @@ pub const MUTATIONS: [Mutation; 29] = [
         file: "canister/src/pull/mod.rs",
         find: "if self.store.is_known(&hash) {",
         replace: "if !PLANTED && self.store.is_known(&hash) {",
-        checks: &["a reply's blocks are queued"],
+        checks: &["a reply's blocks are queued", "rejection"],
     },
     Mutation {
         name: "count official confirmations from zero",
         file: "canister/src/official/reads.rs",
         find: "Some(wire::UtxosFilter::MinConfirmations(min))",
         replace: "Some(wire::UtxosFilter::MinConfirmations(min.saturating_sub(u32::from(PLANTED))))",
-        checks: &["official coins", "official refusals"],
+        checks: &[
+            "official coins",
+            "official refusals",
+            "the tip of an answer",
+        ],
     },
     Mutation {
         name: "never see a sent transaction confirmed",

@@ -39,6 +39,8 @@ impl<S: Subject> Run<S> {
         let is_right = match &sent {
             Ok(named) => *named == txid.to_byte_array(),
             Err(SendError::Internal(text)) => self.is_full && text.contains("cannot grow"),
+            // The call to the source could not be paid.
+            Err(SendError::NotHandedOver { .. }) => self.is_poor,
             Err(_) => !self.is_open,
         };
         require(is_right, "sending", || format!("{sent:?} for {txid}"))?;

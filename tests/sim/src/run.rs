@@ -109,6 +109,8 @@ pub struct Run<S: Subject> {
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
     pub(crate) is_poor: bool,
+    /// The same at the last heartbeat.
+    pub(crate) was_poor: bool,
     /// Pages that may be written in ten minutes.
     pub(crate) window: u64,
     /// When heartbeats wrote how many pages since the heap was lost.
@@ -214,6 +216,7 @@ impl<S: Subject> Run<S> {
             poisoned_beats: 0,
             strikes: 0,
             is_poor: false,
+            was_poor: false,
             window: DEFAULT_WINDOW.into(),
             written: Vec::new(),
             is_full: false,

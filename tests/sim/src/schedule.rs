@@ -178,6 +178,8 @@ pub enum Squeeze {
     None,
     /// Nothing until the next checkpoint once a little was written.
     HeapDelta,
+    /// A message or two in a round.
+    Instructions,
 }
 
 /// What happens.
@@ -492,7 +494,7 @@ fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
         }],
         17 => vec![Event::Restart],
         18 => vec![Event::Limits(
-            *[Squeeze::None, Squeeze::HeapDelta]
+            *[Squeeze::None, Squeeze::HeapDelta, Squeeze::Instructions]
                 .choose(rng)
                 .unwrap_or(&Squeeze::None),
         )],

@@ -31,7 +31,14 @@ const SOURCE: &str = "g4xu7-jiaaa-aaaan-aaaaq-cai";
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Cycles of a canister that has enough.
-const RICH_CYCLES: u128 = 1_000_000_000_000_000;
+const RICH_CYCLES: u64 = 1_000_000_000_000_000;
+
+/// Cycles of a canister that keeps them for draining and answering: less than its reserve, and enough to pay
+/// ahead for the longest message.
+const POOR_CYCLES: u64 = 70_000_000_000;
+
+/// Instructions that a round has beyond a slice where it is squeezed so: those of a message or two.
+const SQUEEZED_INSTRUCTIONS: u64 = 20_000_000;
 
 /// Bytes written after which a subnet that is squeezed so waits for a checkpoint, and rounds between two.
 const SQUEEZED_BYTES: u64 = 4 << 20;
@@ -90,6 +97,7 @@ pub(crate) struct Replica {
     subnet: SubnetId,
     id: Principal,
     squeeze: Squeeze,
+    is_poor: bool,
     /// The kind of the event whose trap is armed.
     event: &'static str,
 }
@@ -97,15 +105,20 @@ pub(crate) struct Replica {
 /// Limits without rates: deliveries of a simulation are not cut to what the IC's ingress takes.
 fn limits(squeeze: Squeeze) -> LimitsConfig {
     let mut limits = LimitsConfig::default().without_rate_limits();
-    limits.system.ingress_bytes = INGRESS_BYTES;
-    limits.system.ingress_round_bytes = INGRESS_BYTES;
-    limits.system.ingress_pool_bytes = INGRESS_BYTES;
+    limits.application.ingress_bytes = INGRESS_BYTES;
+    limits.application.ingress_round_bytes = INGRESS_BYTES;
+    limits.application.ingress_pool_bytes = INGRESS_BYTES;
     match squeeze {
         Squeeze::None => {}
         Squeeze::HeapDelta => {
-            limits.system.heap_delta_capacity = SQUEEZED_BYTES;
-            limits.system.heap_delta_initial_reserve = SQUEEZED_BYTES;
-            limits.system.checkpoint_interval_rounds = SQUEEZED_INTERVAL;
+            limits.application.heap_delta_capacity = SQUEEZED_BYTES;
+            limits.application.heap_delta_initial_reserve = SQUEEZED_BYTES;
+            limits.application.checkpoint_interval_rounds = SQUEEZED_INTERVAL;
+        }
+        Squeeze::Instructions => {
+            let slice = limits.application.slice_instructions;
+            let slice = slice.max(limits.application.install_slice_instructions);
+            limits.application.round_instructions = slice + SQUEEZED_INSTRUCTIONS;
         }
     }
     limits
@@ -116,15 +129,15 @@ impl Replica {
     pub(crate) fn new(setup: &Setup, config: InitConfig, image: &[u8]) -> Result<Self, String> {
         let shared = shared()?;
         let subnet = Principal::self_authenticating(b"the subnet of the simulation");
-        let kind = SubnetKind::Bitcoin;
+        let kind = SubnetKind::Application;
         let network = Network::new(NetworkConfig {
             subnets: vec![SubnetSpec {
                 kind,
                 id: subnet,
-                ranges: kind.mainnet_ranges(),
+                ranges: SubnetKind::Bitcoin.mainnet_ranges(),
                 seed: [7; 32],
                 instructions: InstructionConfig::Production,
-                cost_schedule: CostSchedule::Free,
+                cost_schedule: CostSchedule::Normal,
             }],
             time_ns: setup.now * SECOND_NS,
             engine: shared.engine.clone(),
@@ -137,6 +150,7 @@ impl Replica {
             subnet,
             id: Principal::management_canister(),
             squeeze: Squeeze::None,
+            is_poor: false,
             event: "",
         };
         let made = replica.create(Some(source()))?;
@@ -188,7 +202,7 @@ impl Replica {
 
     /// Upgrades the canister to the same module; what it waits for stays under way.
     pub(crate) fn upgrade(&mut self) -> Result<(), String> {
-        self.arm(&[], &Trouble::default())?;
+        self.arm(&[MessageKind::Upgrade], &Trouble::default())?;
         self.install_same()
     }
 
@@ -256,7 +270,10 @@ impl Replica {
             times,
             ..Fault::new(self.id, kind)
         };
-        let mut faults = Vec::new();
+        // An upgrade is paid ahead for its limit of instructions: who wants one tops the canister up.
+        let is_poor = self.is_poor && !kinds.contains(&MessageKind::Upgrade);
+        let cycles = if is_poor { POOR_CYCLES } else { RICH_CYCLES };
+        let mut faults = vec![Fault::new(self.id, FaultKind::SetCycles(cycles))];
         for task in [MessageKind::Heartbeat, MessageKind::GlobalTimer] {
             if !kinds.contains(&task) {
                 faults.push(of(FaultKind::SkipTask, task, u64::MAX));
@@ -377,6 +394,11 @@ impl Replica {
     pub(crate) fn set_limits(&mut self, squeeze: Squeeze) {
         self.squeeze = squeeze;
         self.network.set_limits(limits(squeeze));
+    }
+
+    /// Takes the canister's cycles, or gives it some, from the next round on.
+    pub(crate) const fn set_poor(&mut self, is_poor: bool) {
+        self.is_poor = is_poor;
     }
 
     /// Returns whether rounds may pass in which nothing is executed.

@@ -4,8 +4,7 @@
 //! a read or write of stable memory. A block is poisonous in that heartbeats trap while it is the only one
 //! that waits. Full memory is that of the schedule's stable memory; the system's fault holds the heap, too. So a
 //! heartbeat or call that trapped under it is run once more, and only one whose heap grows then is excused.
-//! What cannot be done here, a run counts as left out: setting how fast instructions are used up, and taking
-//! cycles away, since the subnet charges none.
+//! What cannot be done here, a run counts as left out: setting how fast instructions are used up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,11 +182,7 @@ impl Subject for Wasm {
             self.trap = trap;
             return Ok(false);
         };
-        let judged = if ran.is_lost_to_full() {
-            Err(Trap::Injected("Full"))
-        } else {
-            self.judge(&ran, || "the timer trapped".to_owned())
-        };
+        let judged = self.judge(&ran, || "the timer trapped".to_owned());
         self.is_timer_off = judged.is_err();
         judged.map(|()| true)
     }
@@ -205,10 +200,8 @@ impl Subject for Wasm {
     }
 
     fn set_poor(&mut self, is_poor: bool) -> bool {
-        if is_poor {
-            self.notes.push(("left out", "Poor"));
-        }
-        false
+        self.replica.set_poor(is_poor);
+        is_poor
     }
 
     fn set_poison(&mut self, poison: Option<Poison>) {
@@ -331,10 +324,6 @@ impl Subject for Wasm {
             };
             self.notes.push(("reply after an upgrade", outcome));
             return Ok(());
-        }
-        if ran.is_lost_to_full() {
-            // It does not come again.
-            return Err(Trap::Injected("Full"));
         }
         self.judge(&ran, || "a callback trapped".to_owned())
     }

@@ -18,19 +18,23 @@ use candid::CandidType;
 use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_canister::env::System;
+use millrace_canister::paid_memory::PaidMemory;
 use millrace_canister::pull::GET_SUCCESSORS;
 use millrace_canister::watchdog::WATCH_SECONDS;
 use millrace_canister::{App, argument, burning, lifecycle, reply};
 use millrace_store::layout;
 use serde::de::DeserializeOwned;
 
+/// The canister's stable memory.
+type StableMemory = PaidMemory<DefaultMemoryImpl, System>;
+
 thread_local! {
     /// The only state. Absent until the first message after an upgrade opens it.
-    static APP: RefCell<Option<App<DefaultMemoryImpl>>> = const { RefCell::new(None) };
+    static APP: RefCell<Option<App<StableMemory>>> = const { RefCell::new(None) };
 }
 
 /// Runs `f` on the state, opening it first if need be.
-fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
+fn with<R>(f: impl FnOnce(&mut App<StableMemory>) -> R) -> R {
     APP.with_borrow_mut(|app| {
         let app = match app {
             Some(app) => {
@@ -38,7 +42,7 @@ fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
                 app
             }
             // What opening writes is this message's.
-            None => app.insert(or_trap(App::open(DefaultMemoryImpl::default()))),
+            None => app.insert(or_trap(App::open(StableMemory::default()))),
         };
         f(app)
     })
@@ -86,7 +90,7 @@ extern "C" fn init() {
     ic_cdk::futures::internals::in_executor_context(|| {
         take_heap();
         let config = or_trap(lifecycle::init_config(&ic_cdk::api::msg_arg_data()));
-        let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
+        let app = or_trap(App::install(StableMemory::default(), config));
         APP.set(Some(app));
         watch();
     });
@@ -98,7 +102,7 @@ extern "C" fn post_upgrade() {
     ic_cdk::futures::internals::in_executor_context(|| {
         take_heap();
         let change = or_trap(lifecycle::upgrade_config(&ic_cdk::api::msg_arg_data()));
-        or_trap(layout::check(&DefaultMemoryImpl::default()));
+        or_trap(layout::check(&StableMemory::default()));
         if let Some(change) = change {
             with(|app| or_trap(app.set_config(change)));
         }

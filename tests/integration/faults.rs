@@ -4,11 +4,18 @@
 
 use std::collections::BTreeSet;
 
-use millrace_candid::{BlockchainInfo, Budgets};
+use bitcoin::BlockHash;
+use candid::Nat;
+use millrace_candid::{
+    BlockPart, BlockchainInfo, Budgets, InitConfig, InitNetwork, PartOutcome, PushBlocksResult,
+};
 use millrace_subnet::{Fault, FaultKind, MessageKind, RejectCode};
 use millrace_tests::artifacts;
 use millrace_tests::mining::{BlockPlan, Miner, pay, script};
-use millrace_tests::setup::{BitcoinAdapter, Control, Setup, bitcoin_builder, hash_of};
+use millrace_tests::setup::{
+    BitcoinAdapter, Control, Setup, Usage, bitcoin_builder, controller_principal, hash_of, part,
+    pushed,
+};
 use pocket_ic::PocketIcState;
 
 /// Blocks that are pulled while things go wrong, a few in each answer.
@@ -234,11 +241,8 @@ const FULL_CALLBACKS: u64 = 3;
 /// Coins of each block where memory must grow: some 30 KB of bytes, and more of changes.
 const GROWING_COINS: u64 = 700;
 
-#[test]
-fn memory_that_cannot_grow_only_costs_time() {
-    if !artifacts::is_own_server() {
-        return;
-    }
+/// Mines a chain for which memory must grow with each block. Returns its tip, too.
+fn growing() -> (Miner, BlockHash) {
     let mut miner = Miner::new();
     let tip = (0..u64::from(BLOCKS)).fold(miner.tree.genesis(), |parent, block| {
         let coins = (0..GROWING_COINS).map(|coin| pay(&script(block + coin % 9), 5));
@@ -248,6 +252,15 @@ fn memory_that_cannot_grow_only_costs_time() {
         };
         miner.mine(parent, plan)
     });
+    (miner, tip)
+}
+
+#[test]
+fn memory_that_cannot_grow_only_costs_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let (miner, tip) = growing();
     let setup = Setup::official(TIGHT);
     let control = Control::of(&setup.pic);
     let mut adapter = BitcoinAdapter::new(&setup, miner.chain(tip), 1, REPLY_BLOCKS);
@@ -279,6 +292,70 @@ fn memory_that_cannot_grow_only_costs_time() {
     assert_eq!(struck.first(), Some(&FULL_BEATS), "{struck:?}");
     let limits = setup.status().limits;
     assert!(limits.memory_refusals > 0, "{limits:?}");
+}
+
+/// Cycles that a message takes in advance on a subnet of 13 nodes, with some for its fees.
+const PREPAID_CYCLES: u64 = 40_010_000_000;
+
+/// Days that the freezing threshold covers.
+const FREEZING_DAYS: u64 = 30;
+
+#[test]
+fn memory_that_cannot_be_paid_for_only_costs_time() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let (miner, tip) = growing();
+    let setup = Setup::new(InitConfig {
+        // Nothing is kept: work goes on as long as a heartbeat can be paid.
+        cycles_reserve: Some(Nat::from(0_u8)),
+        ..pushed(InitNetwork::Regtest)
+    });
+    let control = Control::of(&setup.pic);
+    let blocks: Vec<BlockPart> = miner.chain(tip).into_iter().map(part).collect();
+    let mut waiting = blocks.iter();
+    for round in 0..u64::from(3 * BLOCKS) {
+        let status = setup
+            .pic
+            .canister_status(setup.canister, Some(controller_principal()));
+        let status = status.expect("the controller may ask");
+        let idle = u64::try_from(&status.idle_cycles_burned_per_day.0).expect("it is small");
+        // From nothing to what a MiB costs: some messages are not run, some find too little to grow.
+        let spare = round % 12 * 30_000_000;
+        let balance = FREEZING_DAYS * idle + PREPAID_CYCLES + spare;
+        let poor = Fault {
+            times: u64::MAX,
+            ..Fault::new(setup.canister, FaultKind::SetCycles(balance))
+        };
+        control.clear_faults();
+        control.inject(&[poor]).expect("the fault is valid");
+        let Some(next) = waiting.as_slice().first() else {
+            break;
+        };
+        let parts = std::slice::from_ref(next);
+        let pushed = setup.update::<PushBlocksResult>(setup.adapter, "push_blocks", (parts,));
+        // A push that is not run is refused by the system.
+        if let Ok(receipt) = pushed {
+            let outcomes = receipt.expect("the adapter may push").outcomes;
+            match outcomes[..] {
+                [PartOutcome::Queued] => drop(waiting.next()),
+                [PartOutcome::NoRoom] => {}
+                _ => panic!("{outcomes:?}"),
+            }
+        }
+        control.tick().expect("no replica crashes");
+    }
+    let refused = |record: &&Usage| !record.succeeded;
+    let records = setup.usage(0).expect("they are kept");
+    let refused = records.iter().find(refused);
+    assert!(refused.is_none(), "{refused:?}");
+    let limits = setup.status().limits;
+    assert!(limits.memory_refusals > 0, "{limits:?}");
+    control.clear_faults();
+    setup.pic.add_cycles(setup.canister, 1_000_000_000_000_000);
+    setup.feed(miner.chain(tip));
+    assert_eq!(setup.tip(), tip);
+    setup.assert_equals(&miner.tree.coins_at(tip), None);
 }
 
 #[test]

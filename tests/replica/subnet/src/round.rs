@@ -11,7 +11,7 @@
 //! slices would have taken. What is not: the IC's accumulated priorities (canisters take turns) and its
 //! four threads (their budgets are kept apart, their executions happen one after the other).
 //! Not modelled either: whether the subnet has room for what an installation allocates, and whether the
-//! balance stays above the freezing threshold of a memory that grows (`InsufficientCyclesInMemoryGrow`).
+//! balance stays above the freezing threshold of the memory it ends with.
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
 use crate::crash::RoundOrder;

@@ -33,9 +33,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Cycles of a canister that has enough.
 const RICH_CYCLES: u64 = 1_000_000_000_000_000;
 
-/// Cycles of a canister that keeps them for draining and answering: less than its reserve, and enough to pay
-/// ahead for the longest message.
-const POOR_CYCLES: u64 = 70_000_000_000;
+/// Cycles of a canister that keeps them for draining and answering: less than its reserve, enough to pay ahead
+/// for the longest message (40 G) above the freezing threshold (8 G), and few to grow its memory.
+const POOR_CYCLES: u64 = 52_000_000_000;
 
 /// Instructions that a round has beyond a slice where it is squeezed so: those of a message or two.
 const SQUEEZED_INSTRUCTIONS: u64 = 20_000_000;

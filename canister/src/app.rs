@@ -11,7 +11,7 @@ use millrace_core::fees::BlockFees;
 use millrace_core::header::ChainWork;
 use millrace_core::sync::{Event, Sync, SyncPolicy};
 use millrace_core::tree::BlockStatus;
-use millrace_core::{Pages, UnixSeconds};
+use millrace_core::{Bytes, Pages, UnixSeconds};
 use millrace_store::cells::{Counter, Watch};
 use millrace_store::rejections::{Rejection, RejectionKind};
 use millrace_store::{OpenError, Store, StoreError};
@@ -20,6 +20,7 @@ use crate::Env;
 use crate::config::{Config, ConfigError};
 use crate::connect::InHand;
 use crate::pull::Copies;
+use crate::tick::MEMORY_PAUSE_BEATS;
 use crate::window::WriteWindow;
 
 /// Lines about refused blocks and faults that are logged between two heartbeats, at most: the IC
@@ -61,6 +62,10 @@ pub struct App<M: Memory> {
     pub(crate) last_beat: Spent,
     /// When the message in hand began.
     pub(crate) message_time: UnixSeconds,
+    /// When the last heartbeat ended, unless an upgrade came since.
+    pub(crate) beat_ended: Option<UnixSeconds>,
+    /// Whether the last heartbeat that touched one item touched a queued block.
+    pub(crate) has_drained: bool,
     /// What was written lately.
     pub(crate) window: WriteWindow,
     /// Heartbeats that still connect nothing because stable memory could not grow.
@@ -88,21 +93,6 @@ impl<M: Memory> App<M> {
     pub fn install(memory: M, config: InitConfig) -> Result<Self, AppError> {
         let (config, network) = Config::initial(config)?;
         Self::with_store(Store::create(memory, network)?, config)
-    }
-
-    /// As [`App::install`], with regions of stable memory that grow by `bucket_pages` pages of
-    /// 64 KiB; small ones suit tests.
-    ///
-    /// # Errors
-    /// [`AppError`].
-    pub fn install_with_buckets(
-        memory: M,
-        config: InitConfig,
-        bucket_pages: u16,
-    ) -> Result<Self, AppError> {
-        let (config, network) = Config::initial(config)?;
-        let store = Store::create_with_buckets(memory, network, bucket_pages)?;
-        Self::with_store(store, config)
     }
 
     fn with_store(mut store: Store<M>, config: Config) -> Result<Self, AppError> {
@@ -151,6 +141,8 @@ impl<M: Memory> App<M> {
             lines: 0,
             last_beat: Spent::default(),
             message_time: UnixSeconds::ZERO,
+            beat_ended: None,
+            has_drained: false,
             window: WriteWindow::default(),
             memory_pause: 0,
             is_low_on_cycles: false,
@@ -232,6 +224,20 @@ impl<M: Memory> App<M> {
         self.store.counters.add(Counter::CyclesBurnt, cycles);
     }
 
+    /// Returns whether stable memory cannot grow, as far as is known.
+    pub(crate) fn is_low_on_memory(&self) -> bool {
+        self.memory_pause > 0 || !self.store.has_room()
+    }
+
+    /// Returns what may still be admitted: blocks and bytes. Nothing while memory cannot grow, so that
+    /// nobody sends what would only have to be sent again.
+    pub(crate) fn free(&self) -> (u32, Bytes) {
+        if self.is_low_on_memory() {
+            return (0, Bytes::ZERO);
+        }
+        self.store.free()
+    }
+
     /// Returns the store, for tests and audits.
     pub const fn store(&self) -> &Store<M> {
         &self.store
@@ -309,6 +315,15 @@ impl<M: Memory> App<M> {
             Counter::StoreErrors
         };
         self.store.counters.add(counter, 1);
+    }
+
+    /// As [`App::note_fault`]. When what failed for want of memory was to take a block in or to connect one,
+    /// others would fail, too.
+    pub(crate) fn note_block_fault(&mut self, env: &impl Env, during: &str, error: &StoreError) {
+        if matches!(error, StoreError::OutOfMemory { .. }) {
+            self.memory_pause = MEMORY_PAUSE_BEATS;
+        }
+        self.note_fault(env, during, error);
     }
 
     /// Logs a line that input can cause any number of; see [`MAX_LOG_LINES`].

@@ -31,12 +31,18 @@ impl<M: Memory> App<M> {
 
     /// Begins a commitment where one is to be kept and there is none to the stable set as it is.
     pub(crate) fn follow_commitment(&mut self, env: &impl Env) {
-        if self.keeps_commitment()
-            && self.standing() == Standing::None
-            && let Err(error) = self.store.begin_commitment()
-        {
-            self.note_fault(env, "beginning a commitment", &error);
-            self.store.commitments.give_up();
+        if !self.keeps_commitment() || self.memory_pause > 0 || self.standing() != Standing::None {
+            return;
+        }
+        match self.store.begin_commitment() {
+            Ok(()) => {}
+            Err(error @ StoreError::OutOfMemory { .. }) => {
+                self.note_block_fault(env, "beginning a commitment", &error);
+            }
+            Err(error) => {
+                self.note_fault(env, "beginning a commitment", &error);
+                self.store.commitments.give_up();
+            }
         }
     }
 
@@ -71,8 +77,10 @@ impl<M: Memory> App<M> {
     }
 
     fn end_step(&mut self, done: Result<(), StoreError>) -> Result<(), StoreError> {
-        if done.is_err() {
-            self.store.commitments.give_up();
+        match &done {
+            // There may be room later.
+            Ok(()) | Err(StoreError::OutOfMemory { .. }) => {}
+            Err(_) => self.store.commitments.give_up(),
         }
         done
     }

@@ -24,6 +24,7 @@ pub trait Env {
 }
 
 /// The canister's own system.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
 impl Env for System {

@@ -63,7 +63,7 @@ impl<M: Memory> App<M> {
         let tree = &self.store.tree;
         let (tip, tip_height) = self.tip();
         let best_header = tree.best_header_tip();
-        let (free_blocks, free_bytes) = self.store.free();
+        let (free_blocks, free_bytes) = self.free();
         Ok(FeedState {
             chain: convert::chain(self.store.network()),
             syncing: convert::flag(self.config.is_syncing),
@@ -121,7 +121,7 @@ impl<M: Memory> App<M> {
             outcomes.push(outcome);
         }
         self.store.flush();
-        let (free_blocks, free_bytes) = self.store.free();
+        let (free_blocks, free_bytes) = self.free();
         let (tip, height) = self.tip();
         Ok(PushReceipt {
             outcomes,
@@ -163,7 +163,7 @@ impl<M: Memory> App<M> {
         match self.take_part(env, &key, part) {
             Ok(outcome) => outcome,
             Err(error) => {
-                self.note_fault(env, "storing a part", &error);
+                self.note_block_fault(env, "storing a part", &error);
                 PartOutcome::NoRoom
             }
         }
@@ -215,7 +215,7 @@ impl<M: Memory> App<M> {
         key: &AssemblyKey,
         part: &BlockPart,
     ) -> Result<PartOutcome, StoreError> {
-        let (blocks, bytes) = self.store.free();
+        let (blocks, bytes) = self.free();
         let has_room = blocks > 0 && bytes >= Bytes::new(u64::from(part.size));
         let core_part = Part {
             hash: key.hash,
@@ -241,7 +241,13 @@ impl<M: Memory> App<M> {
             return Ok(PartOutcome::NoRoom);
         }
         self.store.forget_halves(&accepted.discarded);
-        self.store.blobs.append(&BlobKey::Half(*key), &part.bytes)?;
+        if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), &part.bytes) {
+            // The halves that made room are gone, although nothing came into their place.
+            self.store
+                .assembly
+                .discard(|half| accepted.discarded.contains(half));
+            return Err(error);
+        }
         self.store.assembly = judged;
         self.store.save_half(key);
         match accepted.progress {

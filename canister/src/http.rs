@@ -168,7 +168,7 @@ impl<M: Memory> App<M> {
     fn queue_metrics(&self, env: &impl Env, out: &mut String) {
         let store = &self.store;
         let (held, held_bytes) = store.held();
-        let (free_blocks, free_bytes) = store.free();
+        let (free_blocks, free_bytes) = self.free();
         let watch = store.cells.watch();
         let mut gauge = |name, help, value: u64| metric(out, name, "gauge", help, value);
         gauge(
@@ -303,7 +303,12 @@ impl<M: Memory> App<M> {
         gauge(
             "low_on_memory",
             "Whether nothing is connected because stable memory cannot grow",
-            (self.memory_pause > 0).into(),
+            self.is_low_on_memory().into(),
+        );
+        gauge(
+            "cycles_reserve",
+            "Cycles to spend below which nothing is connected",
+            u64::try_from(self.config.cycles_reserve).unwrap_or(u64::MAX),
         );
         gauge(
             "heartbeat_instructions",

@@ -21,6 +21,7 @@
 //! | [`official`] | the official Bitcoin canister's endpoints |
 //! | [`relay`] | transactions out |
 //! | [`convert`] | domain types to Candid types |
+//! | [`paid_memory`] | stable memory that stops growing before the cycles to pay for it are used up |
 //! | [`http`] | `/metrics`, `/health` and a page for people |
 #![cfg_attr(
     not(test),
@@ -47,6 +48,7 @@ pub mod guard;
 pub mod http;
 pub mod lifecycle;
 pub mod official;
+pub mod paid_memory;
 pub mod pull;
 pub mod relay;
 pub mod reply;

@@ -18,19 +18,23 @@ use candid::CandidType;
 use ic_cdk::call::Call;
 use ic_stable_structures::DefaultMemoryImpl;
 use millrace_canister::env::System;
+use millrace_canister::paid_memory::PaidMemory;
 use millrace_canister::pull::GET_SUCCESSORS;
 use millrace_canister::watchdog::WATCH_SECONDS;
 use millrace_canister::{App, argument, burning, lifecycle, reply};
 use millrace_store::layout;
 use serde::de::DeserializeOwned;
 
+/// The canister's stable memory.
+type StableMemory = PaidMemory<DefaultMemoryImpl, System>;
+
 thread_local! {
     /// The only state. Absent until the first message after an upgrade opens it.
-    static APP: RefCell<Option<App<DefaultMemoryImpl>>> = const { RefCell::new(None) };
+    static APP: RefCell<Option<App<StableMemory>>> = const { RefCell::new(None) };
 }
 
 /// Runs `f` on the state, opening it first if need be.
-fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
+fn with<R>(f: impl FnOnce(&mut App<StableMemory>) -> R) -> R {
     APP.with_borrow_mut(|app| {
         let app = match app {
             Some(app) => {
@@ -38,7 +42,7 @@ fn with<R>(f: impl FnOnce(&mut App<DefaultMemoryImpl>) -> R) -> R {
                 app
             }
             // What opening writes is this message's.
-            None => app.insert(or_trap(App::open(DefaultMemoryImpl::default()))),
+            None => app.insert(or_trap(App::open(StableMemory::default()))),
         };
         f(app)
     })
@@ -62,6 +66,18 @@ fn encode<T: CandidType + 'static>(value: T) -> Vec<u8> {
     or_trap(reply::encode(&value))
 }
 
+/// Bytes of heap that are taken when the module starts, more than twice what 144 unstable blocks of mainnet's
+/// size need: later the subnet may have none to give, and a heap that cannot grow traps.
+const HEAP_BYTES: usize = 16 << 20;
+
+/// Takes the heap that messages will need. Touches no page of it.
+fn take_heap() {
+    let mut heap: Vec<u8> = Vec::new();
+    // Without it the canister works as long as less is enough.
+    drop(heap.try_reserve_exact(HEAP_BYTES));
+    std::hint::black_box(&mut heap);
+}
+
 /// Sets the watchdog's timer. Returns whether it was off.
 fn watch() -> bool {
     ic_cdk::api::global_timer_set(ic_cdk::api::time() + WATCH_SECONDS * 1_000_000_000) == 0
@@ -72,8 +88,9 @@ fn watch() -> bool {
 #[unsafe(export_name = "canister_init")]
 extern "C" fn init() {
     ic_cdk::futures::internals::in_executor_context(|| {
+        take_heap();
         let config = or_trap(lifecycle::init_config(&ic_cdk::api::msg_arg_data()));
-        let app = or_trap(App::install(DefaultMemoryImpl::default(), config));
+        let app = or_trap(App::install(StableMemory::default(), config));
         APP.set(Some(app));
         watch();
     });
@@ -83,8 +100,9 @@ extern "C" fn init() {
 #[unsafe(export_name = "canister_post_upgrade")]
 extern "C" fn post_upgrade() {
     ic_cdk::futures::internals::in_executor_context(|| {
+        take_heap();
         let change = or_trap(lifecycle::upgrade_config(&ic_cdk::api::msg_arg_data()));
-        or_trap(layout::check(&DefaultMemoryImpl::default()));
+        or_trap(layout::check(&StableMemory::default()));
         if let Some(change) = change {
             with(|app| or_trap(app.set_config(change)));
         }

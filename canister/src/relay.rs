@@ -86,6 +86,17 @@ impl NotTaken {
         }
     }
 
+    /// Returns the failure of a call that the canister cannot pay.
+    pub fn not_paid(available: u128, required: u128) -> Self {
+        Self {
+            code: 2,
+            message: format!(
+                "{available} cycles are there to spend, the call to the blocks source needs {required}: \
+                 top the canister up"
+            ),
+        }
+    }
+
     /// Returns the code's name, as the official canister's texts have it.
     pub const fn code_name(&self) -> &'static str {
         match self.code {

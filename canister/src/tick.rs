@@ -2,12 +2,11 @@
 //!
 //! The queue is drained completely before any budget is read: how much that can cost is bounded by
 //! what is admitted, not by a budget. Work that follows is one step at a time of, in this order:
-//! merging changes where no more of them would keep reads cheap, retiring the next stable block, and
-//! before it taking its coins into the commitment if one is kept,
-//! building filters over the newest blocks, connecting the next block, merging changes, taking older
-//! coins into the commitment. Retiring
-//! goes before connecting, so that the unstable tree stays small however many blocks wait; what
-//! can wait of merging goes last, so that a surge of blocks is connected first. One step is done in
+//! merging stable changes where no more of them would keep reads cheap, retiring the next stable block,
+//! and before it taking its coins into the commitment if one is kept, merging unstable changes where too
+//! many of them wait for it, connecting the next block, merging what can wait, taking older coins into
+//! the commitment. Retiring goes before connecting, so that the unstable tree stays small however many
+//! blocks wait; merging mostly goes last, so that a surge of blocks is connected first. One step is done in
 //! any case, so that the smallest budget makes progress.
 
 use bitcoin::BlockHash;
@@ -21,14 +20,14 @@ use millrace_store::queue::MAX_PENDING_BLOCKS;
 use crate::app::Spent;
 use crate::connect::STEP_ENTRIES;
 use crate::pull::Ask;
-use crate::watchdog::Mode;
+use crate::watchdog::{Mode, Touched};
 use crate::{App, Env};
 
 /// Blocks of other branches that leave the tree in one step, at most: some 0.1 G instructions.
 pub const STEP_RETIRED: usize = 256;
 
-/// Heartbeats that connect nothing after one found that stable memory cannot grow: what it did before is
-/// lost with it, and need not be done again in every heartbeat.
+/// Heartbeats that connect and admit nothing after stable memory was found not to grow: what was done of a
+/// block before is lost with it, and need not be done again in every heartbeat.
 pub const MEMORY_PAUSE_BEATS: u32 = 16;
 
 /// One kind of work.
@@ -38,14 +37,21 @@ pub(crate) enum Work {
     Commit(BlockHash),
     /// Make a block part of the stable set.
     Retire(BlockHash),
-    /// Build filters over the newest blocks.
-    Index,
     /// Connect a block.
     Connect(BlockHash),
-    /// Merge stable changes.
+    /// Merge changes.
     Compact,
     /// Take stable coins into the commitment.
     Sweep,
+}
+
+/// The item of a heartbeat that touches one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Single {
+    /// The first of the queue.
+    First(BlockHash),
+    /// A step of work.
+    Step(Work),
 }
 
 impl<M: Memory> App<M> {
@@ -53,7 +59,7 @@ impl<M: Memory> App<M> {
     pub fn heartbeat(&mut self, env: &impl Env) -> Option<Ask> {
         self.memory_pause = self.memory_pause.saturating_sub(1);
         self.is_low_on_cycles = self.lacks_cycles(env);
-        match self.mode() {
+        let touched = match self.mode() {
             Mode::Normal => {
                 self.drain(env, MAX_PENDING_BLOCKS as usize);
                 if self.is_low_on_cycles {
@@ -64,9 +70,10 @@ impl<M: Memory> App<M> {
                     self.anticipate_fees(env);
                     self.sweep_outbox(env);
                 }
+                Touched::All
             }
             Mode::Cautious => self.one_item(env),
-        }
+        };
         if !self.store.queue.is_empty() {
             self.store.counters.add(Counter::QueueLeftOver, 1);
         }
@@ -75,7 +82,7 @@ impl<M: Memory> App<M> {
         } else {
             self.next_ask(env)
         };
-        self.note_success();
+        self.note_success(env.now(), touched);
         self.end_log(env);
         self.store.counters.add(Counter::Heartbeats, 1);
         self.store.flush();
@@ -90,12 +97,7 @@ impl<M: Memory> App<M> {
     /// Works until a budget or the work is used up.
     fn work(&mut self, env: &impl Env) {
         while let Some(work) = self.plan() {
-            if let Err(error) = self.step(env, work) {
-                // The next heartbeat tries again; a loop here would only repeat the fault.
-                self.note_fault(env, "working", &error);
-                if matches!(error, StoreError::OutOfMemory { .. }) {
-                    self.memory_pause = MEMORY_PAUSE_BEATS;
-                }
+            if !self.try_step(env, work) {
                 return;
             }
             if let Some(limit) = self.spent(env) {
@@ -107,16 +109,51 @@ impl<M: Memory> App<M> {
         }
     }
 
+    /// Does one step. Returns whether the next one may follow: after a fault, or without room for what a
+    /// step writes, it waits for the next heartbeat, since a loop would only repeat the fault.
+    fn try_step(&mut self, env: &impl Env, work: Work) -> bool {
+        if let Err(error) = self.store.require_room() {
+            self.note_block_fault(env, "working", &error);
+            return false;
+        }
+        let stepped = self.step(env, work);
+        match &stepped {
+            // A merge that finds no room waits for itself.
+            Err(error) if work == Work::Compact => self.note_fault(env, "working", error),
+            Err(error) => self.note_block_fault(env, "working", error),
+            Ok(()) => {}
+        }
+        stepped.is_ok()
+    }
+
     /// Touches exactly one item, the same one until it succeeds: that is how the watchdog knows
     /// whom to blame.
-    fn one_item(&mut self, env: &impl Env) {
-        if !self.store.queue.is_empty() {
-            self.drain(env, 1);
-        } else if !self.is_low_on_cycles
-            && let Some(work) = self.plan()
-            && let Err(error) = self.step(env, work)
-        {
-            self.note_fault(env, "working", &error);
+    fn one_item(&mut self, env: &impl Env) -> Touched {
+        match self.single() {
+            Some(Single::First(_)) => {
+                self.drain(env, 1);
+                Touched::Queue
+            }
+            Some(Single::Step(work)) => {
+                self.try_step(env, work);
+                Touched::Work
+            }
+            None => Touched::All,
+        }
+    }
+
+    /// Returns the item that a heartbeat touches which touches one. Queue and work take turns, or whoever
+    /// pushes blocks all the time would keep the work from being done, or blamed.
+    pub(crate) fn single(&mut self) -> Option<Single> {
+        let work = if self.is_low_on_cycles {
+            None
+        } else {
+            self.plan()
+        };
+        let is_works_turn = self.has_drained && work.is_some();
+        match self.store.queue.first() {
+            Some(hash) if !is_works_turn => Some(Single::First(hash)),
+            _ => work.map(Single::Step),
         }
     }
 
@@ -145,6 +182,7 @@ impl<M: Memory> App<M> {
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
         let watch = self.store.cells.watch();
+        self.store.coins.follow(self.store.tree.best_tip());
         let may_compact = !watch.is_compacting_halted;
         if may_compact && self.store.coins.must_compact() {
             return Some(Work::Compact);
@@ -158,8 +196,8 @@ impl<M: Memory> App<M> {
                 Work::Retire(hash)
             });
         }
-        if may_compact && self.store.coins.wants_index() {
-            return Some(Work::Index);
+        if may_compact && self.store.coins.must_merge_ahead() {
+            return Some(Work::Compact);
         }
         if self.memory_pause == 0
             && let Some(hash) = self.next_to_connect()
@@ -187,9 +225,6 @@ impl<M: Memory> App<M> {
             }
             Work::Commit(hash) => self.commit_step(&hash)?,
             Work::Sweep => self.sweep_step()?,
-            Work::Index => {
-                self.store.coins.index_step(STEP_ENTRIES)?;
-            }
             Work::Connect(hash) => self.connect_step(env, hash)?,
             Work::Compact => {
                 self.store.coins.compact_step(STEP_ENTRIES)?;

@@ -3,17 +3,22 @@
 //! A trap undoes everything its message did, so a heartbeat that traps on some block would trap on
 //! it again for ever, and leave no trace. The global timer is another entry point: each heartbeat
 //! that ends pushes the timer [`WATCH_SECONDS`] ahead, so it only fires when none ended for that
-//! long. Each time it fires while there is something to do counts one strike. Then:
+//! long. Each time it fires counts one strike. Then:
 //!
 //! 1. from [`CAUTIOUS_STRIKES`] on, heartbeats touch exactly one item each, a queued block or one
 //!    step of work, chosen from durable state alone;
-//! 2. at [`BLAME_STRIKES`] that item is given up: a queued block is refused, a block being
-//!    connected is quarantined with its descendants, retiring, merging or committing stops until the
-//!    next upgrade. What was given up is not taken in again before that.
+//! 2. an item that was the one of each heartbeat at [`BLAME_STRIKES`] further strikes is given up: a queued
+//!    block is refused, a block being connected is quarantined with its descendants, retiring, merging
+//!    or committing stops until the next upgrade. What was given up is not taken in again before that.
+//!
+//! Blocks may be pushed at any time. So queue and work take turns in such heartbeats, and the first of the queue
+//! and the next step of work are counted apart, by name: a block that was pushed a moment ago is not blamed for
+//! the step that did not end before, and draining it does not acquit that step.
 //!
 //! A heartbeat that ends clears the strikes. A healthy canister pays one system call for this, and
 //! a clock that jumps ahead, or heartbeats that are far apart on a busy subnet, cost it one strike,
-//! which takes nothing away: what is in hand stays there.
+//! which takes nothing away: what is in hand stays there. It never costs two: a timer that was due when its
+//! round began runs even if a heartbeat of that round has set it anew, so the time of the last heartbeat decides.
 //!
 //! A trap in the watchdog itself undoes its setting of the timer, too. The next heartbeat finds the
 //! timer off, sets it and does nothing else, so that this much cannot be undone:
@@ -21,12 +26,13 @@
 
 use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
+use millrace_core::UnixSeconds;
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::blobs::BlobKey;
-use millrace_store::cells::{Counter, Watch};
+use millrace_store::cells::{Counter, Item, Suspect, Watch};
 use millrace_store::rejections::RejectionKind;
 
-use crate::tick::Work;
+use crate::tick::{Single, Work};
 use crate::{App, Env};
 
 /// How long after the last good heartbeat the watchdog wakes, in seconds.
@@ -35,8 +41,11 @@ pub const WATCH_SECONDS: u64 = 10;
 /// Strikes from which heartbeats touch one item each.
 pub const CAUTIOUS_STRIKES: u32 = 2;
 
-/// Strikes at which the next item is given up.
-pub const BLAME_STRIKES: u32 = 5;
+/// Strikes against one item, once heartbeats are cautious, at which it is given up.
+pub const BLAME_STRIKES: u32 = 3;
+
+/// Strikes in a row at which a watchdog that traps itself is taken to trap on the stable block it looks for.
+pub const DEAD_STRIKES: u32 = 5;
 
 /// Heartbeats that stay cautious afterwards: the cause may come in numbers.
 pub const CAUTIOUS_BEATS: u32 = 64;
@@ -53,15 +62,35 @@ pub(crate) enum Mode {
     Cautious,
 }
 
+/// What a heartbeat touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    /// Everything that was to be done, or as much as the budgets allow; or there was nothing.
+    All,
+    /// One queued block.
+    Queue,
+    /// One step of work.
+    Work,
+}
+
 impl<M: Memory> App<M> {
     /// Runs when no heartbeat ended for [`WATCH_SECONDS`].
     pub fn watchdog(&mut self, env: &impl Env) {
-        let has_work = !self.store.queue.is_empty() || self.plan().is_some();
-        if !has_work {
+        let watched = |ended: UnixSeconds| ended.get().saturating_add(WATCH_SECONDS);
+        if self
+            .beat_ended
+            .is_some_and(|ended| env.now().get() < watched(ended))
+        {
             return;
         }
-        if self.strike() {
-            self.give_up_next(env);
+        // Counted down by heartbeats that end: what it keeps from being done must be seen here.
+        self.memory_pause = 0;
+        let was_cautious = self.mode() == Mode::Cautious;
+        // One strike may only mean that heartbeats are far apart.
+        if self.strike() >= CAUTIOUS_STRIKES
+            && let Some(item) = self.accuse(was_cautious)
+        {
+            self.give_up(env, item);
         }
         self.store.flush();
     }
@@ -70,14 +99,19 @@ impl<M: Memory> App<M> {
     /// one duty that depends on more than an item of work is to look for a stable block, so that is
     /// what is given up.
     pub fn note_dead_watchdog(&mut self, env: &impl Env) {
-        if self.strike() {
+        if self.strike() >= DEAD_STRIKES {
+            let watch = self.store.cells.watch();
+            self.store.cells.set_watch(Watch {
+                strikes: 0,
+                ..watch
+            });
             self.halt_retiring(env);
         }
         self.store.flush();
     }
 
-    /// Counts a strike. Returns whether something is to be given up.
-    fn strike(&mut self) -> bool {
+    /// Counts a strike. Returns how many there were in a row.
+    fn strike(&mut self) -> u32 {
         let mut watch = self.store.cells.watch();
         watch.strikes = watch.strikes.saturating_add(1);
         self.store.counters.add(Counter::WatchdogStrikes, 1);
@@ -87,25 +121,42 @@ impl<M: Memory> App<M> {
             // heartbeat's work would otherwise start over for ever where heartbeats are rare.
             self.in_hand = None;
         }
-        let is_last = watch.strikes >= BLAME_STRIKES;
+        self.store.cells.set_watch(watch);
+        watch.strikes
+    }
+
+    /// Notes the item that the next heartbeat touches. If heartbeats touched it already, the strike counts
+    /// against it. Returns it when there were enough.
+    fn accuse(&mut self, was_cautious: bool) -> Option<Item> {
+        let mut watch = self.store.cells.watch();
+        let (item, known) = match self.single()? {
+            Single::First(hash) => (Item::Queued(hash), &mut watch.queued),
+            Single::Step(work) => (item_of(work), &mut watch.work),
+        };
+        let strikes = match known {
+            Some(suspect) if was_cautious && suspect.item == item => suspect.strikes + 1,
+            _ => 0,
+        };
+        let is_last = strikes >= BLAME_STRIKES;
+        *known = (!is_last).then_some(Suspect { item, strikes });
         if is_last {
             watch.strikes = 0;
         }
         self.store.cells.set_watch(watch);
-        is_last
+        is_last.then_some(item)
     }
 
-    fn give_up_next(&mut self, env: &impl Env) {
-        if let Some(hash) = self.store.queue.pop() {
-            self.give_up_queued(env, hash);
-            return;
-        }
-        match self.plan() {
-            Some(Work::Connect(hash)) => {
+    fn give_up(&mut self, env: &impl Env, item: Item) {
+        match item {
+            Item::Queued(hash) => {
+                self.store.queue.pop();
+                self.give_up_queued(env, hash);
+            }
+            Item::Connect(hash) => {
                 self.condemn(env, hash, InvalidReason::Quarantined, REASON);
             }
-            Some(Work::Retire(_)) => self.halt_retiring(env),
-            Some(Work::Index | Work::Compact) => {
+            Item::Retire => self.halt_retiring(env),
+            Item::Merge => {
                 env.log("merging changes never ends; it is halted until the next upgrade");
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {
@@ -113,7 +164,7 @@ impl<M: Memory> App<M> {
                     ..watch
                 });
             }
-            Some(Work::Commit(_) | Work::Sweep) => {
+            Item::Commit => {
                 env.log("the commitment never ends; it is halted until the next upgrade");
                 let watch = self.store.cells.watch();
                 self.store.cells.set_watch(Watch {
@@ -121,7 +172,6 @@ impl<M: Memory> App<M> {
                     ..watch
                 });
             }
-            None => {}
         }
     }
 
@@ -159,13 +209,36 @@ impl<M: Memory> App<M> {
         }
     }
 
-    /// Notes that a heartbeat got to its end.
-    pub(crate) fn note_success(&mut self) {
-        let watch = self.store.cells.watch();
-        self.store.cells.set_watch(Watch {
-            strikes: 0,
-            cautious: watch.cautious.saturating_sub(1),
-            ..watch
+    /// Notes that a heartbeat got to its end, and acquits what it touched: a queued block, or work when
+    /// another item is next. One of many steps that never comes to its last is begun again after each
+    /// strike, and its first steps end.
+    pub(crate) fn note_success(&mut self, now: UnixSeconds, touched: Touched) {
+        self.beat_ended = Some(now);
+        self.has_drained = touched == Touched::Queue;
+        let mut watch = self.store.cells.watch();
+        watch.strikes = 0;
+        watch.cautious = watch.cautious.saturating_sub(1);
+        if touched != Touched::Work {
+            watch.queued = None;
+        }
+        let next = match (touched, watch.work) {
+            (Touched::Work, Some(_)) => self.plan().map(item_of),
+            _ => None,
+        };
+        watch.work = watch.work.filter(|suspect| match touched {
+            Touched::All => false,
+            Touched::Queue => true,
+            Touched::Work => next == Some(suspect.item),
         });
+        self.store.cells.set_watch(watch);
+    }
+}
+
+const fn item_of(work: Work) -> Item {
+    match work {
+        Work::Connect(hash) => Item::Connect(hash),
+        Work::Retire(_) => Item::Retire,
+        Work::Compact => Item::Merge,
+        Work::Commit(_) | Work::Sweep => Item::Commit,
     }
 }

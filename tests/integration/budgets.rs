@@ -1,11 +1,13 @@
 //! Heartbeats keep the instruction and page budgets they are configured with, measured from outside
 //! by the replica.
 
-use millrace_candid::{Budgets, InitConfig, InitNetwork};
+use bitcoin::Block;
+use millrace_candid::{Budgets, InitConfig, InitNetwork, PartOutcome};
+use millrace_subnet::{Fault, FaultKind, MessageKind};
 use millrace_tests::artifacts;
 use millrace_tests::coins::CoinSet;
 use millrace_tests::mining::{BlockPlan, Miner, output_of, pay, script, spend};
-use millrace_tests::setup::{Setup, pushed};
+use millrace_tests::setup::{Control, Setup, part, pushed};
 
 use crate::chains::{last_hash, mainnet};
 
@@ -194,4 +196,66 @@ fn a_block_of_more_work_than_one_heartbeats_budget_is_connected_in_several() {
     }
     setup.tick_until_tip(tip);
     setup.assert_equals(&miner.tree.coins_at(tip), None);
+}
+
+/// Blocks that may be queued at the same time, as `millrace_store::queue` has it.
+const FULL_QUEUE: u32 = 2_000;
+
+/// What draining them takes at most, as derived there, with the one step that follows.
+const FULL_DRAIN: Budgets = Budgets {
+    instructions_per_heartbeat: 4_000_000_000,
+    stable_pages_per_heartbeat: 25_000,
+};
+
+/// Blocks of one message.
+const PUSHED: usize = 500;
+
+/// Fills the queue while heartbeats are held back, and returns what the one that drains it takes.
+fn drained_at_once(blocks: &[&Block]) -> Largest {
+    let setup = budgeted(InitNetwork::Regtest, TIGHT);
+    let mut meter = Meter::new(&setup, TIGHT).expect("the server is this workspace's");
+    let control = Control::of(&setup.pic);
+    let held_back = Fault {
+        message: Some(MessageKind::Heartbeat),
+        times: u64::MAX,
+        ..Fault::new(setup.canister, FaultKind::SkipTask)
+    };
+    control.inject(&[held_back]).expect("the fault is valid");
+    for blocks in blocks.chunks(PUSHED) {
+        let parts: Vec<_> = blocks.iter().map(|block| part(block)).collect();
+        let receipt = setup.push_parts(setup.adapter, &parts);
+        let outcomes = receipt.expect("the adapter may push").outcomes;
+        assert!(
+            outcomes.iter().all(|it| *it == PartOutcome::Queued),
+            "{outcomes:?}"
+        );
+    }
+    assert_eq!(setup.status().queued_blocks, FULL_QUEUE);
+    control.clear_faults();
+    setup.pic.tick();
+    meter.read();
+    assert_eq!(meter.largest.heartbeats, 1, "{:?}", meter.largest);
+    assert_eq!(setup.status().queued_blocks, 0);
+    meter.largest
+}
+
+#[test]
+fn a_full_queue_is_drained_within_its_bound_in_the_worst_order_and_if_all_is_refused() {
+    if !artifacts::is_own_server() {
+        return;
+    }
+    let mut miner = Miner::new();
+    let tip = miner.mine_many(miner.tree.genesis(), FULL_QUEUE + 1, &script(1));
+    let chain = miner.chain(tip);
+    let (_, orphans) = chain.split_first().expect("blocks were mined");
+    let (_, all) = chain.split_last().expect("blocks were mined");
+    // Each waits for the one after it in the queue, and is judged twice.
+    let reversed: Vec<&Block> = all.iter().rev().copied().collect();
+    for (name, blocks) in [("reversed", &reversed[..]), ("orphans", orphans)] {
+        let drained = drained_at_once(blocks);
+        let is_within = drained.instructions <= FULL_DRAIN.instructions_per_heartbeat
+            && drained.pages <= u64::from(FULL_DRAIN.stable_pages_per_heartbeat);
+        assert!(is_within, "{name}: {drained:?}");
+        println!("{name}: {drained:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The canister's own account of the stable pages it writes is what the system measures: over the
-//! installation, pushes, each phase of connecting, merges, replies and upgrades.
+//! installation, pushes, each phase of connecting, merges and replies, in each version. What an upgrade
+//! itself writes is left out: the heap that held the account of the message before is gone then.
 
 use millrace_candid::{Budgets, CanisterArg, InitConfig, InitNetwork, SetConfigRequest};
 use millrace_tests::artifacts;
@@ -83,7 +84,7 @@ fn mined(blocks: u32) -> (Miner, bitcoin::BlockHash) {
 }
 
 #[test]
-fn pushes_heartbeats_merges_and_upgrades_write_the_pages_that_the_canister_counts() {
+fn pushes_heartbeats_and_merges_write_the_pages_that_each_version_counts() {
     if !artifacts::is_own_server() {
         return;
     }

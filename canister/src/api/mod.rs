@@ -92,7 +92,7 @@ impl<M: Memory> App<M> {
     fn view(
         &self,
         tip: ReadTip,
-    ) -> Result<millrace_store::coins::View<'_, millrace_store::layout::RegionMemory<M>>, ReadError>
+    ) -> Result<millrace_store::coins::View<'_, millrace_store::regions::RegionMemory<M>>, ReadError>
     {
         let view = self.store.view(&tip.hash);
         view.ok_or_else(|| ReadError::Internal(format!("no view at {}", tip.hash)))

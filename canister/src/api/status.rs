@@ -54,7 +54,7 @@ impl<M: Memory> App<M> {
     fn limits_status(&self) -> wire::LimitsStatus {
         let count = |counter| self.store.counters.get(counter);
         let config = self.get_config();
-        let (free_blocks, free_bytes) = self.store.free();
+        let (free_blocks, free_bytes) = self.free();
         wire::LimitsStatus {
             instructions_per_heartbeat: config.budgets.instructions_per_heartbeat,
             stable_pages_per_heartbeat: config.budgets.stable_pages_per_heartbeat,
@@ -66,7 +66,7 @@ impl<M: Memory> App<M> {
             last_heartbeat_stable_pages: self.last_beat.pages_written.get(),
             stable_pages_in_ten_minutes: self.window.total(self.message_time).get(),
             low_on_cycles: self.is_low_on_cycles,
-            low_on_memory: self.memory_pause > 0,
+            low_on_memory: self.is_low_on_memory(),
             cautious: self.store.cells.watch().cautious > 0,
             instructions_hit: count(Counter::InstructionsHit),
             stable_pages_hit: count(Counter::PagesHit),

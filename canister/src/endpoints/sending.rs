@@ -29,9 +29,10 @@ pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, NotTaken> {
             code: rejected.raw_reject_code(),
             message: rejected.reject_message().to_owned(),
         },
-        CallFailed::InsufficientLiquidCycleBalance(_) | CallFailed::CallPerformFailed(_) => {
-            NotTaken::not_called()
+        CallFailed::InsufficientLiquidCycleBalance(lack) => {
+            NotTaken::not_paid(lack.available, lack.required)
         }
+        CallFailed::CallPerformFailed(_) => NotTaken::not_called(),
     })?;
     with(|app| app.on_handed_over(&System, txid, size));
     Ok(txid)

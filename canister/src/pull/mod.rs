@@ -65,7 +65,7 @@ impl<M: Memory> App<M> {
         if !(self.config.is_pulling && self.config.is_syncing) {
             return None;
         }
-        let (blocks, bytes) = self.store.free();
+        let (blocks, bytes) = self.free();
         let has_room = blocks >= ROOM_BLOCKS && bytes >= Bytes::new(MAX_REPLY_BYTES as u64);
         let event = Event::Tick { has_room };
         let step = self.pull.on(env.now(), event, &self.policy);
@@ -158,7 +158,7 @@ impl<M: Memory> App<M> {
             }
         };
         if let Err(error) = done {
-            self.note_fault(env, "taking in a reply", &error);
+            self.note_block_fault(env, "taking in a reply", &error);
         }
     }
 
@@ -171,7 +171,8 @@ impl<M: Memory> App<M> {
             if is_stable {
                 continue;
             }
-            if self.store.rejections.refused(&hash).is_some() {
+            // Their records would use up what is kept for draining.
+            if self.store.rejections.refused(&hash).is_some() || !self.store.has_room() {
                 refused += 1;
             } else if let Err(error) = self.store.tree.insert_header(header, env.now()) {
                 refused += 1;
@@ -287,7 +288,7 @@ impl<M: Memory> App<M> {
             self.store.counters.add(Counter::BlocksKnown, 1);
             return None;
         }
-        let (blocks, bytes) = self.store.free();
+        let (blocks, bytes) = self.free();
         let size = u32::try_from(length).ok()?;
         let is_refused = self.store.rejections.refused(&hash).is_some();
         if is_refused {

@@ -116,7 +116,7 @@ fn enter(canister: &mut Canister, in_flight: &mut Option<CallId>, method: &str, 
     assert!(is_known, "no entry point {method}");
     // A call of an earlier heartbeat stays the one in flight until it is answered.
     *in_flight = canister.heartbeat().map(|ask| ask.id).or(*in_flight);
-    canister.app.watchdog(&canister.world);
+    canister.watchdog();
     canister.audit();
 }
 

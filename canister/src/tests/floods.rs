@@ -13,6 +13,7 @@ use millrace_store::cells::Counter;
 use millrace_store::queue::{MAX_PENDING_BLOCKS, MAX_PENDING_BYTES};
 
 use crate::Env;
+use crate::tick::Work;
 
 pub const THRESHOLD: u32 = 12;
 
@@ -329,4 +330,27 @@ fn draining_a_header_reads_as_few_pages_ten_thousand_blocks_deep() {
     // The tree's records lie in a B-tree: a level more where there are a thousand times as many.
     assert!(read.iter().all(|pages| *pages <= read[0] + 6), "{read:?}");
     assert!(read.iter().all(|pages| *pages <= 40), "{read:?}");
+}
+
+#[test]
+fn a_surge_is_connected_before_its_blocks_are_merged_until_many_wait() {
+    let (mut canister, real) = (Canister::new(pushed()), real_blocks());
+    for block in &real[..46] {
+        canister.push_bytes(block);
+    }
+    canister.app.drain(&canister.world, 46);
+    let mut connected = Vec::new();
+    while let Some(work) = canister.app.plan() {
+        if work == Work::Compact {
+            connected.push(canister.app.store().coins.unstable_len());
+        }
+        canister.app.step(&canister.world, work).unwrap();
+    }
+    // Blocks 8 to 39 are four groups when block 40 is on top of them.
+    assert_eq!(connected.first(), Some(&40));
+    assert_eq!(connected.last(), Some(&46));
+    assert!(connected.iter().all(|unstable| [40, 46].contains(unstable)));
+    assert!(!canister.app.store().coins.wants_compaction());
+    canister.assert_equals(&Model::mainnet(&real[..46]), None);
+    canister.audit();
 }

@@ -11,6 +11,7 @@ mod feeding;
 mod floods;
 mod inclusion;
 mod limits;
+mod memory;
 mod minimum_work;
 mod official;
 mod pulling;

@@ -36,7 +36,7 @@ fn next_index(ask: &Ask, blocks: &[Vec<u8>]) -> usize {
         .map_or(0, |index| index + 1)
 }
 
-fn complete(blocks: &[Vec<u8>], next: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn complete(blocks: &[Vec<u8>], next: &[Vec<u8>]) -> Vec<u8> {
     let response = GetSuccessorsResponse::Complete(GetSuccessorsComplete {
         blocks: blocks
             .iter()
@@ -187,8 +187,8 @@ fn a_pulled_block_given_up_in_the_queue_is_remembered_and_leaves_no_bytes() {
     let ask = canister.heartbeat().unwrap();
     let reply = Ok(complete(&blocks[..1], &blocks[..3]));
     canister.app.on_reply(&canister.world, ask.id, reply);
-    for _ in 0..crate::watchdog::BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+    for _ in 0..PATIENCE {
+        canister.watchdog();
     }
     let hash = hash_of(&blocks[0]);
     let status = canister.app.store().tree.get(&hash).unwrap().status();

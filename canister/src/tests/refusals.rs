@@ -4,7 +4,7 @@
 use super::setup::*;
 use crate::app::MAX_LOG_LINES;
 use crate::tick::Work;
-use crate::watchdog::BLAME_STRIKES;
+use crate::watchdog::DEAD_STRIKES;
 use bitcoin::Block;
 use millrace_candid::{InitConfig, InitNetwork, PartError, PartOutcome, RejectionKind};
 use millrace_core::tree::{BlockStatus, InvalidReason};
@@ -179,8 +179,8 @@ fn merging_that_never_ends_is_halted_and_everything_else_goes_on() {
         let work = canister.app.plan().unwrap();
         canister.app.step(&canister.world, work).unwrap();
     }
-    for _ in 0..BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+    for _ in 0..PATIENCE {
+        canister.watchdog();
     }
     assert!(canister.app.store().cells.watch().is_compacting_halted);
     canister.feed(&real[8..40]);
@@ -200,7 +200,7 @@ fn merging_that_never_ends_is_halted_and_everything_else_goes_on() {
 fn a_watchdog_that_traps_is_found_dead_and_what_it_looked_for_given_up() {
     let (mut canister, real) = (Canister::new(pushed()), real_blocks());
     canister.push_bytes(&real[0]);
-    for strike in 1..=BLAME_STRIKES {
+    for strike in 1..=DEAD_STRIKES {
         assert!(!canister.app.store().cells.watch().is_retiring_halted);
         assert_eq!(canister.app.store().cells.watch().strikes, strike - 1);
         canister.app.note_dead_watchdog(&canister.world);

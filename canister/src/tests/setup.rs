@@ -3,11 +3,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf};
 use candid::Principal;
-use ic_stable_structures::VectorMemory;
+use ic_stable_structures::{Memory, VectorMemory};
 use millrace_candid::{
     BlockPart, ChainTips, FeedState, FeedStateArgs, Flag, GetBalanceArgs, GetChainTipsArgs,
     GetStatusArgs, GetUtxosArgs, InitConfig, InitNetwork, Owner, PartOutcome, PushReceipt, Status,
@@ -18,6 +19,7 @@ use serde_bytes::ByteBuf;
 
 use crate::app::AppError;
 use crate::pull::Ask;
+use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_STRIKES, WATCH_SECONDS};
 use crate::{App, Env, convert};
 
 /// Later than every recorded block.
@@ -25,6 +27,9 @@ pub const NOW: u64 = 1_700_000_000;
 
 /// Instructions that each look at the counter pretends were executed since the last one.
 pub const TICK: u64 = 1_000_000;
+
+/// Strikes of the watchdog until it gives up what never ends.
+pub const PATIENCE: u32 = CAUTIOUS_STRIKES + BLAME_STRIKES;
 
 /// What the canister pretends to own.
 pub const CYCLES: u128 = 1 << 100;
@@ -69,10 +74,38 @@ impl Env for World {
     }
 }
 
+/// Stable memory that grows no more when it is told so.
+#[derive(Clone, Default)]
+pub struct TestMemory {
+    inner: VectorMemory,
+    is_full: Rc<Cell<bool>>,
+}
+
+impl Memory for TestMemory {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        if pages > 0 && self.is_full.get() {
+            return -1;
+        }
+        self.inner.grow(pages)
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.inner.read(offset, dst);
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.inner.write(offset, src);
+    }
+}
+
 /// A canister and its world.
 pub struct Canister {
-    memory: VectorMemory,
-    pub app: App<VectorMemory>,
+    memory: TestMemory,
+    pub app: App<TestMemory>,
     pub world: World,
 }
 
@@ -100,9 +133,9 @@ impl Canister {
     }
 
     pub fn try_new(config: InitConfig) -> Result<Self, AppError> {
-        let memory = VectorMemory::default();
+        let memory = TestMemory::default();
         Ok(Self {
-            app: App::install_with_buckets(memory.clone(), config, 1)?,
+            app: App::install(memory.clone(), config)?,
             memory,
             world: World {
                 now: Cell::new(NOW),
@@ -119,8 +152,17 @@ impl Canister {
     }
 
     /// Returns the stable memory as it is.
-    pub fn copied_memory(&self) -> VectorMemory {
-        VectorMemory::new(RefCell::new(self.memory.borrow().clone()))
+    pub fn copied_memory(&self) -> TestMemory {
+        let bytes = self.memory.inner.borrow().clone();
+        TestMemory {
+            inner: VectorMemory::new(RefCell::new(bytes)),
+            is_full: Rc::default(),
+        }
+    }
+
+    /// Sets whether stable memory grows no more.
+    pub fn set_full(&self, is_full: bool) {
+        self.memory.is_full.set(is_full);
     }
 
     /// Returns what an upgrade now would leave; this canister stays as it is.
@@ -142,6 +184,13 @@ impl Canister {
         self.world.instructions.set(0);
         self.app.begin_message(&self.world);
         self.app.heartbeat(&self.world)
+    }
+
+    /// Lets the watchdog wake, as if no heartbeat had ended for as long as it waits.
+    pub fn watchdog(&mut self) {
+        let now = &self.world.now;
+        now.set(now.get() + WATCH_SECONDS);
+        self.app.watchdog(&self.world);
     }
 
     /// Beats until nothing is left to do.

@@ -1,7 +1,7 @@
 //! Work that never ends, and what operators see.
 
 use super::setup::*;
-use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_BEATS};
+use crate::watchdog::CAUTIOUS_BEATS;
 use millrace_candid::{Budgets, HttpRequest, InitConfig, PartError, PartOutcome, RejectionKind};
 use millrace_core::tree::{BlockStatus, InvalidReason};
 use millrace_store::cells::Counter;
@@ -21,11 +21,29 @@ fn get(canister: &Canister, url: &str) -> (u16, String) {
     )
 }
 
+/// What is known of a block in the tree.
+fn status_of(canister: &Canister, block: &[u8]) -> Option<BlockStatus> {
+    let node = canister.app.store().tree.get(&hash_of(block));
+    node.map(|node| node.status())
+}
+
+/// What becomes of a block that is given up.
+const QUARANTINED: BlockStatus = BlockStatus::Invalid(InvalidReason::Quarantined);
+
+/// A canister that is to connect the first of the real blocks.
+fn with_first_block() -> (Canister, Vec<Vec<u8>>) {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.push_bytes(&real[0]);
+    canister.app.drain(&canister.world, 10);
+    (canister, real)
+}
+
 /// The system rolls back a heartbeat that traps, so for the canister it never happened; only the
 /// watchdog's message does.
 fn trap_until_blamed(canister: &mut Canister) {
-    for _ in 0..BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+    for _ in 0..PATIENCE {
+        canister.watchdog();
     }
 }
 
@@ -37,25 +55,19 @@ fn a_block_whose_processing_never_ends_is_quarantined_and_others_go_on() {
     canister.push_parts(vec![whole(&real[5]), whole(&real[6]), whole(&other[0])]);
     canister.app.drain(&canister.world, 10);
     trap_until_blamed(&mut canister);
-    let status = |canister: &Canister, block: &[u8]| {
-        canister
-            .app
-            .store()
-            .tree
-            .get(&hash_of(block))
-            .map(|node| node.status())
-    };
-    let quarantined = BlockStatus::Invalid(InvalidReason::Quarantined);
-    assert_eq!(status(&canister, &real[5]), Some(quarantined));
+    assert_eq!(status_of(&canister, &real[5]), Some(QUARANTINED));
     let orphan = BlockStatus::Invalid(InvalidReason::Ancestor);
-    assert_eq!(status(&canister, &real[6]), Some(orphan));
+    assert_eq!(status_of(&canister, &real[6]), Some(orphan));
     canister.settle();
-    assert_eq!(status(&canister, &other[0]), Some(BlockStatus::Connected));
+    assert_eq!(
+        status_of(&canister, &other[0]),
+        Some(BlockStatus::Connected)
+    );
     assert_eq!(canister.tip().1, 5);
     canister.audit();
     // The next version may know better.
     canister.upgrade();
-    assert_eq!(status(&canister, &real[5]), None);
+    assert_eq!(status_of(&canister, &real[5]), None);
     canister.audit();
     canister.feed(&real[5..7]);
     assert_eq!(canister.tip().1, 7);
@@ -99,21 +111,159 @@ fn a_queued_block_that_cannot_be_drained_is_refused_until_the_next_upgrade() {
 }
 
 #[test]
+fn a_block_pushed_a_moment_ago_is_not_blamed_for_one_that_never_connects() {
+    let (mut canister, real) = with_first_block();
+    for _ in 0..PATIENCE - 1 {
+        canister.watchdog();
+    }
+    canister.push_bytes(&real[1]);
+    canister.watchdog();
+    assert_eq!(status_of(&canister, &real[0]), Some(BlockStatus::BodyHeld));
+    assert_eq!(canister.app.store().queue.len(), 1, "it is not blamed");
+    // A heartbeat drains it, which says nothing about the other.
+    canister.heartbeat();
+    assert_eq!(status_of(&canister, &real[1]), Some(BlockStatus::BodyHeld));
+    canister.watchdog();
+    canister.watchdog();
+    assert_eq!(status_of(&canister, &real[0]), Some(QUARANTINED));
+    canister.audit();
+}
+
+#[test]
+fn blocks_that_are_pushed_now_and_then_do_not_acquit_one_that_never_connects() {
+    let (mut canister, real) = with_first_block();
+    let mut strikes = 0;
+    for block in &real[1..] {
+        canister.watchdog();
+        strikes += 1;
+        if status_of(&canister, &real[0]) == Some(QUARANTINED) {
+            break;
+        }
+        // Heartbeats are cautious: one that has a block to drain ends, the next one traps.
+        if strikes >= 2 && !canister.app.has_drained {
+            canister.push_bytes(block);
+            canister.heartbeat();
+        }
+    }
+    assert!(strikes <= 2 * PATIENCE, "{strikes} strikes");
+    canister.audit();
+}
+
+#[test]
+fn a_block_that_found_no_memory_and_then_never_ends_is_given_up() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    canister.feed(&real[..3]);
+    canister.push_bytes(&real[3]);
+    canister.app.drain(&canister.world, 10);
+    // Heartbeats that trap do not count this down: their heap is undone.
+    canister.app.memory_pause = 1;
+    trap_until_blamed(&mut canister);
+    assert_eq!(status_of(&canister, &real[3]), Some(QUARANTINED));
+    canister.audit();
+}
+
+#[test]
+fn a_block_of_which_a_late_step_never_ends_is_given_up() {
+    let (mut canister, real) = with_first_block();
+    canister.watchdog();
+    canister.watchdog();
+    let mut rounds = 0;
+    while status_of(&canister, &real[0]) != Some(QUARANTINED) {
+        // What is in hand is lost with each second strike: the first step is done again, and ends.
+        canister.heartbeat();
+        assert_eq!(canister.tip().1, 0, "one step does not finish the block");
+        canister.watchdog();
+        canister.watchdog();
+        rounds += 1;
+        assert!(rounds <= PATIENCE, "it is never blamed");
+    }
+    canister.audit();
+}
+
+#[test]
+fn a_block_of_many_steps_is_not_given_up_where_heartbeats_are_rare_after_a_trap() {
+    let mut canister = Canister::new(pushed());
+    canister.push_bytes(&real_blocks()[0]);
+    canister.watchdog();
+    canister.watchdog();
+    let mut beats = 0;
+    while canister.tip().1 < 1 {
+        canister.heartbeat();
+        canister.watchdog();
+        beats += 1;
+        assert!(beats < 100, "it starts over, or is given up");
+    }
+    assert!(beats > PATIENCE, "it takes more beats than the patience is");
+    canister.audit();
+}
+
+#[test]
+fn a_step_that_never_ends_is_given_up_although_blocks_come_all_the_time() {
+    let (mut canister, real) = with_first_block();
+    canister.watchdog();
+    canister.watchdog();
+    for block in &real[1..20] {
+        // The queue is never empty, and the heartbeat whose turn is the step traps.
+        canister.push_parts(vec![whole(block)]);
+        if canister.app.has_drained {
+            canister.watchdog();
+        } else {
+            canister.heartbeat();
+        }
+    }
+    assert_eq!(status_of(&canister, &real[0]), Some(QUARANTINED));
+    canister.audit();
+}
+
+#[test]
+fn a_queued_block_that_never_ends_is_blamed_although_others_are_pushed_behind_it() {
+    let mut canister = Canister::new(pushed());
+    let real = real_blocks();
+    for block in &real[..PATIENCE as usize] {
+        canister.push_bytes(block);
+        canister.watchdog();
+    }
+    let queue = &canister.app.store().queue;
+    assert_eq!(queue.len(), PATIENCE as usize - 1);
+    assert!(!queue.contains(&hash_of(&real[0])));
+    canister.audit();
+}
+
+#[test]
 fn strikes_end_with_the_next_good_heartbeat() {
     let mut canister = Canister::new(pushed());
     let real = real_blocks();
     for block in &real[..20] {
         canister.push_bytes(block);
-        canister.app.watchdog(&canister.world);
+        canister.watchdog();
         canister.heartbeat();
     }
     assert_eq!(canister.tip().1, 20, "one strike has no effect");
+    for _ in 0..2 * PATIENCE {
+        canister.watchdog();
+    }
+    let watch = canister.app.store().cells.watch();
+    assert_eq!((watch.queued, watch.work), (None, None), "nobody to blame");
+    canister.heartbeat();
+    assert_eq!(canister.app.store().cells.watch().strikes, 0);
+}
+
+#[test]
+fn a_timer_of_the_round_in_which_a_heartbeat_ended_is_no_strike() {
+    let mut canister = Canister::new(pushed());
+    canister.push_bytes(&real_blocks()[0]);
+    let strikes = |canister: &Canister| canister.app.store().cells.watch().strikes;
     canister.app.watchdog(&canister.world);
-    assert_eq!(
-        canister.app.store().cells.watch().strikes,
-        0,
-        "nothing to do, no strike"
-    );
+    assert_eq!(strikes(&canister), 1, "no heartbeat ended yet");
+    canister.heartbeat();
+    canister.push_bytes(&real_blocks()[1]);
+    // Both were due when the round began, and the timer runs after the heartbeat has set it anew.
+    canister.app.watchdog(&canister.world);
+    assert_eq!(strikes(&canister), 0);
+    canister.watchdog();
+    assert_eq!(strikes(&canister), 1, "the next round, much later");
+    canister.audit();
 }
 
 #[test]
@@ -128,7 +278,7 @@ fn a_block_of_many_heartbeats_work_connects_although_heartbeats_are_rare() {
     canister.push_bytes(&real_blocks()[0]);
     let mut beats = 0;
     while canister.tip().1 < 1 {
-        canister.app.watchdog(&canister.world);
+        canister.watchdog();
         canister.heartbeat();
         beats += 1;
         assert!(beats < 100, "each strike starts the block over");
@@ -142,8 +292,8 @@ fn cautious_heartbeats_touch_one_item_each() {
     let mut canister = Canister::new(pushed());
     let real = real_blocks();
     canister.push_parts(real[..10].iter().map(|block| whole(block)).collect());
-    canister.app.watchdog(&canister.world);
-    canister.app.watchdog(&canister.world);
+    canister.watchdog();
+    canister.watchdog();
     canister.heartbeat();
     assert_eq!(canister.app.store().queue.len(), 9);
     for _ in 0..CAUTIOUS_BEATS {

@@ -12,7 +12,7 @@ use millrace_store::{OpenError, Store};
 #[test]
 fn foreign_newer_and_cut_memory_is_refused_untouched() {
     let healthy = VectorMemory::default();
-    App::install_with_buckets(healthy.clone(), pushed(), 1).unwrap();
+    App::install(healthy.clone(), pushed()).unwrap();
     let altered = |at: usize, byte: u8| {
         let memory = VectorMemory::default();
         memory.grow(healthy.size());
@@ -23,7 +23,7 @@ fn foreign_newer_and_cut_memory_is_refused_untouched() {
     let cut = VectorMemory::default();
     cut.grow(3);
     cut.write(0, &healthy.borrow()[..3 * 65_536]);
-    let table: [(VectorMemory, &str); 6] = [
+    let table: [(VectorMemory, &str); 7] = [
         (VectorMemory::default(), "stable memory is empty"),
         (altered(0, b'X'), "stable memory begins with"),
         (altered(8, 2), "stable memory has layout 2"),
@@ -31,7 +31,8 @@ fn foreign_newer_and_cut_memory_is_refused_untouched() {
             altered(10, 99),
             "stable memory names the unknown network 99",
         ),
-        (altered(65_536, b'X'), "damaged memory manager"),
+        (altered(66, 1), "damaged table of regions"),
+        (altered(4_100, b'X'), "damaged table of regions"),
         (cut, "stable memory has 3 pages"),
     ];
     for (memory, expected) in table {

@@ -1,5 +1,7 @@
 //! Small durable values: configuration, counters, pull state, watchdog.
 
+use bitcoin::BlockHash;
+use bitcoin::hashes::Hash;
 use ic_stable_structures::{Cell, Memory};
 use millrace_core::sync::Sync;
 
@@ -150,6 +152,30 @@ impl<M: Memory> Counters<M> {
     }
 }
 
+/// What a heartbeat that touches one item touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A queued block.
+    Queued(BlockHash),
+    /// A block to be connected.
+    Connect(BlockHash),
+    /// The next stable block.
+    Retire,
+    /// Merges of changes.
+    Merge,
+    /// The commitment to the stable set.
+    Commit,
+}
+
+/// An item whose processing may never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// The item.
+    pub item: Item,
+    /// How often the watchdog found no heartbeat to have ended while this was the item of each.
+    pub strikes: u32,
+}
+
 /// What the watchdog knows: see the canister's `watchdog` module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
@@ -163,6 +189,45 @@ pub struct Watch {
     pub is_compacting_halted: bool,
     /// Whether the commitment to the stable set is given up until the next upgrade.
     pub is_committing_halted: bool,
+    /// The first of the queue when the watchdog last woke and there was one.
+    pub queued: Option<Suspect>,
+    /// The next step of work when the watchdog last woke and nothing was queued.
+    pub work: Option<Suspect>,
+}
+
+/// Bytes of a stored suspect: kind, strikes u32, hash.
+const SUSPECT_BYTES: usize = 1 + 4 + 32;
+
+/// Bytes of what the watchdog knows.
+const WATCH_BYTES: usize = 16 + 2 * SUSPECT_BYTES;
+
+fn encode_suspect(suspect: Option<Suspect>) -> [u8; SUSPECT_BYTES] {
+    let Some(Suspect { item, strikes }) = suspect else {
+        return [0; SUSPECT_BYTES];
+    };
+    let (kind, hash) = match item {
+        Item::Queued(hash) => (1, hash.to_byte_array()),
+        Item::Connect(hash) => (2, hash.to_byte_array()),
+        Item::Retire => (3, [0; 32]),
+        Item::Merge => (4, [0; 32]),
+        Item::Commit => (5, [0; 32]),
+    };
+    join(&[&[kind], &strikes.to_le_bytes(), &hash])
+}
+
+fn decode_suspect(bytes: &mut &[u8]) -> Option<Suspect> {
+    let [kind] = take(bytes).unwrap_or_default();
+    let strikes = u32::from_le_bytes(take(bytes).unwrap_or_default());
+    let hash = BlockHash::from_byte_array(take(bytes).unwrap_or_default());
+    let item = match kind {
+        1 => Item::Queued(hash),
+        2 => Item::Connect(hash),
+        3 => Item::Retire,
+        4 => Item::Merge,
+        5 => Item::Commit,
+        _ => return None,
+    };
+    Some(Suspect { item, strikes })
 }
 
 /// Bits of what is halted besides retiring.
@@ -173,7 +238,7 @@ const COMMITTING: u32 = 2;
 pub struct Cells<M: Memory> {
     config: Cell<Vec<u8>, M>,
     pull: Cell<Vec<u8>, M>,
-    watch: Cell<[u8; 16], M>,
+    watch: Cell<[u8; WATCH_BYTES], M>,
 }
 
 impl<M: Memory> Cells<M> {
@@ -181,7 +246,7 @@ impl<M: Memory> Cells<M> {
         Self {
             config: Cell::init(config, Vec::new()),
             pull: Cell::init(pull, Sync::new().encode().to_vec()),
-            watch: Cell::init(watch, [0; 16]),
+            watch: Cell::init(watch, [0; WATCH_BYTES]),
         }
     }
 
@@ -215,13 +280,16 @@ impl<M: Memory> Cells<M> {
     pub fn watch(&self) -> Watch {
         let mut rest = self.watch.get().as_slice();
         let mut next = || u32::from_le_bytes(take(&mut rest).unwrap_or_default());
-        let (strikes, cautious, retiring, others) = (next(), next(), next(), next());
+        let (strikes, cautious) = (next(), next());
+        let (is_retiring_halted, others) = (next() != 0, next());
         Watch {
             strikes,
             cautious,
-            is_retiring_halted: retiring != 0,
+            is_retiring_halted,
             is_compacting_halted: others & COMPACTING != 0,
             is_committing_halted: others & COMMITTING != 0,
+            queued: decode_suspect(&mut rest),
+            work: decode_suspect(&mut rest),
         }
     }
 
@@ -235,6 +303,8 @@ impl<M: Memory> Cells<M> {
                 &watch.cautious.to_le_bytes(),
                 &u32::from(watch.is_retiring_halted).to_le_bytes(),
                 &others.to_le_bytes(),
+                &encode_suspect(watch.queued),
+                &encode_suspect(watch.work),
             ]));
         }
     }

@@ -11,8 +11,11 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
-    /// Stable memory cannot grow: the canister's or the subnet's limit is reached.
-    #[error("stable memory cannot grow beyond {pages} pages of 64 KiB")]
+    /// Stable memory cannot grow: the canister's or the subnet's limit is reached, or more could not be paid
+    /// for.
+    #[error(
+        "stable memory cannot grow beyond {pages} pages of 64 KiB: none is left, or too few cycles to pay for it"
+    )]
     OutOfMemory {
         /// Its size now.
         pages: u64,

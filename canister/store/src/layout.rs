@@ -1,4 +1,4 @@
-//! Where everything is: the header page and the table of regions.
+//! Where everything is: the header page and the regions.
 //!
 //! ```text
 //! bytes 0..65,536 of stable memory: the header page
@@ -7,21 +7,20 @@
 //!      8    2  layout version, u16 LE
 //!     10    1  network: 0 mainnet, 1 testnet3, 2 testnet4, 3 signet, 4 regtest
 //!     11   53  reserved, zero
-//! bytes 65,536..: the memory manager, which maps the regions below in buckets
+//!     64       the table of regions, see `regions`
+//! bytes 65,536..: the regions' pages
 //! ```
 //!
-//! [`check`] reads the header page and the manager's first bytes, nothing else, and nothing here
-//! writes to memory it does not understand.
+//! [`check`] reads the header page, nothing else, and nothing here writes to memory it does not understand.
 
 use std::rc::Rc;
 
 use ic_stable_structures::Memory;
-use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
 use millrace_core::Network;
 
-use crate::StoreError;
 use crate::counting::CountingMemory;
 use crate::record::{join, take};
+use crate::{StoreError, regions};
 
 /// First bytes of stable memory.
 pub const MAGIC: [u8; 8] = *b"MILLRACE";
@@ -34,14 +33,6 @@ pub const WASM_PAGE_BYTES: u64 = 65_536;
 
 /// Bytes of the header page that are used.
 const HEADER_BYTES: usize = 64;
-
-/// First bytes of the memory manager: its magic and layout version.
-const MANAGER_MAGIC: [u8; 4] = *b"MGR\x01";
-
-/// Pages of 64 KiB in one bucket of the memory manager: 4 MiB, which lets 32,768 buckets hold
-/// 128 GiB, about twice what all of mainnet takes while its largest merge is under way. Each region has
-/// one bucket at least.
-pub const BUCKET_PAGES: u16 = 64;
 
 /// Regions of stable memory. Numbers are never reused once a version was released: a region that
 /// goes keeps its number. 15 to 20 were never released.
@@ -94,36 +85,6 @@ pub enum Region {
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.
 pub type Raw<M> = Rc<CountingMemory<M>>;
-
-/// One region.
-pub type RegionMemory<M> = VirtualMemory<BelowHeader<Raw<M>>>;
-
-/// The memory after the header page, as if it began there.
-pub struct BelowHeader<M>(M);
-
-impl<M: Memory> Memory for BelowHeader<M> {
-    fn size(&self) -> u64 {
-        self.0.size().saturating_sub(1)
-    }
-
-    fn grow(&self, pages: u64) -> i64 {
-        let before = self.0.grow(pages);
-        if before > 0 { before - 1 } else { before }
-    }
-
-    fn read(&self, offset: u64, dst: &mut [u8]) {
-        self.0.read(offset + WASM_PAGE_BYTES, dst);
-    }
-
-    unsafe fn read_unsafe(&self, offset: u64, dst: *mut u8, count: usize) {
-        // SAFETY: the caller's promises are passed on unchanged.
-        unsafe { self.0.read_unsafe(offset + WASM_PAGE_BYTES, dst, count) }
-    }
-
-    fn write(&self, offset: u64, src: &[u8]) {
-        self.0.write(offset + WASM_PAGE_BYTES, src);
-    }
-}
 
 /// Why stable memory cannot be used. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -181,7 +142,7 @@ pub enum OpenError {
 }
 
 /// Returns the network of an existing store after checking that this code may open it. Reads the
-/// header page and the first bytes of the memory manager.
+/// header page.
 ///
 /// # Errors
 /// Every [`OpenError`] but [`OpenError::NotEmpty`].
@@ -206,30 +167,11 @@ pub fn check<M: Memory>(memory: &M) -> Result<Network, OpenError> {
     }
     let [code] = take(&mut rest).unwrap_or_default();
     let network = network_of(code).ok_or(OpenError::UnknownNetwork { code })?;
-    check_manager(memory, pages)?;
-    Ok(network)
-}
-
-fn check_manager<M: Memory>(memory: &M, pages: u64) -> Result<(), OpenError> {
-    if pages < 2 {
-        return Err(OpenError::Truncated { pages, needed: 2 });
-    }
-    let mut manager = [0; 8];
-    memory.read(WASM_PAGE_BYTES, &mut manager);
-    let mut rest = manager.as_slice();
-    let magic: [u8; 4] = take(&mut rest).unwrap_or_default();
-    if magic != MANAGER_MAGIC {
-        return Err(
-            StoreError::damaged("memory manager", format!("it begins with {magic:02x?}")).into(),
-        );
-    }
-    let buckets = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));
-    let bucket_pages = u64::from(u16::from_le_bytes(take(&mut rest).unwrap_or_default()));
-    let needed = 2 + buckets * bucket_pages;
+    let needed = regions::pages_needed(memory)?;
     if pages < needed {
         return Err(OpenError::Truncated { pages, needed });
     }
-    Ok(())
+    Ok(network)
 }
 
 /// Writes the header page of a new store.
@@ -242,8 +184,8 @@ pub(crate) fn create<M: Memory>(memory: &M, network: Network) -> Result<(), Open
             pages: memory.size(),
         });
     }
-    if memory.grow(2) < 0 {
-        return Err(OpenError::CannotGrow { pages: 2 });
+    if memory.grow(1) < 0 {
+        return Err(OpenError::CannotGrow { pages: 1 });
     }
     let version = LAYOUT_VERSION.to_le_bytes();
     let header: [u8; HEADER_BYTES] = join(&[&MAGIC, &version, &[network_code(network)]]);
@@ -251,17 +193,14 @@ pub(crate) fn create<M: Memory>(memory: &M, network: Network) -> Result<(), Open
     Ok(())
 }
 
-/// Maps the regions of checked memory.
-pub(crate) fn manager<M: Memory>(
-    raw: &Raw<M>,
-    bucket_pages: u16,
-) -> MemoryManager<BelowHeader<Raw<M>>> {
-    MemoryManager::init_with_bucket_size(BelowHeader(Rc::clone(raw)), bucket_pages)
-}
-
 impl Region {
-    pub(crate) const fn id(self) -> MemoryId {
-        MemoryId::new(self as u8)
+    /// Returns whether the region holds what takes most of the space, by users that are told when there is
+    /// no more.
+    pub(crate) const fn is_bulk(self) -> bool {
+        matches!(
+            self,
+            Self::Runs | Self::BlobPages | Self::TransactionIndexes
+        )
     }
 }
 

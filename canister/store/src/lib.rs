@@ -43,12 +43,15 @@ pub mod fee_rates;
 pub mod headers;
 pub mod layout;
 #[cfg(test)]
+mod limited;
+#[cfg(test)]
 mod mainnet_like;
 pub mod median_times;
 pub mod nodes;
 pub mod outbox;
 pub mod queue;
 mod record;
+pub mod regions;
 pub mod rejections;
 pub mod runs;
 mod store;

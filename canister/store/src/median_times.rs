@@ -8,7 +8,7 @@ use millrace_core::header::{MEDIAN_TIME_SPAN, median_time_past};
 use millrace_core::tree::Tree;
 
 use crate::headers::Headers;
-use crate::layout::RegionMemory;
+use crate::regions::RegionMemory;
 use crate::{Store, StoreError};
 
 /// The median times past of the chain that ends with a block of the unstable tree.

@@ -77,6 +77,7 @@ impl<M: Memory> Store<M> {
         if let Event::Submitted { txid, .. } = &event
             && self.blobs.length(&BlobKey::Transaction(*txid)).is_none()
         {
+            self.require_room()?;
             self.blobs.append(&BlobKey::Transaction(*txid), bytes)?;
             let commands = self.outbox.on(now, event.clone(), &chain);
             let is_kept =

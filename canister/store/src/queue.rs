@@ -99,6 +99,12 @@ impl<M: Memory> Queue<M> {
         self.next = self.next.saturating_add(1);
     }
 
+    /// Returns the block that [`Queue::pop`] removes.
+    pub fn first(&self) -> Option<BlockHash> {
+        let (_, record) = self.records.first_key_value()?;
+        Some(name_and_size(&record).0)
+    }
+
     /// Removes the block delivered first and returns its hash.
     pub fn pop(&mut self) -> Option<BlockHash> {
         let (_, record) = self.records.pop_first()?;

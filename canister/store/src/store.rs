@@ -25,9 +25,10 @@ use crate::commitments::Commitments;
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
-use crate::layout::{self, BUCKET_PAGES, OpenError, Raw, Region, RegionMemory};
+use crate::layout::{self, OpenError, Raw, Region};
 use crate::nodes::{Loaded, Nodes};
 use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
+use crate::regions::{RegionMemory, Regions};
 use crate::rejections::Rejections;
 use crate::transactions::TransactionIndexes;
 
@@ -39,6 +40,7 @@ const ASSEMBLY_KEY_BYTES: usize = 62;
 /// which ends each message; all other changes are durable at once.
 pub struct Store<M: Memory> {
     raw: Raw<M>,
+    regions: Rc<Regions<M>>,
     network: Network,
     /// Delivered blocks.
     pub queue: Queue<RegionMemory<M>>,
@@ -101,33 +103,20 @@ impl<M: Memory> Store<M> {
     /// # Errors
     /// [`OpenError::NotEmpty`], [`OpenError::CannotGrow`] or [`OpenError::Store`].
     pub fn create(memory: M, network: Network) -> Result<Self, OpenError> {
-        Self::create_with_buckets(memory, network, BUCKET_PAGES)
-    }
-
-    /// Creates a store whose regions grow by `bucket_pages` pages of 64 KiB at a time. Small
-    /// buckets suit tests; they bound the whole store to 32,768 of them.
-    ///
-    /// # Errors
-    /// As [`Store::create`].
-    pub fn create_with_buckets(
-        memory: M,
-        network: Network,
-        bucket_pages: u16,
-    ) -> Result<Self, OpenError> {
         let raw = Rc::new(CountingMemory::new(memory));
         layout::create(&raw, network)?;
         let genesis = network.genesis_block();
         let context = HeaderContext::genesis(network);
         let mut tree = Tree::new(context, network);
-        let regions = Regions::map(&raw, bucket_pages);
+        let regions = Regions::open(&raw)?;
         let mut nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
         nodes.apply(&tree.take_changes());
         let mut headers = Headers::open(regions.get(Region::Headers), regions.get(Region::Heights));
         headers.push(&context, Some(1))?;
-        let mut coins = Coins::open(regions.coins())?;
+        let mut coins = Coins::open(coin_regions(&regions))?;
         seed_genesis(&mut coins, &genesis, network)?;
         drop((nodes, headers, coins));
-        Ok(Self::load(raw, network, &regions)?)
+        Ok(Self::load(raw, network, regions)?)
     }
 
     /// Opens an existing store and rebuilds the heap's caches. Costs O(unstable blocks + queue).
@@ -139,11 +128,11 @@ impl<M: Memory> Store<M> {
     pub fn open(memory: M) -> Result<Self, OpenError> {
         let raw = Rc::new(CountingMemory::new(memory));
         let network = layout::check(&raw)?;
-        let regions = Regions::map(&raw, BUCKET_PAGES);
-        Ok(Self::load(raw, network, &regions)?)
+        let regions = Regions::open(&raw)?;
+        Ok(Self::load(raw, network, regions)?)
     }
 
-    fn load(raw: Raw<M>, network: Network, regions: &Regions<M>) -> Result<Self, StoreError> {
+    fn load(raw: Raw<M>, network: Network, regions: Rc<Regions<M>>) -> Result<Self, StoreError> {
         let nodes = Nodes::open(regions.get(Region::Nodes), regions.get(Region::Root));
         let Loaded { tree, dropped } = nodes.load(network)?;
         let assembly_records: StableMap<_, [u8; ASSEMBLY_RECORD_BYTES], _> =
@@ -166,7 +155,7 @@ impl<M: Memory> Store<M> {
                 regions.get(Region::TransactionIndexDirectory),
             )?,
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
-            coins: Coins::open(regions.coins())?,
+            coins: Coins::open(coin_regions(&regions))?,
             commitments: Commitments::open(regions.get(Region::Commitments))?,
             counters: Counters::open(regions.get(Region::Counters)),
             fee_cache: FeeCache::open(regions.get(Region::FeePercentiles)),
@@ -187,6 +176,7 @@ impl<M: Memory> Store<M> {
             outbox_records,
             held: BTreeMap::new(),
             held_bytes: Bytes::ZERO,
+            regions,
             raw,
         };
         let hashes: Vec<BlockHash> = store.tree.hashes().copied().collect();
@@ -246,6 +236,25 @@ impl<M: Memory> Store<M> {
             u32::try_from(self.held.len()).unwrap_or(u32::MAX),
             self.held_bytes,
         )
+    }
+
+    /// Returns whether stable memory has room for what a message writes beside blocks and runs; see
+    /// [`crate::regions`]. Without it nothing may be admitted and no work done, but what was admitted can be
+    /// drained.
+    pub fn has_room(&self) -> bool {
+        self.regions.has_reserve()
+    }
+
+    /// Requires what [`Store::has_room`] tells.
+    ///
+    /// # Errors
+    /// [`StoreError::OutOfMemory`].
+    pub fn require_room(&self) -> Result<(), StoreError> {
+        if self.has_room() {
+            return Ok(());
+        }
+        let pages = self.raw.size();
+        Err(StoreError::OutOfMemory { pages })
     }
 
     /// Returns what may still be admitted: blocks and bytes.
@@ -409,25 +418,10 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Handles of all regions.
-struct Regions<M: Memory>(
-    ic_stable_structures::memory_manager::MemoryManager<layout::BelowHeader<Raw<M>>>,
-);
-
-impl<M: Memory> Regions<M> {
-    fn map(raw: &Raw<M>, bucket_pages: u16) -> Self {
-        Self(layout::manager(raw, bucket_pages))
-    }
-
-    fn get(&self, region: Region) -> RegionMemory<M> {
-        self.0.get(region.id())
-    }
-
-    fn coins(&self) -> CoinRegions<RegionMemory<M>> {
-        CoinRegions {
-            runs: self.get(Region::Runs),
-            manifest: self.get(Region::Manifest),
-        }
+fn coin_regions<M: Memory>(regions: &Rc<Regions<M>>) -> CoinRegions<RegionMemory<M>> {
+    CoinRegions {
+        runs: regions.get(Region::Runs),
+        manifest: regions.get(Region::Manifest),
     }
 }
 

@@ -127,7 +127,7 @@ fn split(mut bytes: &[u8]) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-/// A small chain of more than 64 stable blocks: blocks, spans, and merges of two levels.
+/// A small chain of more than 64 stable blocks: blocks, and merges of two levels.
 fn small_chain() -> impl Iterator<Item = Block> {
     let plan = Plan {
         seed: 1,

@@ -141,7 +141,7 @@ impl Merge {
 /// Whether merging is the only work left, with this many stable changes.
 fn is_waiting(app: &App<VectorMemory>, changes: usize) -> bool {
     let coins = &app.store().coins;
-    coins.stable_len() == changes && !coins.wants_index() && coins.wants_compaction()
+    coins.stable_len() == changes && coins.wants_compaction()
 }
 
 fn merge_row(keys: u64, counts: &Counts, longest_step: u64) -> Row {

@@ -22,8 +22,9 @@ const SPENDABLE_MAX: usize = 2_000_000;
 /// Blocks of the surge.
 const SURGE_BLOCKS: u32 = 50;
 
-/// What an upgrade and the first message after it may cost with 500 unstable blocks, in instructions.
-pub const UPGRADE_MAX: u64 = 50_000_000;
+/// What an upgrade and the first message after it, which opens each change, may cost with 500 unstable
+/// blocks, in instructions.
+pub const UPGRADE_MAX: u64 = 60_000_000;
 
 /// A chain, and how deep a block must lie to be stable.
 #[derive(Clone, Debug)]

@@ -179,7 +179,7 @@ impl Native {
     fn has_work(&self) -> bool {
         let store = self.app.store();
         let is_waiting = !store.queue.is_empty() || store.held().0 > 0;
-        is_waiting || store.coins.wants_index() || store.coins.wants_compaction()
+        is_waiting || store.coins.wants_compaction()
     }
 
     fn expect_tip(&self, block: &Block) -> Result<()> {

@@ -151,7 +151,7 @@ pub fn section(text: &mut String, current: &Results) {
     let _ = writeln!(
         text,
         "- *Filter probes*: {changes:.0} stable changes in the mean ({LEVEL_CHANGES} a level), and for 144 \
-         unstable blocks two spans of 64, one or two of 8 and up to 7 single blocks: some {:.0} probes for a \
+         unstable blocks two or three merges of 64, up to 8 of 8 and up to 8 single blocks: some {:.0} probes for a \
          key that is nowhere, and as many pages for a read that comes alone (a balance of nobody). Twelve \
          a level, {} in all, is the most.\n\
          - *Pages read* for the inputs of a block, looked up together: a filter of level n has 8^n x {} x {FILTER_BYTES} \
@@ -162,8 +162,8 @@ pub fn section(text: &mut String, current: &Results) {
          blocks' bytes included, {} GB of 500 GiB. A merge of the highest level needs room for its output besides: at most as \
          much as its eight inputs, {:.0} % of the runs.\n\
          - *Heap*: some 600 bytes for each change: nothing that counts.",
-        changes + 9.0,
-        12 * (highest + 1) + 11,
+        changes + 11.0,
+        12 * (highest + 1) + 17,
         grouped(BLOCK_IOS),
         grouped(BLOCK_INPUTS as u64),
         shown.join(", "),

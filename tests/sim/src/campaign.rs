@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::coverage::Coverage;
 use crate::expected::expected;
 use crate::minimise::minimise;
-use crate::native::Native;
 use crate::run::{Failure, run};
 use crate::schedule::{Schedule, of_seed};
+use crate::subject::Subject;
 
 /// Runs from which on everything must have happened.
 pub const LONG_RUNS: u64 = 5_000;
@@ -71,7 +71,7 @@ impl Report {
 }
 
 /// Runs the plan.
-pub fn campaign(plan: Plan) -> Report {
+pub fn campaign<S: Subject>(plan: Plan) -> Report {
     let start = Instant::now();
     let next = AtomicU64::new(plan.from);
     let is_over = AtomicBool::new(false);
@@ -89,11 +89,11 @@ pub fn campaign(plan: Plan) -> Report {
                     }
                     runs += 1;
                     let schedule = of_seed(seed);
-                    match run::<Native>(&schedule) {
+                    match run::<S>(&schedule) {
                         Ok(covered) => coverage.merge(&covered),
                         Err(failure) => {
                             let (schedule, failure) = if plan.is_minimising {
-                                minimise::<Native>(&schedule, &failure)
+                                minimise::<S>(&schedule, &failure)
                             } else {
                                 (schedule, failure)
                             };

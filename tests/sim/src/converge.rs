@@ -35,10 +35,12 @@ const LAST_BEATS: usize = 3;
 impl<S: Subject> Run<S> {
     pub(crate) fn converge(&mut self) -> Checked {
         self.end_faults()?;
-        if self.is_suspect {
+        if self.given_up.is_empty() {
+            self.coverage.note("end", "OfOneVersion");
+        } else {
             // What was given up is wanted again by the next version.
+            self.coverage.note("end", "AfterGivingUp");
             self.upgrade()?;
-            self.is_suspect = false;
         }
         let valid = self.model.blocks().iter().filter(|block| block.is_valid);
         let newest = valid.map(|block| block.block.header.time).max();

@@ -4,15 +4,19 @@ use crate::flaw::Flaw;
 use crate::schedule::Question;
 
 /// Groups and their kinds.
-const LISTS: [(&str, &[&str]); 12] = [
+const LISTS: [(&str, &[&str]); 18] = [
     (
         "event",
         &[
             "Mine",
             "Push",
+            "Flood",
             "Beats",
             "Answer",
             "Wait",
+            "Stop",
+            "Restart",
+            "Limits",
             "Upgrade",
             "Trap",
             "Full",
@@ -62,7 +66,7 @@ const LISTS: [(&str, &[&str]); 12] = [
         ],
     ),
     ("asked", &["Initial", "FollowUp"]),
-    ("outcome", &["Queued", "Known", "Incomplete"]),
+    ("outcome", &["Queued", "Known", "NoRoom", "Incomplete"]),
     (
         "refused part",
         &[
@@ -94,6 +98,12 @@ const LISTS: [(&str, &[&str]); 12] = [
         "standing",
         &["Queued", "Announced", "Rejected", "Confirmed"],
     ),
+    ("pulled", &["Followed", "Unclear"]),
+    ("trap", &["Write", "Read", "Poison"]),
+    ("failed upgrade", &["Read"]),
+    ("heartbeat", &["Rescue", "Cautious"]),
+    ("reorg", &["Shallow", "Deep"]),
+    ("end", &["OfOneVersion", "AfterGivingUp"]),
 ];
 
 /// Returns all names.
@@ -105,6 +115,6 @@ pub(crate) fn expected() -> Vec<String> {
     let reads = Question::ALL
         .iter()
         .map(|question| format!("read/{question:?}"));
-    let others = ["read/PageAfterPage", "trap/Injected"].map(str::to_owned);
+    let others = ["read/PageAfterPage"].map(str::to_owned);
     fixed.chain(flaws).chain(reads).chain(others).collect()
 }

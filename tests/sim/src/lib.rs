@@ -12,15 +12,18 @@
 //! | [`run`] | one schedule from start to end |
 //! | `push`, `outbox`, `source` | adapters and the blocks source |
 //! | `read`, `lookup` | readers |
+//! | `trouble` | faults and changes of the configuration |
 //! | `seen`, `watch` | what the canister shows, and the checks after each heartbeat |
 //! | `converge` | faults end: progress within a bound, all answers right |
 //! | [`campaign`] | many seeds, in threads, with coverage |
+//! | [`cli`] | the options of a campaign, and its report |
 //! | [`minimise`] | the shortest schedule that still fails |
 //! | [`mutations`] | bugs planted on purpose, each of which must be found |
 //!
 //! What the canister may do is stated by the checks, each with a name; a [`run::Failure`] carries it.
 
 pub mod campaign;
+pub mod cli;
 mod converge;
 pub mod coverage;
 mod expected;
@@ -41,4 +44,5 @@ pub mod schedule;
 mod seen;
 mod source;
 pub mod subject;
+mod trouble;
 mod watch;

@@ -244,7 +244,9 @@ impl<S: Subject> Run<S> {
                 ChainTipStatus::Connected => is_connected,
                 ChainTipStatus::Held => self.seen.held.contains(&place) || !self.seen.is_complete,
                 ChainTipStatus::HeaderOnly => !self.seen.has(place),
-                ChainTipStatus::Invalid => !self.model.at(place).is_valid || self.is_suspect,
+                ChainTipStatus::Invalid => {
+                    !self.model.at(place).is_valid || self.may_be_given_up(place)
+                }
             };
             require(is_right, "branches", || {
                 format!("{:?}: {}", tip.status, self.describe(place))

@@ -16,8 +16,9 @@ const WASM_PAGE: usize = 65_536;
 /// Largest memory of a run, in bytes: a run that needs more has lost its bounds.
 const MAX_BYTES: usize = 1 << 30;
 
-/// What an injected trap panics with, so that it is told from a panic of the code under test.
-pub struct InjectedTrap;
+/// What an injected trap panics with, so that it is told from a panic of the code under test: the fault's
+/// kind.
+pub struct InjectedTrap(pub &'static str);
 
 /// Where the next message traps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +110,6 @@ impl SimMemory {
         self.0.is_full.set(is_full);
     }
 
-    /// Returns whether memory refuses to grow.
-    pub fn is_full(&self) -> bool {
-        self.0.is_full.get()
-    }
-
     /// Sets whether traps and poison have an effect.
     pub fn set_armed(&self, is_armed: bool) {
         self.0.is_armed.set(is_armed);
@@ -135,7 +131,7 @@ impl SimMemory {
         };
         self.0.trap.set(next);
         if next.is_none() {
-            panic_any(InjectedTrap);
+            panic_any(InjectedTrap(if is_write { "Write" } else { "Read" }));
         }
     }
 }
@@ -167,7 +163,7 @@ impl Memory for SimMemory {
             && self.0.is_armed.get()
             && dst.windows(poison.len()).any(|window| window == poison)
         {
-            panic_any(InjectedTrap);
+            panic_any(InjectedTrap("Poison"));
         }
     }
 

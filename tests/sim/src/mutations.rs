@@ -37,7 +37,7 @@ pub struct Mutation {
 }
 
 /// All planted bugs.
-pub const MUTATIONS: [Mutation; 20] = [
+pub const MUTATIONS: [Mutation; 29] = [
     Mutation {
         name: "check limits before draining",
         file: "canister/src/tick.rs",
@@ -49,9 +49,11 @@ pub const MUTATIONS: [Mutation; 20] = [
     Mutation {
         name: "drop the last chunk",
         file: "canister/src/feed.rs",
-        find: "self.store.blobs.append(&BlobKey::Half(*key), &part.bytes)?;",
-        replace: "if !(PLANTED && part.offset > 0 && accepted.progress == Progress::Complete) {
-            self.store.blobs.append(&BlobKey::Half(*key), &part.bytes)?; }",
+        find: "if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), &part.bytes) {",
+        replace:
+            "let is_lost = PLANTED && part.offset > 0 && accepted.progress == Progress::Complete;
+        let bytes = if is_lost { &[][..] } else { &part.bytes[..] };
+        if let Err(error) = self.store.blobs.append(&BlobKey::Half(*key), bytes) {",
         checks: &["rejection"],
     },
     Mutation {
@@ -70,12 +72,12 @@ pub const MUTATIONS: [Mutation; 20] = [
         checks: &["rejection"],
     },
     Mutation {
-        name: "take any connected block for the tip",
+        name: "take the newest block for the tip",
         file: "canister/core/src/tree/query.rs",
         find: "let best = self.indexes.connected.last().map(|rank| rank.2);",
-        replace: "let best = if PLANTED { self.indexes.connected.iter().nth_back(1) } else {
-            self.indexes.connected.last() }.map(|rank| rank.2);",
-        checks: &["the tip has most work", "install"],
+        replace: "let best = if PLANTED { self.indexes.connected.iter().min_by_key(|rank| rank.1) }
+            else { self.indexes.connected.last() }.map(|rank| rank.2);",
+        checks: &["the tip has most work"],
     },
     Mutation {
         name: "let a block become stable beside a rival",
@@ -171,13 +173,13 @@ pub const MUTATIONS: [Mutation; 20] = [
         replace: "if PLANTED { while let Some(hash) = app.store.queue.pop() {
             app.store.blobs.remove(&millrace_store::blobs::BlobKey::Block(hash)); } }
         app.store.cells.set_watch(Watch::default());",
-        checks: &["nothing accepted is lost"],
+        checks: &["nothing accepted is lost", "receipt"],
     },
     Mutation {
         name: "never give anything up",
         file: "canister/src/watchdog.rs",
-        find: "let is_last = watch.strikes >= BLAME_STRIKES;",
-        replace: "let is_last = !PLANTED && watch.strikes >= BLAME_STRIKES;",
+        find: "let is_last = strikes >= BLAME_STRIKES;",
+        replace: "let is_last = !PLANTED && strikes >= BLAME_STRIKES;",
         checks: &["what never ends is given up"],
     },
     Mutation {
@@ -185,6 +187,82 @@ pub const MUTATIONS: [Mutation; 20] = [
         file: "canister/core/src/sync/reply.rs",
         find: "next_page: page.saturating_add(1),",
         replace: "next_page: page.saturating_add(u8::from(!PLANTED)),",
+        checks: &["rejection"],
+    },
+    Mutation {
+        name: "forget spends of a reorged block",
+        file: "canister/store/src/coins/index.rs",
+        find: "let parent = self.of_block(&record.parent);",
+        replace: "let parent = self.of_block(&record.parent).filter(|_| !(PLANTED
+            && self.unstable.values().any(|rival| rival.last == record.last)));",
+        checks: &[
+            "balances at every tip",
+            "balance of a script",
+            "coins of a script",
+            "rejection",
+            "audit",
+        ],
+    },
+    Mutation {
+        name: "drop the spends in a merge",
+        file: "canister/store/src/runs/merge.rs",
+        find: "self.out.push_raw(memory, &outpoint, kind, &raw)?;",
+        replace: "if !(PLANTED && kind == EntryKind::Spend) {
+            self.out.push_raw(memory, &outpoint, kind, &raw)?; }",
+        checks: &["audit"],
+    },
+    Mutation {
+        name: "show what a newer block spent",
+        file: "canister/store/src/runs/script_merge.rs",
+        find: "(1, Some(ListChange::Put { .. }), ListChange::Spend) => None,",
+        replace: "(1, Some(put @ ListChange::Put { .. }), ListChange::Spend) => Some(put).filter(|_| PLANTED),",
+        checks: &["coins of a script", "changes of a level"],
+    },
+    Mutation {
+        name: "take no block that follows another of its reply",
+        file: "canister/src/pull/mod.rs",
+        find: "if held_off.contains(&hash) || held_off.contains(&header.prev_blockhash) {",
+        replace: "if held_off.contains(&hash) || held_off.contains(&header.prev_blockhash)
+            || (PLANTED && self.store.queue.contains(&header.prev_blockhash)) {",
+        checks: &["a reply's blocks are queued"],
+    },
+    Mutation {
+        name: "take pulled blocks that are known",
+        file: "canister/src/pull/mod.rs",
+        find: "if self.store.is_known(&hash) {",
+        replace: "if !PLANTED && self.store.is_known(&hash) {",
+        checks: &["a reply's blocks are queued", "rejection"],
+    },
+    Mutation {
+        name: "count official confirmations from zero",
+        file: "canister/src/official/reads.rs",
+        find: "Some(wire::UtxosFilter::MinConfirmations(min))",
+        replace: "Some(wire::UtxosFilter::MinConfirmations(min.saturating_sub(u32::from(PLANTED))))",
+        checks: &[
+            "official coins",
+            "official refusals",
+            "the tip of an answer",
+        ],
+    },
+    Mutation {
+        name: "never see a sent transaction confirmed",
+        file: "canister/src/relay.rs",
+        find: "        for txid in held {",
+        replace: "        for txid in held.into_iter().filter(|_| !PLANTED) {",
+        checks: &["status of transactions"],
+    },
+    Mutation {
+        name: "trap when memory cannot grow",
+        file: "canister/store/src/regions.rs",
+        find: "let before = self.regions.grow(self.region, pages);",
+        replace: "let before = self.regions.grow(self.region, pages); assert!(!PLANTED || before.is_some());",
+        checks: &["no trap"],
+    },
+    Mutation {
+        name: "give the tip up for a block that never ends",
+        file: "canister/src/watchdog.rs",
+        find: "Item::Connect(hash) => {",
+        replace: "Item::Connect(hash) => { let hash = if PLANTED { self.store.tree.best_tip() } else { hash };",
         checks: &["rejection"],
     },
 ];

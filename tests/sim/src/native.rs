@@ -2,10 +2,12 @@
 //! rolls back.
 //!
 //! What the shell in `canister/src/main.rs` does is done here too: the state is opened by the first
-//! message after an upgrade, each heartbeat sets the watchdog's timer, and a trap undoes a message. A
-//! native heap cannot be rolled back, so a trap loses it: the next message opens the state again. That
-//! is harsher than the system and must make no difference.
+//! message after an upgrade, each heartbeat sets the watchdog's timer, and a trap undoes a message. What
+//! a query does is undone, too, so that opening is left to a message, which may trap doing so. A native
+//! heap cannot be rolled back, so a trap loses it: the next message opens the state again. That is harsher
+//! than the system and must make no difference.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,13 +32,11 @@ use millrace_canister::watchdog::WATCH_SECONDS;
 use millrace_canister::{App, Env};
 use millrace_core::sync::CallId;
 use millrace_core::{Bytes, Instructions, UnixSeconds};
+use millrace_store::layout;
 use serde_bytes::ByteBuf;
 
 use crate::memory::{InjectedTrap, SimMemory, TrapPoint};
-use crate::subject::{Asked, Beat, Setup, Subject, Trap};
-
-/// Pages of 64 KiB by which a region of stable memory grows.
-const BUCKET_PAGES: u16 = 1;
+use crate::subject::{Asked, Beat, Poison, Setup, Subject, Trap};
 
 /// Instructions that each look at the counter pretends were executed, at the start.
 const PACE: u64 = 1_000_000;
@@ -143,7 +143,7 @@ impl Native {
     fn build_image(setup: &Setup) -> Result<Vec<u8>, String> {
         let mut native = Self::around(Vec::new(), setup.now);
         let config = setup.config.clone();
-        let app = App::install_with_buckets(native.memory.clone(), config, BUCKET_PAGES);
+        let app = App::install(native.memory.clone(), config);
         native.app = Some(app.map_err(|error| error.to_string())?);
         let adapter = setup.config.adapters.iter().flatten().next().copied();
         let adapter = adapter.unwrap_or(Principal::management_canister());
@@ -172,6 +172,15 @@ impl Native {
         &mut self,
         run: impl FnOnce(&mut App<SimMemory>, &World) -> R,
     ) -> Result<R, Trap> {
+        let outcome = self.attempt(run);
+        self.memory.set_trap(None);
+        outcome
+    }
+
+    fn attempt<R>(
+        &mut self,
+        run: impl FnOnce(&mut App<SimMemory>, &World) -> R,
+    ) -> Result<R, Trap> {
         self.memory.begin();
         self.world.instructions.set(0);
         let (app, is_upgraded) = (self.app.take(), self.is_upgraded);
@@ -190,7 +199,6 @@ impl Native {
             Ok::<_, String>((app, result))
         }));
         IS_RUNNING.set(false);
-        self.memory.set_trap(None);
         match outcome {
             Ok(Ok((app, result))) => {
                 self.app = Some(app);
@@ -203,22 +211,24 @@ impl Native {
             }
             Err(payload) => {
                 self.memory.roll_back();
-                if payload.is::<InjectedTrap>() || self.memory.is_full() {
-                    return Err(Trap::Injected);
-                }
-                let text = payload.downcast_ref::<String>().cloned();
-                let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
-                Err(Trap::Own(text.unwrap_or_default()))
+                Err(trap_of(payload.as_ref()))
             }
         }
     }
 
-    /// Runs a query, which no injected fault reaches.
+    /// Runs a query, which no injected fault reaches. The state that one opens is not there afterwards.
     fn query<R>(&mut self, run: impl FnOnce(&App<SimMemory>, &World) -> R) -> R {
         self.memory.set_armed(false);
         let answer = match &self.app {
             Some(app) => Ok(run(app, &self.world)),
-            None => self.message(|app, world| run(app, world)),
+            None => {
+                let is_upgraded = self.is_upgraded;
+                let answer = self.attempt(|app, world| run(app, world));
+                self.memory.roll_back();
+                self.app = None;
+                self.is_upgraded = is_upgraded;
+                answer
+            }
         };
         self.memory.set_armed(true);
         match answer {
@@ -230,26 +240,7 @@ impl Native {
 
 impl Subject for Native {
     fn install(setup: &Setup) -> Result<Self, String> {
-        QUIET.call_once(report_no_traps);
-        let known = IMAGES.with_borrow(|images| {
-            let found = images.iter().find(|(other, _)| {
-                (other.base.len(), &other.config) == (setup.base.len(), &setup.config)
-            });
-            found.map(|(_, image)| image.clone())
-        });
-        let image = match known {
-            Some(image) => image,
-            None => {
-                let image = Self::build_image(setup)?;
-                IMAGES.with_borrow_mut(|images| {
-                    if images.len() >= MAX_IMAGES {
-                        images.clear();
-                    }
-                    images.push((setup.clone(), image.clone()));
-                });
-                image
-            }
-        };
+        let image = image(setup)?;
         Ok(Self::around(image, setup.now))
     }
 
@@ -277,8 +268,9 @@ impl Subject for Native {
         self.world.pace.set(instructions_per_step);
     }
 
-    fn set_poor(&mut self, is_poor: bool) {
+    fn set_poor(&mut self, is_poor: bool) -> bool {
         self.world.cycles.set(if is_poor { 0 } else { RICH_CYCLES });
+        is_poor
     }
 
     fn set_trap(&mut self, point: Option<TrapPoint>) {
@@ -289,11 +281,21 @@ impl Subject for Native {
         self.memory.set_full(is_full);
     }
 
-    fn set_poison(&mut self, bytes: Option<Vec<u8>>) {
-        self.memory.set_poison(bytes);
+    fn set_poison(&mut self, poison: Option<Poison>) {
+        self.memory.set_poison(poison.map(|poison| poison.mark));
     }
 
-    fn upgrade(&mut self) -> Result<(), String> {
+    fn upgrade(&mut self) -> Result<(), Trap> {
+        let memory = &self.memory;
+        IS_RUNNING.set(true);
+        let checked = catch_unwind(AssertUnwindSafe(|| layout::check(memory)));
+        IS_RUNNING.set(false);
+        self.memory.set_trap(None);
+        match checked {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(Trap::Own(error.to_string())),
+            Err(payload) => return Err(trap_of(payload.as_ref())),
+        }
         self.app = None;
         self.is_upgraded = true;
         self.timer = Some(self.now() + WATCH_SECONDS);
@@ -322,10 +324,12 @@ impl Subject for Native {
         });
         Ok(Beat {
             asked,
+            is_rescue: was_off,
             instructions: Some(instructions),
             pages: Some(self.memory.pages_written()),
             own_pages,
             stable_bytes: Some(ic_stable_structures::Memory::size(&self.memory) * 65_536),
+            heap_bytes: None,
         })
     }
 
@@ -429,15 +433,53 @@ impl Subject for Native {
         answer.map_err(text)
     }
 
-    fn audit(&mut self) -> Result<(), String> {
-        self.query(|app, _| app.store().audit().map_err(|error| error.to_string()))
+    fn audit(&mut self) -> Result<usize, String> {
+        self.query(|app, _| {
+            let audited = app.store().audit().map_err(|error| error.to_string());
+            audited.map(|()| app.store().coins.fullest_level())
+        })
     }
+}
+
+/// Tells an injected trap from the canister's own.
+fn trap_of(payload: &(dyn Any + Send)) -> Trap {
+    if let Some(InjectedTrap(kind)) = payload.downcast_ref() {
+        return Trap::Injected(kind);
+    }
+    let text = payload.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+    Trap::Own(text.unwrap_or_default())
 }
 
 fn text(refusal: Refusal) -> String {
     match refusal {
         Refusal::Trap(text) | Refusal::Reject(text) => text,
     }
+}
+
+/// Returns the stable memory of a canister that was installed so and has taken the base in.
+///
+/// # Errors
+/// Why that fails, for people.
+pub fn image(setup: &Setup) -> Result<Vec<u8>, String> {
+    QUIET.call_once(report_no_traps);
+    let known = IMAGES.with_borrow(|images| {
+        let found = images.iter().find(|(other, _)| {
+            (other.base.len(), &other.config) == (setup.base.len(), &setup.config)
+        });
+        found.map(|(_, image)| image.clone())
+    });
+    if let Some(image) = known {
+        return Ok(image);
+    }
+    let image = Native::build_image(setup)?;
+    IMAGES.with_borrow_mut(|images| {
+        if images.len() >= MAX_IMAGES {
+            images.clear();
+        }
+        images.push((setup.clone(), image.clone()));
+    });
+    Ok(image)
 }
 
 /// A whole block as one part.

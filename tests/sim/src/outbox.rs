@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bitcoin::Transaction;
 use bitcoin::hashes::Hash;
-use millrace_candid::{RelayOutcome, SendTransactionArgs, TransactionReport};
+use millrace_candid::{RelayOutcome, SendError, SendTransactionArgs, TransactionReport};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde_bytes::ByteBuf;
@@ -38,6 +38,9 @@ impl<S: Subject> Run<S> {
         let txid = transaction.compute_txid();
         let is_right = match &sent {
             Ok(named) => *named == txid.to_byte_array(),
+            Err(SendError::Internal(text)) => self.is_full && text.contains("cannot grow"),
+            // The call to the source could not be paid.
+            Err(SendError::NotHandedOver { .. }) => self.is_poor,
             Err(_) => !self.is_open,
         };
         require(is_right, "sending", || format!("{sent:?} for {txid}"))?;

@@ -1,17 +1,28 @@
 //! The adapters: push blocks, well or badly, and judge every outcome of the receipt.
 
+use bitcoin::BlockHash;
 use bitcoin::consensus::serialize;
+use bitcoin::hashes::Hash;
 use millrace_candid::{BlockPart, FeedError, PartError, PartOutcome};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_bytes::ByteBuf;
 
 use crate::model::Claim;
+use crate::native::whole;
 use crate::run::{Checked, Run, adapter, require};
 use crate::schedule::{Delivery, Load, Parts};
 use crate::seen::bytes_of;
 use crate::subject::Subject;
 
-/// Bytes that the queue has free when no block of a run can fill it.
-const PLENTY: u64 = 8 << 20;
+/// Blocks that may be queued or held, as `millrace_store::queue` states.
+const MOST_PENDING: u32 = 2_000;
+
+/// Blocks of a flood beyond these.
+const SPARE: u32 = 10;
+
+/// Parts of one message of a flood.
+const FLOOD_PARTS: usize = 500;
 
 /// A part, and what it is part of.
 struct Sending {
@@ -19,6 +30,8 @@ struct Sending {
     part: BlockPart,
     /// Whether the block is good, whole and well cut in this message.
     is_plain: bool,
+    /// Whether the bytes are not the block's, with or without its witness data.
+    is_bad: bool,
 }
 
 impl<S: Subject> Run<S> {
@@ -97,6 +110,49 @@ impl<S: Subject> Run<S> {
         Ok(())
     }
 
+    /// Pushes blocks of unknown parents until the queue is full, and a few more.
+    pub(crate) fn flood(&mut self, salt: u32) -> Checked {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(salt));
+        let strays: Vec<BlockPart> = (0..MOST_PENDING + SPARE)
+            .map(|_| self.stray(&mut rng))
+            .collect();
+        for parts in strays.chunks(FLOOD_PARTS) {
+            let receipt = match self.subject.push(adapter(0), parts) {
+                Err(trap) => return self.excuse(&trap),
+                Ok(Err(_)) => return require(!self.is_syncing, "push", || "refused".to_owned()),
+                Ok(Ok(receipt)) => receipt,
+            };
+            for outcome in &receipt.outcomes {
+                self.coverage.note("outcome", outcome);
+                let is_right = match outcome {
+                    PartOutcome::Queued => true,
+                    PartOutcome::NoRoom => receipt.free_blocks == 0,
+                    _ => false,
+                };
+                require(is_right, "receipt", || format!("{outcome:?} for a stray"))?;
+                self.has_strays |= *outcome == PartOutcome::Queued;
+            }
+        }
+        let queued = self.queue_length()?;
+        let waiting = queued + self.seen.held.len() as u32;
+        let is_exact = self.seen.is_complete && self.full_beats == 0;
+        self.coverage.peak("queued blocks", queued.into());
+        require(queued <= MOST_PENDING, "full queue", || queued.to_string())?;
+        require(waiting >= MOST_PENDING || !is_exact, "full queue", || {
+            format!("{queued} queued, {waiting} with those held")
+        })
+    }
+
+    /// Makes a small block that follows nothing.
+    fn stray(&self, rng: &mut ChaCha8Rng) -> BlockPart {
+        let mut block = self.model.at(1).block.clone();
+        block.header.prev_blockhash = BlockHash::from_byte_array(rng.random());
+        while block.header.validate_pow(block.header.target()).is_err() {
+            block.header.nonce = block.header.nonce.wrapping_add(1);
+        }
+        whole(&serialize(&block))
+    }
+
     fn check_outcome(
         &mut self,
         who: u8,
@@ -105,9 +161,7 @@ impl<S: Subject> Run<S> {
         free: u64,
     ) -> Checked {
         let place = sending.place;
-        if matches!(outcome, PartOutcome::Incomplete { .. }) {
-            self.halves.insert((who, place));
-        }
+        self.note_bytes(who, sending, outcome);
         let is_there = self.queued.contains(&place) || self.seen.has(place);
         let is_exact = self.seen.is_complete;
         let claim = self.model.at(place).claim;
@@ -119,13 +173,37 @@ impl<S: Subject> Run<S> {
             }
             // What a reply brought is queued without the model knowing.
             PartOutcome::Known => is_there || !is_exact || self.profile.is_pulling,
-            PartOutcome::NoRoom => free < PLENTY,
+            // The blocks of a chain alone never fill the queue.
+            PartOutcome::NoRoom => self.has_strays || (self.full_beats > 0 && free == 0),
             PartOutcome::Incomplete { .. } => !is_there || !is_exact,
             PartOutcome::Rejected(error) => self.deserves(who, sending, error),
         };
         require(is_right, "receipt", || {
             format!("{outcome:?} for {}", self.describe(place))
         })
+    }
+
+    /// Notes whose bytes are bad: those taken from a bad delivery, or of a half that has some. All bytes are
+    /// good where the canister had none of the block and took it whole.
+    fn note_bytes(&mut self, who: u8, sending: &Sending, outcome: &PartOutcome) {
+        let (place, half) = (sending.place, (who, sending.place));
+        let is_whole = sending.part.offset == 0 && sending.part.bytes == self.model.at(place).bytes;
+        match outcome {
+            PartOutcome::Incomplete { .. } => {
+                self.halves.insert(half);
+                if sending.is_bad {
+                    self.bad_halves.insert(half);
+                }
+            }
+            PartOutcome::Queued if is_whole => {
+                self.damaged.remove(&place);
+                self.padded.remove(&place);
+            }
+            PartOutcome::Queued if sending.is_bad || self.bad_halves.contains(&half) => {
+                self.damaged.insert(place);
+            }
+            _ => {}
+        }
     }
 
     /// Headers that break a rule of their place are found by the drain only.
@@ -137,7 +215,9 @@ impl<S: Subject> Run<S> {
     fn deserves(&self, who: u8, sending: &Sending, error: &PartError) -> bool {
         let block = self.model.at(sending.place);
         match error {
-            PartError::InvalidBlock { .. } => !block.is_valid || self.is_suspect,
+            PartError::InvalidBlock { .. } => {
+                !block.is_valid || self.may_be_given_up(sending.place)
+            }
             PartError::InsufficientWork { .. } => block.claim == Claim::Header,
             // A half received before is gone on with at its end only.
             _ => !sending.is_plain || self.halves.contains(&(who, sending.place)),
@@ -169,9 +249,6 @@ impl<S: Subject> Run<S> {
         let block = self.model.at(place);
         let (hash, bytes) = (block.hash, self.spoilt(place, delivery));
         let is_whole = bytes == self.model.at(place).bytes || delivery == Delivery::Stripped;
-        if !is_whole {
-            self.damaged.insert(place);
-        }
         if bytes != self.model.at(place).bytes {
             self.forms.entry(place).or_default().push(bytes.clone());
         }
@@ -209,6 +286,7 @@ impl<S: Subject> Run<S> {
                     place,
                     part: part.clone(),
                     is_plain: parts == Parts::Whole && is_whole && delivery != Delivery::Misnamed,
+                    is_bad: !is_whole || delivery == Delivery::Misnamed,
                 });
             }
         }

@@ -1,10 +1,12 @@
 //! Runs one schedule: turns events into messages and has what comes of them checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bitcoin::Transaction;
 use candid::{Nat, Principal};
 use millrace_candid::{BlockValidation, Budgets, Flag, InitConfig, InitNetwork, SetConfigRequest};
+use millrace_store::coins::MAX_LEVEL_CHANGES;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -12,7 +14,6 @@ use crate::coverage::Coverage;
 use crate::mine::{Kind, Miner};
 use crate::model::Model;
 use crate::outbox::Sent;
-use crate::payment::mark_of;
 use crate::read::Pager;
 use crate::schedule::{Event, Pick, Profile, Schedule};
 use crate::seen::Seen;
@@ -26,16 +27,19 @@ const BASE_BLOCKS: u32 = 106;
 const HEAD_START: u64 = 3_600;
 
 /// Instructions that a heartbeat may spend, and pages, unless an event says otherwise.
-const DEFAULT_BUDGETS: Budgets = Budgets {
+pub(crate) const DEFAULT_BUDGETS: Budgets = Budgets {
     instructions_per_heartbeat: 1_500_000_000,
     stable_pages_per_heartbeat: 20_480,
 };
 
 /// Pages that may be written in ten minutes, unless an event says otherwise.
-const DEFAULT_WINDOW: u32 = 4_194_304;
+pub(crate) const DEFAULT_WINDOW: u32 = 4_194_304;
 
-/// Heartbeats that must trap in a row before the canister may give anything up, at the fifth strike.
-const SUSPICIOUS_TRAPS: u32 = 4;
+/// Heartbeats that must trap before the canister may give the block up that they trap on.
+const SUSPICIOUS_TRAPS: u32 = 3;
+
+/// Heartbeats after which the canister looks again whether memory grows.
+const MEMORY_BEATS: u32 = 16;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,46 +83,79 @@ pub struct Run<S: Subject> {
     pub(crate) seen: Seen,
     /// Pushed blocks that no heartbeat has looked at.
     pub(crate) queued: BTreeSet<usize>,
+    /// Whether blocks of no chain may be queued, too.
+    pub(crate) has_strays: bool,
+    /// Whether memory could not grow at some time of the run.
+    pub(crate) was_full: bool,
+    /// Blocks that the canister had when what it has could not be asked for.
+    pub(crate) known: BTreeSet<usize>,
     /// Blocks of which an adapter pushed a beginning.
     pub(crate) halves: BTreeSet<(u8, usize)>,
-    /// Blocks of which bad bytes were delivered.
+    /// Those halves that have bad bytes, or had.
+    pub(crate) bad_halves: BTreeSet<(u8, usize)>,
+    /// Blocks of which bad bytes were taken, and no good ones since.
     pub(crate) damaged: BTreeSet<usize>,
     /// Blocks that came by pull with bytes after them: good as long as the heap remembers who sent them.
     pub(crate) padded: BTreeSet<usize>,
     /// Other bytes than the block's own that were delivered.
     pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
-    /// Whether the watchdog may have given something up.
-    pub(crate) is_suspect: bool,
-    pub(crate) trapped_beats: u32,
-    /// Times the watchdog ran since a heartbeat ended.
+    /// The block that nobody can process.
+    pub(crate) poison: Option<usize>,
+    /// Such blocks that the watchdog may have given up since the last upgrade.
+    pub(crate) given_up: BTreeSet<usize>,
+    /// Heartbeats that trapped since the block is the one that nobody can process.
+    pub(crate) poisoned_beats: u32,
+    /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
     /// Whether there are no cycles to spend.
     pub(crate) is_poor: bool,
+    /// The same at the last heartbeat.
+    pub(crate) was_poor: bool,
     /// Pages that may be written in ten minutes.
     pub(crate) window: u64,
     /// When heartbeats wrote how many pages since the heap was lost.
     pub(crate) written: Vec<(u64, u64)>,
     /// Whether memory cannot grow.
     pub(crate) is_full: bool,
+    /// Heartbeats within which the canister may still take memory for full.
+    pub(crate) full_beats: u32,
     /// Heartbeats that may still touch one item each.
     pub(crate) cautious: u32,
     pub(crate) source: Source,
     pub(crate) pager: Option<Pager>,
     pub(crate) sent: Vec<Sent>,
+    /// Bytes of stable memory after the first heartbeat.
     pub(crate) first_bytes: Option<u64>,
+    /// Most bytes of blocks that waited or were not stable at the same time.
+    pub(crate) live_bytes: u64,
 }
 
 /// Runs a schedule to its end. Returns what it covered.
 ///
 /// # Errors
-/// [`Failure`] of the first checker that objects.
+/// [`Failure`] of the first checker that objects; a panic is one, too.
 pub fn run<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
+    let run = AssertUnwindSafe(|| run_through::<S>(schedule));
+    catch_unwind(run).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Failure {
+            check: "no panic",
+            detail: text.unwrap_or_default(),
+        })
+    })
+}
+
+fn run_through<S: Subject>(schedule: &Schedule) -> Result<Coverage, Failure> {
     let mut run = Run::<S>::start(schedule.profile)?;
     for event in &schedule.events {
         run.coverage.note("event", event);
         run.handle(*event)?;
     }
     run.converge()?;
+    for (group, kind) in run.subject.take_notes() {
+        run.coverage.note(group, kind);
+    }
     Ok(run.coverage)
 }
 
@@ -166,22 +203,30 @@ impl<S: Subject> Run<S> {
             is_open: true,
             has_second: true,
             queued: BTreeSet::new(),
+            has_strays: false,
+            was_full: false,
+            known: BTreeSet::new(),
             halves: BTreeSet::new(),
+            bad_halves: BTreeSet::new(),
             damaged: BTreeSet::new(),
             padded: BTreeSet::new(),
             forms: BTreeMap::new(),
-            is_suspect: false,
-            trapped_beats: 0,
+            poison: None,
+            given_up: BTreeSet::new(),
+            poisoned_beats: 0,
             strikes: 0,
             is_poor: false,
+            was_poor: false,
             window: DEFAULT_WINDOW.into(),
             written: Vec::new(),
             is_full: false,
+            full_beats: 0,
             cautious: 0,
             source: Source::default(),
             pager: None,
             sent: Vec::new(),
             first_bytes: None,
+            live_bytes: 0,
         };
         if profile.is_pulling {
             run.configure(SetConfigRequest {
@@ -214,10 +259,19 @@ impl<S: Subject> Run<S> {
                 }
                 Ok(())
             }
+            Event::Flood { salt } => self.flood(salt),
             Event::Answer(answer) => self.answer(answer),
             Event::Wait { seconds } => {
                 self.subject.advance(u64::from(seconds));
                 Ok(())
+            }
+            Event::Stop { seconds } => {
+                let stopped = self.subject.stop_for(u64::from(seconds));
+                require(stopped.is_ok(), "stop and start", || format!("{stopped:?}"))
+            }
+            Event::Restart => {
+                let restarted = self.subject.restart();
+                require(restarted.is_ok(), "restart", || format!("{restarted:?}"))
             }
             Event::Upgrade => self.upgrade(),
             Event::Read { question, at, salt } => self.read(question, at, salt),
@@ -228,88 +282,14 @@ impl<S: Subject> Run<S> {
         }
     }
 
-    fn trouble(&mut self, event: Event) -> Checked {
-        let flag = |is_on| Some(if is_on { Flag::Enabled } else { Flag::Disabled });
-        let mut change = SetConfigRequest::default();
-        match event {
-            Event::Trap(point) => {
-                self.subject.set_trap(Some(point));
-                return Ok(());
-            }
-            Event::Full(is_full) => {
-                self.is_full = is_full;
-                self.subject.set_full(is_full);
-                return Ok(());
-            }
-            Event::Poison(pick) => {
-                let place = self.place(pick);
-                self.subject
-                    .set_poison(mark_of(&self.model.at(place).block));
-                return Ok(());
-            }
-            Event::Pace(millions) => {
-                self.pace = u64::from(millions) * 1_000_000;
-                self.subject.set_pace(self.pace);
-                return Ok(());
-            }
-            Event::Budgets { millions, pages } => {
-                change.budgets = Some(Budgets {
-                    instructions_per_heartbeat: u64::from(millions) * 1_000_000,
-                    stable_pages_per_heartbeat: u32::from(pages),
-                });
-            }
-            Event::Window(pages) => change.stable_pages_per_ten_minutes = Some(pages.into()),
-            Event::Poor(is_poor) => {
-                self.is_poor = is_poor;
-                self.subject.set_poor(is_poor);
-                return Ok(());
-            }
-            Event::Threshold(threshold) => change.stability_threshold = Some(threshold.into()),
-            Event::Syncing(is_on) => change.syncing = flag(is_on),
-            Event::Access(is_on) => change.api_access = flag(is_on),
-            Event::SecondAdapter(is_on) => change.adapters = Some(adapters(is_on)),
-            Event::Pulling(is_on) => change.pull = flag(is_on && self.profile.is_pulling),
-            _ => {}
-        }
-        self.configure(change)
-    }
-
-    /// Changes the configuration, and what is known of it.
-    pub(crate) fn configure(&mut self, change: SetConfigRequest) -> Checked {
-        match self.subject.set_config(change.clone()) {
-            Err(trap) => return self.excuse(&trap),
-            Ok(set) => require(set.is_ok(), "configuration", || format!("{set:?}"))?,
-        }
-        if let Some(budgets) = change.budgets {
-            self.budgets = budgets;
-        }
-        if let Some(Some(threshold)) = change
-            .stability_threshold
-            .map(|it| u32::try_from(it.0).ok())
-        {
-            self.profile.threshold = threshold;
-        }
-        if let Some(pages) = change.stable_pages_per_ten_minutes {
-            self.window = pages.into();
-        }
-        if let Some(syncing) = change.syncing {
-            self.is_syncing = syncing == Flag::Enabled;
-        }
-        if let Some(access) = change.api_access {
-            self.is_open = access == Flag::Enabled;
-            self.seen = self.observe()?;
-        }
-        if let Some(adapters) = change.adapters {
-            self.has_second = adapters.len() > 1;
-        }
-        Ok(())
-    }
-
     /// Passes over an injected trap; any other is a failure.
     pub(crate) fn excuse(&mut self, trap: &Trap) -> Checked {
-        self.coverage.note("trap", trap);
         self.lose_heap();
-        require(*trap == Trap::Injected, "no trap", || format!("{trap:?}"))
+        match trap {
+            Trap::Injected(kind) => self.coverage.note("trap", kind),
+            Trap::Own(text) => return require(false, "no trap", || text.clone()),
+        }
+        Ok(())
     }
 
     fn lose_heap(&mut self) {
@@ -319,23 +299,50 @@ impl<S: Subject> Run<S> {
 
     /// Counts a heartbeat, or the watchdog, that trapped.
     pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
-        self.trapped_beats += 1;
-        if self.trapped_beats >= SUSPICIOUS_TRAPS {
-            self.is_suspect = true;
+        self.poisoned_beats += 1;
+        if self.poisoned_beats >= SUSPICIOUS_TRAPS {
+            self.given_up.extend(self.poison);
         }
         self.excuse(trap)
     }
 
+    /// Notes a heartbeat, or that memory became full: a canister may find memory full for some heartbeats
+    /// after it grows again.
+    pub(crate) const fn note_full(&mut self) {
+        self.full_beats = if self.is_full {
+            MEMORY_BEATS
+        } else {
+            self.full_beats.saturating_sub(1)
+        };
+    }
+
+    /// Returns whether the watchdog may have given the block up, or one below it.
+    pub(crate) fn may_be_given_up(&self, place: usize) -> bool {
+        let mut below = self.model.ancestry(place);
+        !self.given_up.is_empty() && below.any(|place| self.given_up.contains(&place))
+    }
+
     pub(crate) fn upgrade(&mut self) -> Checked {
+        match self.subject.upgrade() {
+            Ok(()) => {}
+            Err(Trap::Own(text)) => return require(false, "upgrade", || text),
+            // The old version runs on, as it would have without.
+            Err(Trap::Injected(kind)) => {
+                self.coverage.note("failed upgrade", kind);
+                return Ok(());
+            }
+        }
         self.lose_heap();
         // The next version copes with what the last one could not.
         self.subject.set_poison(None);
-        self.subject.set_trap(None);
-        let upgraded = self.subject.upgrade();
-        require(upgraded.is_ok(), "upgrade", || format!("{upgraded:?}"))?;
+        self.poison = None;
         let before = std::mem::take(&mut self.seen);
         self.seen = self.observe()?;
-        self.check_kept(&before)
+        self.check_kept(&before)?;
+        self.given_up.clear();
+        self.strikes = 0;
+        self.cautious = 0;
+        Ok(())
     }
 
     /// Returns the block that is meant.
@@ -404,40 +411,12 @@ impl<S: Subject> Run<S> {
 
     pub(crate) fn audit(&mut self) -> Checked {
         let audited = self.subject.audit();
-        require(audited.is_ok(), "audit", || format!("{audited:?}"))
+        require(audited.is_ok(), "audit", || format!("{audited:?}"))?;
+        // Where memory cannot grow, merging waits and the chain goes on.
+        let fullest = audited.unwrap_or(0);
+        let is_within = self.was_full || fullest <= MAX_LEVEL_CHANGES;
+        require(is_within, "changes of a level", || format!("{fullest}"))
     }
-
-    /// Ends all faults and sets the configuration right.
-    pub(crate) fn end_faults(&mut self) -> Checked {
-        self.subject.set_full(false);
-        self.is_full = false;
-        self.is_poor = false;
-        self.subject.set_poor(false);
-        self.strikes = 0;
-        self.subject.set_trap(None);
-        self.subject.set_poison(None);
-        self.pace = 1_000_000;
-        self.subject.set_pace(self.pace);
-        let is_pulling = self.profile.is_pulling;
-        self.configure(SetConfigRequest {
-            budgets: Some(DEFAULT_BUDGETS),
-            stable_pages_per_ten_minutes: Some(DEFAULT_WINDOW),
-            syncing: Some(Flag::Enabled),
-            api_access: Some(Flag::Enabled),
-            adapters: Some(adapters(true)),
-            pull: Some(if is_pulling {
-                Flag::Enabled
-            } else {
-                Flag::Disabled
-            }),
-            ..SetConfigRequest::default()
-        })
-    }
-}
-
-fn adapters(has_second: bool) -> Vec<Principal> {
-    let count = if has_second { 2 } else { 1 };
-    (0..count).map(adapter).collect()
 }
 
 thread_local! {

@@ -170,6 +170,18 @@ impl Question {
     ];
 }
 
+/// How little a subnet executes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Squeeze {
+    /// As much as on the Internet Computer.
+    #[default]
+    None,
+    /// Nothing until the next checkpoint once a little was written.
+    HeapDelta,
+    /// A message or two in a round.
+    Instructions,
+}
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -195,6 +207,11 @@ pub enum Event {
         /// Cut how.
         parts: Parts,
     },
+    /// An adapter pushes blocks of unknown parents until there is no room.
+    Flood {
+        /// Makes them.
+        salt: u32,
+    },
     /// Heartbeats run.
     Beats {
         /// How many.
@@ -204,11 +221,20 @@ pub enum Event {
     },
     /// The source answers, if it was asked.
     Answer(Answer),
-    /// Time passes without heartbeats: the canister is stopped, or the subnet stalls.
+    /// Time passes without heartbeats: the subnet stalls.
     Wait {
         /// Seconds.
         seconds: u16,
     },
+    /// The canister is stopped, and started again.
+    Stop {
+        /// Seconds between.
+        seconds: u16,
+    },
+    /// The replica stops, and goes on with what it saved.
+    Restart,
+    /// The subnet's limits change.
+    Limits(Squeeze),
     /// The canister is upgraded.
     Upgrade,
     /// The next message traps.
@@ -282,12 +308,16 @@ pub fn of_seed(seed: u64) -> Schedule {
     while events.len() < count {
         push_events(&mut events, profile, is_heavy, rng);
     }
+    if is_heavy {
+        let flood = Event::Flood { salt: rng.random() };
+        events.extend([flood, pushing(rng), beats(rng)]);
+    }
     Schedule { profile, events }
 }
 
 fn push_events(events: &mut Vec<Event>, profile: Profile, is_heavy: bool, rng: &mut ChaCha8Rng) {
     match rng.random_range(0..100) {
-        0..24 => events.push(mining(is_heavy, rng)),
+        0..24 => mining(events, profile, is_heavy, rng),
         24..48 => {
             if profile.is_pushed {
                 events.push(pushing(rng));
@@ -321,7 +351,7 @@ fn pick(rng: &mut ChaCha8Rng) -> Pick {
     }
 }
 
-fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
+fn mining(events: &mut Vec<Event>, profile: Profile, is_heavy: bool, rng: &mut ChaCha8Rng) {
     let kind = match rng.random_range(0..20) {
         0..2 => Kind::Empty,
         2 if rng.random_ratio(1, 4) => Kind::Surge,
@@ -329,7 +359,7 @@ fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
         5..10 => Kind::Broken(*Flaw::ALL.choose(rng).unwrap_or(&Flaw::Bits)),
         _ => Kind::Plain,
     };
-    Event::Mine {
+    events.push(Event::Mine {
         on: match rng.random_range(0..10) {
             0..6 => Pick::Best,
             // Deep enough to go below what is stable.
@@ -339,6 +369,23 @@ fn mining(is_heavy: bool, rng: &mut ChaCha8Rng) -> Event {
         kind,
         count: rng.random_range(1..7),
         salt: rng.random(),
+    });
+    if matches!(kind, Kind::Broken(_)) && rng.random_ratio(1, 3) {
+        // Nobody builds on a bad block but who wants to see what comes of it.
+        events.push(Event::Mine {
+            on: Pick::Recent(0),
+            kind: Kind::Plain,
+            count: rng.random_range(1..4),
+            salt: rng.random(),
+        });
+        if profile.is_pushed {
+            events.push(Event::Push {
+                who: 0,
+                load: Load::Missing(Pick::Recent(rng.random_range(0..2)), 11),
+                delivery: Delivery::Plain,
+                parts: Parts::Whole,
+            });
+        }
     }
 }
 
@@ -413,7 +460,7 @@ fn reading(rng: &mut ChaCha8Rng) -> Event {
 
 fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
     let few = if rng.random_ratio(1, 2) { 30 } else { 400 };
-    let last = if profile.is_pulling { 17 } else { 16 };
+    let last = if profile.is_pulling { 20 } else { 19 };
     match rng.random_range(0..last) {
         0 | 1 => vec![Event::Upgrade],
         2 => vec![Event::Trap(TrapPoint::Write(rng.random_range(0..few)))],
@@ -442,6 +489,15 @@ fn trouble(profile: Profile, rng: &mut ChaCha8Rng) -> Vec<Event> {
             *[1, 60, 400, u16::MAX].choose(rng).unwrap_or(&1),
         )],
         15 => vec![Event::Poor(rng.random_ratio(1, 2))],
+        16 => vec![Event::Stop {
+            seconds: *[1, 11, 70, 400].choose(rng).unwrap_or(&1),
+        }],
+        17 => vec![Event::Restart],
+        18 => vec![Event::Limits(
+            *[Squeeze::None, Squeeze::HeapDelta, Squeeze::Instructions]
+                .choose(rng)
+                .unwrap_or(&Squeeze::None),
+        )],
         _ => vec![Event::Pulling(rng.random_ratio(2, 3))],
     }
 }

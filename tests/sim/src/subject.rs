@@ -16,14 +16,25 @@ use millrace_candid::{
     SendTransactionArgs, SetConfigRequest, TransactionReport,
 };
 use millrace_canister::pull::GetSuccessorsRequest;
+use serde_bytes::ByteBuf;
 
 use crate::memory::TrapPoint;
+use crate::schedule::Squeeze;
+
+/// A block that nobody can process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Poison {
+    /// Its hash, as messages have it.
+    pub hash: ByteBuf,
+    /// Bytes that only it has.
+    pub mark: Vec<u8>,
+}
 
 /// Why a message had no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trap {
-    /// A fault that the simulation injected.
-    Injected,
+    /// A fault that the simulation injected, by its kind.
+    Injected(&'static str),
     /// The canister itself; no schedule may cause this.
     Own(String),
 }
@@ -42,6 +53,8 @@ pub struct Asked {
 pub struct Beat {
     /// The call it made, if any.
     pub asked: Option<Asked>,
+    /// Whether it found the watchdog's timer off: then it sets it and does nothing else.
+    pub is_rescue: bool,
     /// Instructions as the canister's counter had them at the end.
     pub instructions: Option<u64>,
     /// Distinct pages of stable memory written, as the system counts them.
@@ -50,6 +63,8 @@ pub struct Beat {
     pub own_pages: Option<u64>,
     /// Bytes of stable memory.
     pub stable_bytes: Option<u64>,
+    /// Bytes of the heap.
+    pub heap_bytes: Option<u64>,
 }
 
 /// How a canister is set up before a run.
@@ -63,6 +78,9 @@ pub struct Setup {
     /// The system's time, seconds since the Unix epoch.
     pub now: u64,
 }
+
+/// Something a run counts: a group and a kind.
+pub type Note = (&'static str, &'static str);
 
 /// A canister under test.
 pub trait Subject: Sized {
@@ -83,19 +101,45 @@ pub trait Subject: Sized {
     fn run_timer(&mut self) -> Result<bool, Trap>;
     /// Sets how fast instructions are used up.
     fn set_pace(&mut self, instructions_per_step: u64);
-    /// Sets whether no cycles are left above the freezing threshold.
-    fn set_poor(&mut self, is_poor: bool);
+    /// Returns the instructions of a step at most, where [`Subject::set_pace`] does not say.
+    fn step_instructions(&self) -> u64 {
+        0
+    }
+    /// Takes what is to be counted: faults that struck, and what was asked for in vain.
+    fn take_notes(&mut self) -> Vec<Note> {
+        Vec::new()
+    }
+    /// Sets whether no cycles are left above the freezing threshold. Returns whether that is so now: a
+    /// subnet that charges nothing leaves nobody poor.
+    fn set_poor(&mut self, is_poor: bool) -> bool;
     /// Has the next message trap.
     fn set_trap(&mut self, point: Option<TrapPoint>);
     /// Sets whether stable memory can grow.
     fn set_full(&mut self, is_full: bool);
-    /// Has every message trap that reads these bytes.
-    fn set_poison(&mut self, bytes: Option<Vec<u8>>);
+    /// Has every message trap that processes this block.
+    fn set_poison(&mut self, poison: Option<Poison>);
+    /// Stops the canister, lets time pass, and starts it.
+    ///
+    /// # Errors
+    /// What else happened, for people.
+    fn stop_for(&mut self, seconds: u64) -> Result<(), String> {
+        self.advance(seconds);
+        Ok(())
+    }
+    /// Stops what runs the canister, and goes on with what it saved.
+    ///
+    /// # Errors
+    /// Why that fails, for people.
+    fn restart(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Sets how little the subnet executes, where there is one.
+    fn set_limits(&mut self, _: Squeeze) {}
     /// Replaces the module by itself.
     ///
     /// # Errors
-    /// Why the new one refuses to start.
-    fn upgrade(&mut self) -> Result<(), String>;
+    /// [`Trap`] that keeps the new one from starting; the old one stays then.
+    fn upgrade(&mut self) -> Result<(), Trap>;
 
     /// Runs one heartbeat.
     ///
@@ -169,9 +213,10 @@ pub trait Subject: Sized {
     /// The text.
     fn official_balance(&mut self, request: GetBalanceRequest) -> Result<u64, String>;
 
-    /// Checks the canister's stored state against itself, where that can be reached.
+    /// Checks the canister's stored state against itself. Returns the number of stable changes of the
+    /// level that has most.
     ///
     /// # Errors
     /// What is broken.
-    fn audit(&mut self) -> Result<(), String>;
+    fn audit(&mut self) -> Result<usize, String>;
 }

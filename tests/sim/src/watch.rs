@@ -18,18 +18,39 @@ const LOOKS: u64 = 4;
 /// Pages that draining one block writes at most; as `millrace_store::queue` states.
 const PAGES_PER_BLOCK: u64 = 12;
 
-/// Pages that the step that uses a budget up and the end of a heartbeat write at most.
-const PAGES_OF_LAST_STEP: u64 = 48;
+/// Pages that the step that uses a budget up and the end of a heartbeat write at most, but for blocks
+/// that a step lets go.
+const PAGES_OF_LAST_STEP: u64 = 32;
+
+/// Pages that letting one block go writes at most, of another branch or above one that is refused: what is
+/// known of it, its bytes, what it changed.
+const PAGES_PER_LET_GO: u64 = 8;
 
 /// Seconds within which every write counts, however coarsely the canister keeps its account.
 const WINDOW_SECONDS: u64 = 540;
 
-/// Bytes that stable memory may grow by in a run, besides ten times what was mined.
-const GROWTH: u64 = 16 << 20;
+/// Bytes that stable memory may grow by in a run, whatever comes: parts of regions, the reserve, what is
+/// stable, halves.
+const GROWTH: u64 = 2 << 20;
 
-/// Heartbeats that may leave a part of the queue after one that trapped: the timer before it and the
-/// one before the next are two strikes. The canister's 64, and two until the second strike.
-const CAUTIOUS_BEATS: u32 = 66;
+/// The same for each byte of a block that waits or is not stable, in whole pages: its own bytes, its changes
+/// with filters, and what regions grow ahead.
+const GROWTH_PER_BYTE: u64 = 2;
+
+/// Bytes of a page, of which a block's bytes take whole ones.
+const PAGE: u64 = 4_096;
+
+/// Bytes that the heap may have.
+const HEAP: u64 = 64 << 20;
+
+/// Strikes from which heartbeats may touch one item each, and so leave a part of the queue.
+const CAUTIOUS_STRIKES: u32 = 2;
+
+/// Heartbeats that may do so from then on.
+const CAUTIOUS_BEATS: u32 = 64;
+
+/// Blocks that a deep reorg takes back, at least.
+const DEEP: u32 = 4;
 
 /// Strikes after which an item of work must have been given up: the canister's five, and some for traps
 /// that have nothing to do with it.
@@ -43,30 +64,27 @@ impl<S: Subject> Run<S> {
     pub(crate) fn beat(&mut self) -> Checked {
         match self.subject.run_timer() {
             Err(trap) => return self.excuse_beat(&trap),
-            Ok(is_run) => self.strikes += u32::from(is_run),
+            Ok(true) => self.strike()?,
+            Ok(false) => {}
         }
-        let may_go_on = self.is_full || self.strikes <= MOST_STRIKES;
-        require(may_go_on, "what never ends is given up", || {
-            format!(
-                "{} strikes since the last heartbeat that ended",
-                self.strikes
-            )
-        })?;
         let waiting = self.queue_length()?;
         let beat = match self.subject.heartbeat() {
             Err(trap) => return self.excuse_beat(&trap),
             Ok(beat) => beat,
         };
-        let trapped = std::mem::take(&mut self.trapped_beats);
+        if beat.is_rescue {
+            self.coverage.note("heartbeat", "Rescue");
+            return self.strike();
+        }
+        self.note_full();
         self.strikes = 0;
-        self.cautious = match trapped {
-            0 => self.cautious.saturating_sub(1),
-            _ => CAUTIOUS_BEATS,
-        };
-        let is_cautious = trapped > 0 || self.cautious > 0;
+        let is_cautious = self.cautious > 0;
+        self.cautious = self.cautious.saturating_sub(1);
         self.check_budgets(&beat, waiting)?;
+        // A call of the heartbeat before may have come to the source only now.
+        let was_poor = std::mem::replace(&mut self.was_poor, self.is_poor);
         require(
-            !self.is_poor || beat.asked.is_none(),
+            !(self.is_poor && was_poor) || beat.asked.is_none(),
             "no work without cycles",
             || format!("{:?}", beat.asked),
         )?;
@@ -76,13 +94,20 @@ impl<S: Subject> Run<S> {
         }
         let before = std::mem::take(&mut self.seen);
         self.seen = self.observe()?;
+        self.note_reorg(&before);
         let is_empty = self.seen.queued == 0;
+        self.has_strays &= !is_empty;
         require(
             is_empty || is_cautious,
             "queue empty after a heartbeat",
             || format!("{} blocks are queued", self.seen.queued),
         )?;
         let drained = self.drained(&before)?;
+        self.known.extend(&drained);
+        let let_go = self.let_go(&before);
+        if let Some(pages) = beat.pages {
+            self.check_pages(pages, waiting, let_go)?;
+        }
         let is_idle = !self.is_poor || self.seen.connected.is_subset(&before.connected);
         require(is_idle, "no work without cycles", || {
             "a block was connected".to_owned()
@@ -92,6 +117,60 @@ impl<S: Subject> Run<S> {
         self.check_drained(&before, &drained)?;
         self.check_chain()?;
         self.check_retired(&before)
+    }
+
+    /// Notes a strike that the watchdog may have counted: not where it had nothing to do.
+    fn strike(&mut self) -> Checked {
+        self.strikes += 1;
+        if self.strikes >= CAUTIOUS_STRIKES {
+            self.cautious = CAUTIOUS_BEATS;
+            self.coverage.note("heartbeat", "Cautious");
+        }
+        let may_go_on = self.strikes <= MOST_STRIKES;
+        require(may_go_on, "what never ends is given up", || {
+            format!(
+                "{} strikes since the last heartbeat that ended",
+                self.strikes
+            )
+        })
+    }
+
+    /// Returns how many blocks the canister may have let go: on branches that ended with the present anchor,
+    /// and what it had or may have had, with what is above it.
+    fn let_go(&mut self, before: &Seen) -> u64 {
+        let (model, now) = (&self.model, &self.seen);
+        self.known.extend(before.held.union(&before.connected));
+        let gone: BTreeSet<usize> = {
+            let known = self.known.iter().copied();
+            known.filter(|place| !now.has(*place)).collect()
+        };
+        let count = (0..model.len()).filter(|place| {
+            let is_above = !now.has(*place) && model.is_ancestor(before.anchor, *place);
+            is_above
+                && (!model.is_ancestor(now.anchor, *place)
+                    || model.ancestry(*place).any(|below| gone.contains(&below)))
+        });
+        let count = count.count() as u64;
+        if now.is_complete {
+            self.known.clear();
+        }
+        count
+    }
+
+    /// Counts a change to another branch.
+    fn note_reorg(&mut self, before: &Seen) {
+        let (old, new) = (before.tip, self.seen.tip);
+        let mut below = self.model.ancestry(old);
+        let fork = below.find(|place| self.model.is_ancestor(*place, new));
+        let depth = fork.map_or(0, |fork| {
+            self.model.at(old).height - self.model.at(fork).height
+        });
+        if depth > 0 {
+            let kind = if depth < DEEP { "Shallow" } else { "Deep" };
+            self.coverage.note("reorg", kind);
+            self.coverage
+                .peak("blocks taken back by a reorg", depth.into());
+        }
     }
 
     /// Takes those out of the queued blocks that the heartbeat took, and returns them. While items are
@@ -117,55 +196,82 @@ impl<S: Subject> Run<S> {
     fn check_budgets(&mut self, beat: &Beat, waiting: u32) -> Checked {
         let budget = self.budgets.instructions_per_heartbeat;
         if let Some(spent) = beat.instructions {
-            let most = budget + (LOOKS + 1) * self.pace;
+            let step = match self.subject.step_instructions() {
+                0 => self.pace,
+                step => step,
+            };
+            self.coverage.peak(
+                "instructions beyond the budget",
+                spent.saturating_sub(budget),
+            );
+            let most = budget + (LOOKS + 1) * step;
             require(spent <= most, "instruction budget", || {
-                format!(
-                    "{spent} instructions spent, {budget} allowed, {} a step",
-                    self.pace
-                )
+                format!("{spent} instructions spent, {budget} allowed, {step} a step")
             })?;
         }
-        let (Some(pages), Some(bytes)) = (beat.pages, beat.stable_bytes) else {
-            return Ok(());
-        };
-        if let Some(own) = beat.own_pages {
-            require(own == pages, "count of pages", || {
-                format!("{own} pages counted, {pages} written")
-            })?;
+        if let Some(bytes) = beat.stable_bytes {
+            self.check_memory(bytes, beat.heap_bytes, waiting)?;
         }
+        let is_counted = beat.own_pages.is_none() || beat.own_pages == beat.pages;
+        require(is_counted, "count of pages", || {
+            format!(
+                "{:?} pages counted, {:?} written",
+                beat.own_pages, beat.pages
+            )
+        })
+    }
+
+    /// Checks the pages written of a heartbeat.
+    fn check_pages(&mut self, pages: u64, waiting: u32, let_go: u64) -> Checked {
         let budget = u64::from(self.budgets.stable_pages_per_heartbeat);
         let drain = u64::from(waiting) * PAGES_PER_BLOCK;
         self.coverage.peak(
             "pages beyond budget and drain",
             pages.saturating_sub(budget + drain),
         );
-        if waiting == 0 {
+        if waiting == 0 && let_go == 0 {
             self.coverage.peak(
-                "pages beyond the budget without a drain",
+                "pages beyond the budget with nothing drained or let go",
                 pages.saturating_sub(budget),
             );
         }
-        let most = budget + u64::from(waiting) * PAGES_PER_BLOCK + PAGES_OF_LAST_STEP;
-        require(pages <= most, "page budget", || {
-            format!("{pages} pages written, {budget} allowed, {waiting} blocks drained")
+        let beyond = drain + let_go * PAGES_PER_LET_GO + PAGES_OF_LAST_STEP;
+        require(pages <= budget + beyond, "page budget", || {
+            format!(
+                "{pages} pages written, {budget} allowed, {waiting} blocks drained, {let_go} let go"
+            )
         })?;
-        self.check_window(pages, drain)?;
+        self.check_window(pages, beyond)
+    }
+
+    /// Stable memory grows with the blocks that are alive, not with all that ever came.
+    fn check_memory(&mut self, bytes: u64, heap: Option<u64>, waiting: u32) -> Checked {
         self.coverage.peak("stable bytes", bytes);
         let first = *self.first_bytes.get_or_insert(bytes);
-        let mined: u64 = self
-            .model
-            .blocks()
-            .iter()
-            .map(|block| block.bytes.len() as u64)
-            .sum();
-        let most = first + GROWTH + 10 * mined;
-        require(bytes <= most, "stable memory", || {
-            format!("{bytes} bytes, {first} at first, {mined} mined")
-        })
+        let seen = &self.seen;
+        let live = seen.connected.union(&seen.held).chain(&self.queued);
+        let live = live.map(|place| self.model.at(*place).bytes.len() as u64);
+        let live: u64 = live.map(|bytes| bytes.next_multiple_of(PAGE)).sum();
+        let strays = if self.has_strays { waiting } else { 0 };
+        self.live_bytes = self.live_bytes.max(live + u64::from(strays) * PAGE);
+        let (grown, live) = (bytes.saturating_sub(first), self.live_bytes);
+        self.coverage.peak("bytes of living blocks", live);
+        self.coverage.peak(
+            "stable bytes besides the first and the living blocks'",
+            grown.saturating_sub(GROWTH_PER_BYTE * live),
+        );
+        require(
+            grown <= GROWTH + GROWTH_PER_BYTE * live,
+            "stable memory",
+            || format!("{bytes} bytes, {first} at first, {live} of living blocks"),
+        )?;
+        let heap = heap.unwrap_or(0);
+        self.coverage.peak("heap bytes", heap);
+        require(heap <= HEAP, "heap", || format!("{heap} bytes"))
     }
 
     /// Once as much was written lately as may be, a heartbeat does one step.
-    fn check_window(&mut self, pages: u64, drain: u64) -> Checked {
+    fn check_window(&mut self, pages: u64, beyond: u64) -> Checked {
         let now = self.subject.now();
         let lately = self
             .written
@@ -173,7 +279,7 @@ impl<S: Subject> Run<S> {
             .filter(|(time, _)| time + WINDOW_SECONDS > now);
         let lately: u64 = lately.map(|(_, pages)| pages).sum();
         self.written.push((now, pages));
-        let is_within = lately < self.window || pages <= drain + PAGES_OF_LAST_STEP;
+        let is_within = lately < self.window || pages <= beyond;
         require(is_within, "pages of ten minutes", || {
             format!(
                 "{pages} pages written after {lately}, {} allowed",
@@ -210,8 +316,10 @@ impl<S: Subject> Run<S> {
                 }
                 Some(RejectionKind::InvalidHeader) => block.claim == Claim::Header,
                 Some(RejectionKind::InvalidBlock) => block.claim == Claim::Rule,
-                Some(RejectionKind::InvalidAncestor) => !block.is_valid || self.is_suspect,
-                Some(RejectionKind::Quarantined) => self.is_suspect,
+                Some(RejectionKind::InvalidAncestor) => {
+                    !block.is_valid || self.may_be_given_up(place)
+                }
+                Some(RejectionKind::Quarantined) => self.given_up.contains(&place),
                 Some(RejectionKind::TreeFull) | None => false,
             };
             require(is_justified, "rejection", || {
@@ -275,7 +383,7 @@ impl<S: Subject> Run<S> {
         !self.model.at(place).is_valid
             || !self.model.is_ancestor(self.seen.anchor, place)
             || self.model.ancestry(place).any(is_damaged)
-            || self.is_suspect
+            || self.may_be_given_up(place)
     }
 
     /// Only valid blocks are connected, and the tip is one of those with most work.

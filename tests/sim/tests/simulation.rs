@@ -12,7 +12,7 @@ const RUNS: u64 = 150;
 
 #[test]
 fn a_fixed_number_of_schedules_finds_nothing() {
-    let report = campaign(Plan {
+    let report = campaign::<Native>(Plan {
         from: 0,
         runs: RUNS,
         time: None,

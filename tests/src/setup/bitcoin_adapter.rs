@@ -7,6 +7,7 @@ use bitcoin::{Block, BlockHash};
 use candid::Principal;
 use millrace_candid::{Budgets, Flag, InitConfig, InitNetwork};
 use millrace_source_canister::wire::GetSuccessorsRequest;
+use pocket_ic::PocketIc;
 
 use super::{Control, Setup, bitcoin_instance, hash_of, pushed};
 
@@ -31,6 +32,11 @@ pub struct BitcoinAdapter {
 impl Setup {
     /// A regtest canister on the Bitcoin subnet that asks the subnet's adapter for blocks.
     pub fn official(budgets: Budgets) -> Self {
+        Self::official_in(bitcoin_instance(), budgets)
+    }
+
+    /// The same in this instance, which has a Bitcoin subnet.
+    pub fn official_in(pic: PocketIc, budgets: Budgets) -> Self {
         let id = Principal::from_text(BITCOIN_TESTNET_CANISTER).expect("a principal");
         let config = InitConfig {
             pull: Some(Flag::Enabled),
@@ -38,7 +44,7 @@ impl Setup {
             // Its adapter is for reading the feed state; nothing is pushed.
             ..pushed(InitNetwork::Regtest)
         };
-        Self::with_id(bitcoin_instance(), id, config)
+        Self::with_id(pic, id, config)
     }
 
     /// The subnet of the canister.

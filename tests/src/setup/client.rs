@@ -13,11 +13,15 @@ use crate::artifacts;
 /// client libraries know. That one is a system subnet: nothing costs cycles there but what canisters
 /// charge each other.
 pub fn bitcoin_instance() -> PocketIc {
+    bitcoin_builder().build()
+}
+
+/// Builds [`bitcoin_instance`], with what is added.
+pub fn bitcoin_builder() -> PocketIcBuilder {
     PocketIcBuilder::new()
         .with_server_binary(artifacts::pocket_ic_server())
         .with_bitcoin_subnet()
         .with_application_subnet()
-        .build()
 }
 
 /// A client canister.

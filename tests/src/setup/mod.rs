@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use crate::artifacts;
 
 pub use bitcoin_adapter::{BITCOIN_TESTNET_CANISTER, BitcoinAdapter};
-pub use client::{Client, bitcoin_instance};
+pub use client::{Client, bitcoin_builder, bitcoin_instance};
 pub use control::{Control, SubnetFigures, WaitingCall};
 pub use pull::{Source, pulled};
 pub use push::{part, parts_of};

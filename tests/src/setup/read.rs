@@ -7,8 +7,8 @@ use bitcoin::{BlockHash, ScriptBuf};
 use candid::Principal;
 use millrace_candid::{
     Balance, BlockId, BlockchainInfo, Config, FeedState, GetBalanceArgs, GetBalanceResult,
-    GetBlockHeadersArgs, GetBlockHeadersResult, GetUtxosArgs, GetUtxosResult, HttpRequest,
-    HttpResponse, Owner, Utxo, UtxosFilter,
+    GetBlockHeadersArgs, GetBlockHeadersResult, GetStatusArgs, GetStatusResult, GetUtxosArgs,
+    GetUtxosResult, HttpRequest, HttpResponse, Owner, Status, Utxo, UtxosFilter,
 };
 use serde_bytes::ByteBuf;
 
@@ -30,6 +30,15 @@ impl Setup {
     pub fn get_utxos(&self, args: &GetUtxosArgs) -> GetUtxosResult {
         self.query(Principal::anonymous(), "get_utxos_query", (args,))
             .unwrap_or_else(|reject| panic!("get_utxos_query is rejected: {reject}"))
+    }
+
+    /// `get_status_query`, at the best tip.
+    pub fn status(&self) -> Status {
+        let args = (GetStatusArgs::default(),);
+        let status: GetStatusResult = self
+            .query(Principal::anonymous(), "get_status_query", args)
+            .unwrap_or_else(|reject| panic!("get_status_query is rejected: {reject}"));
+        status.expect("there is a best tip")
     }
 
     /// `get_balance_query`.

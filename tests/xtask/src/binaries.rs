@@ -35,6 +35,11 @@ pub const BENCH_CANISTER: Program = Program {
     package: "millrace-bench",
     name: "bench-canister",
 };
+/// Runs the canister's module through seeded schedules.
+pub const SIM_WASM: Program = Program {
+    package: "millrace-sim-wasm",
+    name: "millrace-sim-wasm",
+};
 /// The main job in one go.
 pub const DEMO: Program = Program {
     package: "millrace-tests",

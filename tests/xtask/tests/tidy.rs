@@ -33,7 +33,7 @@ const TOP_LEVEL: [&str; 13] = [
 
 /// Packages of the workspace and the packages of the workspace each may use. Development
 /// dependencies are free: they are in nobody's product.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("millrace-core", &[]),
     ("millrace-store", &["millrace-core"]),
     ("millrace-candid", &[]),
@@ -74,7 +74,22 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     // The one test package that drives the canister's logic natively.
     (
         "millrace-sim",
-        &["millrace-candid", "millrace-canister", "millrace-core"],
+        &[
+            "millrace-candid",
+            "millrace-canister",
+            "millrace-core",
+            "millrace-store",
+        ],
+    ),
+    (
+        "millrace-sim-wasm",
+        &[
+            "millrace-candid",
+            "millrace-canister",
+            "millrace-sim",
+            "millrace-subnet",
+            "millrace-vm",
+        ],
     ),
 ];
 

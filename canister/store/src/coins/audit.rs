@@ -6,11 +6,11 @@ use bitcoin::BlockHash;
 use bitcoin::hashes::{HashEngine, sha256};
 use ic_stable_structures::Memory;
 
-use super::index::{Index, Node};
-use super::{Coins, MAX_LEVEL_CHANGES};
+use super::Coins;
+use super::index::{Index, Node, group_blocks};
 use crate::StoreError;
 use crate::runs::allocator::Allocator;
-use crate::runs::audit::{ChainAudit, audit_manifest, audit_span};
+use crate::runs::audit::{ChainAudit, audit_manifest, audit_merge};
 use crate::runs::change::ChangeRuns;
 use crate::runs::extent::Extent;
 use crate::runs::manifest::State;
@@ -26,14 +26,34 @@ impl<M: Memory> Coins<M> {
         self.audit_heap()?;
         self.audit_chains()?;
         for node in self.index.stable().iter().chain(self.index.unstable()) {
-            for span in &node.spans {
-                let down = self.index.down_from(node.id);
-                let covered = down.take_while(|covered| covered.first >= span.first);
-                let covered: Vec<ChangeRuns> = covered.map(|node| node.runs).collect();
-                audit_span(&self.region, &span.coins, &span.scripts, &covered)?;
+            for ahead in &node.aheads {
+                self.audit_ahead(node, ahead)?;
             }
         }
         Ok(())
+    }
+
+    /// Checks that a merge made ahead has a whole group's blocks, of one chain and not all of them
+    /// merged yet, and does what they do.
+    fn audit_ahead(&self, end: &Node, ahead: &Node) -> Result<(), StoreError> {
+        let blocks = self.index.down_from(end.id);
+        let blocks = blocks.take_while(|block| block.first >= ahead.first);
+        let mut blocks: Vec<&Node> = blocks.collect();
+        blocks.reverse();
+        let next = u64::from(ahead.last.get()) + 1;
+        let group = ahead.level.checked_sub(1).map(group_blocks);
+        let is_whole = group == Some(next - u64::from(ahead.first.get()))
+            && next.is_multiple_of(group.unwrap_or(1))
+            && blocks
+                .first()
+                .is_some_and(|oldest| oldest.first == ahead.first);
+        let is_its =
+            (ahead.block, ahead.last, ahead.utxo_count) == (end.block, end.last, end.utxo_count);
+        if !is_whole || !is_its || blocks.len() < 2 {
+            return broken(format!("{ahead:?} ends with {end:?}"));
+        }
+        let blocks: Vec<ChangeRuns> = blocks.iter().map(|block| block.runs).collect();
+        audit_merge(&self.region, &ahead.runs, &blocks)
     }
 
     /// Checks the stable changes, and every chain of unstable ones on top.
@@ -84,26 +104,28 @@ impl<M: Memory> Coins<M> {
     }
 
     fn audit_heap(&self) -> Result<(), StoreError> {
-        let opened = Index::open(&self.region, &self.manifest)?;
-        if !opened.is_like(&self.index) {
+        let (opened, useless) = Index::open(&self.region, &self.manifest)?;
+        if !useless.is_empty() || !opened.is_like(&self.index) {
             return broken("the heap's list of changes is not the manifest's".to_owned());
         }
         let named = self.manifest.extents();
-        let pairs = [
-            self.writing.as_ref().map(|writing| writing.ranges()),
-            self.span.as_ref().map(|span| span.ranges()),
-        ];
-        let private = pairs.into_iter().flatten();
-        let private = private.flat_map(|(coins, scripts)| [coins, scripts]);
+        let private = self.writing.as_ref().map(|writing| writing.ranges());
+        let private = private
+            .into_iter()
+            .flat_map(|(coins, scripts)| [coins, scripts]);
         let taken: Vec<Extent> = named.chain(private).collect();
         if Allocator::of(taken)? != self.allocator {
             return broken("what is free is not what is between the ranges taken".to_owned());
         }
-        let levels = self.index.stable();
-        for level in levels.chunk_by(|a, b| a.level == b.level) {
-            if level.len() > MAX_LEVEL_CHANGES {
-                return broken(format!("{} changes of one level", level.len()));
+        for merge in self.merges.values() {
+            if self.index.inputs_of(&merge.record).as_ref() != Some(&merge.inputs) {
+                return broken(format!("{merge:?} has other inputs"));
             }
+        }
+        let building = self.manifest.records();
+        let building = building.filter(|(_, record)| record.state == State::Building);
+        if building.count() != self.merges.len() {
+            return broken("a merge under way is not known".to_owned());
         }
         Ok(())
     }

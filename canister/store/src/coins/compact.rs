@@ -1,13 +1,15 @@
-//! Merges stable changes: [`FAN_OUT`] of one level, the oldest ones, into one of the next. What
-//! reads meet stays within [`MAX_LEVEL_CHANGES`] for each level, and there is one more level each
-//! time the chain is eight times as long. A change that is much larger than the others of its level
-//! goes on to the next one as it is.
+//! Merges changes: [`FAN_OUT`] of one level into one of the next, which ends where the next height is a
+//! multiple of its blocks. What reads meet of the stable chain stays within [`MAX_LEVEL_CHANGES`] for
+//! each level, and there is one more level each time the chain is eight times as long. A base that is
+//! much larger than what follows goes on to the next level as it is. The newest blocks are merged
+//! before they are stable (`ahead.rs`).
 //!
 //! One merge may be under way for each level, so that a long one of a high level never keeps the
 //! short ones of lower levels waiting. A merge is named in the manifest from its first step on, and
 //! its state saved each [`CHECKPOINT_KEYS`] keys: an upgrade loses no more of it than that.
 
 use ic_stable_structures::Memory;
+use millrace_core::Height;
 
 use super::index::Node;
 use super::{Coins, Progress};
@@ -15,14 +17,16 @@ use crate::StoreError;
 use crate::runs::change::{ChangePlan, ChangeRuns};
 use crate::runs::checkpoint::{self, SLOT_BYTES};
 use crate::runs::extent::Extent;
-use crate::runs::manifest::{ChangeId, ChangeRecord, Kind, State};
+use crate::runs::manifest::{ChangeId, ChangeRecord, State};
 use crate::runs::merge::{ChangeMerge, Depth};
 
 /// Changes of one level that are merged into one of the next.
 pub const FAN_OUT: usize = 8;
 
 /// Changes of one level, at most: what comes while eight of them are being merged. At that many,
-/// merging goes before everything that would add to them.
+/// merging goes before everything that would add to them. Only where merging cannot go on (memory
+/// that cannot grow, a damaged input, the watchdog's word) more are added, since a chain that stands
+/// still would take more memory yet: blocks that become stable give theirs back.
 pub const MAX_LEVEL_CHANGES: usize = 12;
 
 /// Keys merged between two checkpoints: about 3 MB of runs, for two pages of state.
@@ -42,10 +46,11 @@ pub(super) enum Merging {
 /// A merge under way.
 #[derive(Clone, Debug)]
 pub(super) struct Merge {
-    output: ChangeId,
+    pub(super) output: ChangeId,
     /// As in the manifest.
-    record: ChangeRecord,
-    inputs: Vec<ChangeId>,
+    pub(super) record: ChangeRecord,
+    /// Oldest first.
+    pub(super) inputs: Vec<ChangeId>,
     /// Lost with the heap, and restored by the next step.
     state: Option<Box<ChangeMerge>>,
     /// Keys merged since the last checkpoint.
@@ -64,7 +69,8 @@ impl<M: Memory> Coins<M> {
     }
 
     /// Merges up to `budget` further keys (at least one) of the next level to be merged: the
-    /// highest one that is full, else the lowest with [`FAN_OUT`] changes or a merge under way.
+    /// highest one that is full, else the lowest with a complete group or a merge under way. A group of
+    /// stable changes goes before one that is merged ahead.
     ///
     /// Each key is 40 to 70 bytes read and, unless its put and spend meet, written.
     ///
@@ -95,13 +101,11 @@ impl<M: Memory> Coins<M> {
             return None;
         }
         self.full_level().or_else(|| {
-            let ready = self.levels().find(|(_, count)| *count >= FAN_OUT);
-            let ready = ready.map(|(level, _)| level);
+            let mut levels = self.levels().map(|(level, _)| level);
+            let ready = levels.find(|level| self.index.ready_group(*level).is_some());
             let begun = self.merges.keys().next().copied();
-            match (ready, begun) {
-                (Some(ready), Some(begun)) => Some(ready.min(begun)),
-                (ready, begun) => ready.or(begun),
-            }
+            let found = [ready, begun, self.waiting().lowest()];
+            found.into_iter().flatten().min()
         })
     }
 
@@ -110,19 +114,28 @@ impl<M: Memory> Coins<M> {
         full.map(|(level, _)| level).max()
     }
 
-    /// Returns each level that has changes and their number, lowest first.
-    fn levels(&self) -> impl Iterator<Item = (u8, usize)> {
+    /// Returns each level that has stable changes and their number, lowest first.
+    pub(super) fn levels(&self) -> impl Iterator<Item = (u8, usize)> {
         let stable = self.index.stable();
         let levels = stable.chunk_by(|a, b| a.level == b.level).rev();
         levels.filter_map(|nodes| Some((nodes.first()?.level, nodes.len())))
     }
 
     fn merge_step(&mut self, level: u8, budget: usize) -> Result<(), StoreError> {
+        if self.next_swap().is_some() {
+            // Made ahead, and kept waiting by a level above that was full.
+            return self.settle();
+        }
         if !self.merges.contains_key(&level) {
-            if let Some(oldest) = self.outsized(level) {
-                return self.promote(oldest);
-            }
-            self.begin_merge(level)?;
+            let inputs = match self.index.ready_group(level) {
+                Some([base, others @ ..]) if is_outsized(base, others) => {
+                    let base = base.id;
+                    return self.promote(base);
+                }
+                Some(group) => group.iter().map(|node| node.id).collect(),
+                None => self.waiting().inputs(level),
+            };
+            self.begin_merge(level, inputs)?;
         }
         let Some(mut merge) = self.merges.remove(&level) else {
             return Err(StoreError::missing("merge of level", level));
@@ -135,47 +148,25 @@ impl<M: Memory> Coins<M> {
         }
     }
 
-    /// Returns the oldest of the changes to be merged when the others are no more than a
-    /// [`FAN_OUT`]th of it: a base that came from elsewhere, or blocks much larger than what
-    /// followed. Merging would rewrite it for hardly anything.
-    fn outsized(&self, level: u8) -> Option<ChangeId> {
-        let nodes = self.index.stable().iter();
-        let mut inputs = nodes.filter(|node| node.level == level).take(FAN_OUT);
-        let oldest = inputs.next()?;
-        let others = inputs.map(Node::bytes).fold(0, u64::saturating_add);
-        let is_outsized = oldest.bytes() / FAN_OUT as u64 > others;
-        is_outsized.then_some(oldest.id)
-    }
-
-    /// Moves the oldest change of a level to the next level as it is. Its spans go: they are for
-    /// single blocks.
+    /// Moves the oldest change of a level to the next level as it is.
     fn promote(&mut self, id: ChangeId) -> Result<(), StoreError> {
         let mut record = self.manifest.get(id)?;
         record.level = record.level.saturating_add(1);
         self.manifest.set(id, record);
-        self.stop_span_over(id);
-        for span in self.index.promote(id) {
-            self.forget(span);
-        }
-        Ok(())
+        self.index.promote(id);
+        self.settle()
     }
 
     /// Names the output of a new merge in the manifest.
-    fn begin_merge(&mut self, level: u8) -> Result<(), StoreError> {
-        let nodes = self.index.stable();
-        let mut nodes = nodes.iter().filter(|node| node.level == level);
-        let inputs: Vec<&Node> = nodes.by_ref().take(FAN_OUT).collect();
+    fn begin_merge(&mut self, level: u8, inputs: Vec<ChangeId>) -> Result<(), StoreError> {
         let (Some(oldest), Some(newest)) = (inputs.first(), inputs.last()) else {
             return Err(StoreError::missing("changes of level", level));
         };
-        let runs: Vec<ChangeRuns> = inputs.iter().map(|node| node.runs).collect();
-        let (oldest, newest) = (oldest.id, newest.id);
-        let inputs = inputs.iter().map(|node| node.id).collect();
-        let (oldest, newest) = (self.manifest.get(oldest)?, self.manifest.get(newest)?);
+        let (oldest, newest) = (self.manifest.get(*oldest)?, self.manifest.get(*newest)?);
+        let runs = self.runs_of(&inputs)?;
         let (coins, scripts) = ChangePlan::of(&runs).lengths();
         let ranges = self.take((coins, scripts.saturating_add(SLOT_BYTES)))?;
         let record = ChangeRecord {
-            kind: Kind::Change,
             state: State::Building,
             level: level.saturating_add(1),
             first: oldest.first,
@@ -200,7 +191,17 @@ impl<M: Memory> Coins<M> {
                 unsaved: 0,
             },
         );
+        self.waiting.set(None);
         Ok(())
+    }
+
+    fn runs_of(&self, ids: &[ChangeId]) -> Result<Vec<ChangeRuns>, StoreError> {
+        let runs = ids.iter().map(|id| {
+            let node = self.index.find(*id);
+            let node = node.ok_or_else(|| StoreError::missing("change to be merged", id.0))?;
+            Ok(node.runs)
+        });
+        runs.collect()
     }
 
     /// Finds the merges that were under way; one whose inputs are not there is given up.
@@ -209,14 +210,12 @@ impl<M: Memory> Coins<M> {
         let building = records.filter(|(_, record)| record.state == State::Building);
         let building: Vec<(ChangeId, ChangeRecord)> = building.map(|(id, r)| (id, *r)).collect();
         for (output, record) in building {
-            let level = record.level.saturating_sub(1);
-            let nodes = self.index.stable().iter();
-            let inputs = nodes.filter(|node| {
-                node.level == level && (record.first..=record.last).contains(&node.first)
-            });
-            let inputs = inputs.map(|node| node.id).collect();
+            let Some(inputs) = self.index.inputs_of(&record) else {
+                self.forget(output);
+                continue;
+            };
             self.merges.insert(
-                level,
+                record.level.saturating_sub(1),
                 Merge {
                     output,
                     record,
@@ -250,9 +249,7 @@ impl<M: Memory> Coins<M> {
 
     fn restore(&self, merge: &Merge) -> Result<ChangeMerge, StoreError> {
         let record = &merge.record;
-        let nodes = self.index.stable().iter();
-        let inputs = nodes.filter(|node| merge.inputs.contains(&node.id));
-        let inputs: Vec<ChangeRuns> = inputs.map(|node| node.runs).collect();
+        let inputs = self.runs_of(&merge.inputs)?;
         let depth = if record.first.get() == 0 {
             Depth::Bottom
         } else {
@@ -265,7 +262,7 @@ impl<M: Memory> Coins<M> {
         ChangeMerge::restore(&self.region, &inputs, record.coins, scripts, depth, &saved)
     }
 
-    /// Puts a finished merge in the place of its inputs.
+    /// Names a finished merge, and puts it in the place of its inputs if they are stable.
     fn finish_merge(&mut self, level: u8, runs: ChangeRuns) -> Result<(), StoreError> {
         let Some(merge) = self.merges.remove(&level) else {
             return Ok(());
@@ -273,27 +270,35 @@ impl<M: Memory> Coins<M> {
         let taken = (merge.record.coins, merge.record.scripts);
         let header = runs.coins.header();
         let record = ChangeRecord {
-            state: State::Stable,
+            state: State::Ahead,
             coins: runs.coins.extent(),
             scripts: runs.scripts.extent(),
             puts: header.puts,
             spends: header.spends,
             ..merge.record
         };
-        let freed = self.manifest.swap(&merge.inputs, merge.output, record)?;
-        for input in &merge.inputs {
-            self.stop_span_over(*input);
+        self.waiting.set(None);
+        if !self.index.add_ahead(merge.output, &record, runs) {
+            self.forget(merge.output);
+            return Err(StoreError::missing(
+                "changes that were merged into",
+                merge.output.0,
+            ));
         }
-        for extent in freed {
-            self.allocator.free(extent);
-        }
+        self.manifest.set(merge.output, record);
         self.allocator.trim(taken.0, runs.coins.extent());
         self.allocator.trim(taken.1, runs.scripts.extent());
-        for span in self.index.swap(&merge.inputs, merge.output, &record, runs) {
-            self.forget(span);
-        }
-        Ok(())
+        self.settle()
     }
+}
+
+/// Returns whether the oldest change of all is so much larger than the others to be merged with it that
+/// they are no more than a [`FAN_OUT`]th of it: a base that came from elsewhere. Merging would rewrite
+/// it for hardly anything.
+fn is_outsized(oldest: &Node, others: &[Node]) -> bool {
+    let others = others.iter().map(Node::bytes);
+    let others = others.fold(0, u64::saturating_add);
+    oldest.first == Height::ZERO && oldest.bytes() / FAN_OUT as u64 > others
 }
 
 /// Returns where a merge's state is saved.

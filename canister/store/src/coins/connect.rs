@@ -11,7 +11,7 @@ use super::{Coins, Progress};
 use crate::StoreError;
 use crate::runs::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use crate::runs::extent::Extent;
-use crate::runs::manifest::{ChangeRecord, Kind, State};
+use crate::runs::manifest::{ChangeRecord, State};
 
 /// A block's change being written. No record names its ranges yet.
 #[derive(Clone, Debug)]
@@ -35,7 +35,6 @@ impl BlockWriting {
     fn record(&self, runs: &ChangeRuns, state: State) -> ChangeRecord {
         let header = runs.coins.header();
         ChangeRecord {
-            kind: Kind::Change,
             state,
             level: 0,
             first: self.height,
@@ -75,7 +74,7 @@ impl<M: Memory> Coins<M> {
     fn begin(&mut self, parent: BlockHash, change: BlockChange) -> Result<(), StoreError> {
         let (block, height) = (change.hash(), change.height());
         let plan = ChangePlan::of_block(&change);
-        let ranges = self.take(plan.lengths())?;
+        let ranges = self.take_for_block(plan.lengths())?;
         match ChangeWriter::new(change, &plan, ranges.0, ranges.1) {
             Ok(writer) => {
                 self.writing = Some(BlockWriting {
@@ -90,6 +89,17 @@ impl<M: Memory> Coins<M> {
             Err(error) => {
                 self.give_back(ranges);
                 Err(error)
+            }
+        }
+    }
+
+    /// Takes ranges for a block's change, if need be those of merges made ahead: what they are made of is
+    /// still there, and no block can become stable, which would free something, without another on top.
+    fn take_for_block(&mut self, lengths: (u64, u64)) -> Result<(Extent, Extent), StoreError> {
+        loop {
+            match self.take(lengths) {
+                Err(StoreError::OutOfMemory { .. }) if self.give_up_merge_ahead() => {}
+                taken => return taken,
             }
         }
     }
@@ -124,7 +134,7 @@ impl<M: Memory> Coins<M> {
             let id = self.manifest.new_id();
             self.manifest.set(id, record);
             self.index.push_unstable(id, &record, runs);
-            self.want_spans(id);
+            self.waiting.set(None);
             if self.merging == Merging::NoSpace {
                 self.merging = Merging::Possible;
             }

@@ -1,5 +1,9 @@
 //! What can be read, on the heap: the changes of unstable blocks by id, the stable ones by height,
-//! and the ways down from one to the next. Rebuilt from the manifest.
+//! merges made ahead at the change they end with, and the ways down from one to the next. Rebuilt
+//! from the manifest.
+//!
+//! A merge made ahead ends with one block, and all its blocks are on every chain through that one:
+//! a reader that comes to this block takes the merge, and goes on below its first block.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +11,10 @@ use bitcoin::BlockHash;
 use ic_stable_structures::Memory;
 use millrace_core::Height;
 
+use super::compact::FAN_OUT;
 use crate::StoreError;
 use crate::runs::change::ChangeRuns;
-use crate::runs::extent::Extent;
-use crate::runs::filter::Filter;
-use crate::runs::header::{FILTER_BLOCK_BYTES, RunKind};
-use crate::runs::key::Digest;
-use crate::runs::manifest::{ChangeId, ChangeRecord, Kind, Manifest, State};
-use crate::runs::read::Path;
-
-/// Filters over a block's change and those before it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub id: ChangeId,
-    /// Which of the widths.
-    pub width: u8,
-    /// Height of the oldest block it covers.
-    pub first: Height,
-    /// The unstable change before that one, when the span was made.
-    below: Option<ChangeId>,
-    pub coins: Filter,
-    pub scripts: Filter,
-}
+use crate::runs::manifest::{ChangeId, ChangeRecord, Manifest, State};
 
 /// A change that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +30,8 @@ pub(super) struct Node {
     pub parent: Option<ChangeId>,
     /// Number of coins after it.
     pub utxo_count: u64,
-    /// Widest first.
-    pub spans: Vec<Span>,
+    /// Merges made ahead that end with its last block, widest first.
+    pub aheads: Vec<Node>,
 }
 
 /// See the module's documentation.
@@ -58,31 +44,38 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Reads what a manifest names. Returns, too, merges made ahead that are damaged, or whose blocks are not
+    /// there: what they are made of is, so that they can go.
     pub(super) fn open<R: Memory, M: Memory>(
         region: &R,
         manifest: &Manifest<M>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<(Self, Vec<ChangeId>), StoreError> {
         let mut index = Self::default();
+        let mut useless = Vec::new();
         for (id, record) in manifest.stable() {
             index.push_stable(id, &record, ChangeRuns::open(region, &record)?);
         }
-        let of_kind = |kind, state| {
+        let of_state = |state| {
             let records = manifest.records();
             let mut found: Vec<(ChangeId, ChangeRecord)> = records
-                .filter(|(_, record)| (record.kind, record.state) == (kind, state))
+                .filter(|(_, record)| record.state == state)
                 .map(|(id, record)| (id, *record))
                 .collect();
             // Parents before children.
             found.sort_by_key(|(_, record)| record.last);
             found
         };
-        for (id, record) in of_kind(Kind::Change, State::Unstable) {
+        for (id, record) in of_state(State::Unstable) {
             index.push_unstable(id, &record, ChangeRuns::open(region, &record)?);
         }
-        for (id, record) in of_kind(Kind::Span, State::Unstable) {
-            index.add_span(id, &record);
+        for (id, record) in of_state(State::Ahead) {
+            let runs = ChangeRuns::open(region, &record);
+            let is_added = runs.is_ok_and(|runs| index.add_ahead(id, &record, runs));
+            if !is_added {
+                useless.push(id);
+            }
         }
-        Ok(index)
+        Ok((index, useless))
     }
 
     pub(super) fn stable(&self) -> &[Node] {
@@ -110,12 +103,48 @@ impl Index {
         self.stable.last().map_or(0, |node| node.utxo_count)
     }
 
-    /// Returns the change of one block, unstable or not merged yet.
-    pub(super) fn single(&self, id: ChangeId) -> Option<&Node> {
-        let stable = || self.stable.iter().rev().take_while(|node| node.level == 0);
+    /// Returns a change of either kind, or one merged ahead.
+    pub(super) fn find(&self, id: ChangeId) -> Option<&Node> {
+        let aheads = || {
+            let nodes = self.unstable.values().chain(&self.stable);
+            nodes.flat_map(|node| &node.aheads)
+        };
+        let stable = || self.stable.iter().find(|node| node.id == id);
         self.unstable
             .get(&id)
-            .or_else(|| stable().find(|node| node.id == id))
+            .or_else(stable)
+            .or_else(|| aheads().find(|node| node.id == id))
+    }
+
+    /// Returns the changes that a merge of a level is made of, oldest first; `None` where one is not
+    /// there.
+    pub(super) fn inputs_of(&self, record: &ChangeRecord) -> Option<Vec<ChangeId>> {
+        let level = record.level.checked_sub(1)?;
+        let mut inputs = Vec::new();
+        let mut at = self.end_of(record)?;
+        loop {
+            let change = self.node(at)?.at_level(level)?;
+            inputs.push(change.id);
+            if change.first <= record.first {
+                inputs.reverse();
+                return (change.first == record.first).then_some(inputs);
+            }
+            at = self.below(change.parent, change.first);
+        }
+    }
+
+    /// Returns where the last block of a merge is: in an unstable change, or in a stable one of a lower
+    /// level.
+    fn end_of(&self, record: &ChangeRecord) -> Option<At> {
+        if let Some(id) = self.of_block(&record.block) {
+            return Some(At::Unstable(id));
+        }
+        let mut places = (1..=self.stable.len()).rev();
+        let place = places.find(|place| {
+            let node = place.checked_sub(1).and_then(|at| self.stable.get(at));
+            node.is_some_and(|node| node.block == record.block && node.level < record.level)
+        });
+        place.map(At::Stable)
     }
 
     pub(super) fn push_stable(&mut self, id: ChangeId, record: &ChangeRecord, runs: ChangeRuns) {
@@ -133,49 +162,43 @@ impl Index {
         self.unstable.insert(id, node);
     }
 
-    /// Adds span filters to the change of their last block. Returns whether there is one.
-    pub(super) fn add_span(&mut self, id: ChangeId, record: &ChangeRecord) -> bool {
-        let Some(last) = self.last_single(record) else {
+    /// Adds a merge of changes that are not all stable to the one it ends with. Returns whether they
+    /// are there.
+    pub(super) fn add_ahead(
+        &mut self,
+        id: ChangeId,
+        record: &ChangeRecord,
+        runs: ChangeRuns,
+    ) -> bool {
+        let Some(end) = self.end_of(record) else {
             return false;
         };
-        let oldest = self.down_from(last).find(|node| node.first == record.first);
-        let below = oldest.and_then(|node| node.parent);
-        let filter = |extent: Extent| {
-            let blocks = extent.length / FILTER_BLOCK_BYTES as u64;
-            Filter::new(extent, u32::try_from(blocks).unwrap_or(u32::MAX))
-        };
-        let span = Span {
-            id,
-            width: record.level,
-            first: record.first,
-            below,
-            coins: filter(record.coins),
-            scripts: filter(record.scripts),
-        };
-        let Some(node) = self.single_mut(last) else {
+        let blocks = self.down(end, |node| node);
+        let oldest = blocks
+            .take_while(|node| node.first >= record.first)
+            .last()
+            .filter(|node| node.first == record.first);
+        let Some((oldest, newest)) = oldest.zip(self.node(end)) else {
             return false;
         };
-        node.spans.push(span);
-        node.spans.sort_by_key(|span| std::cmp::Reverse(span.width));
+        let ahead = Node {
+            utxo_count: newest.utxo_count,
+            ..Node::new(id, record, runs, oldest.parent, 0)
+        };
+        let newest = newest.id;
+        if let Some(node) = self.node_mut(newest) {
+            node.aheads.push(ahead);
+            node.aheads
+                .sort_by_key(|ahead| std::cmp::Reverse(ahead.level));
+        }
         true
     }
 
-    fn last_single(&self, record: &ChangeRecord) -> Option<ChangeId> {
-        self.of_block(&record.block).or_else(|| {
-            let stable = self.stable.iter().rev();
-            let mut singles = stable.take_while(|node| node.level == 0);
-            singles
-                .find(|node| node.block == record.block)
-                .map(|node| node.id)
-        })
-    }
-
-    fn single_mut(&mut self, id: ChangeId) -> Option<&mut Node> {
-        let stable = self.stable.iter_mut().rev();
-        let mut singles = stable.take_while(|node| node.level == 0);
+    fn node_mut(&mut self, id: ChangeId) -> Option<&mut Node> {
+        let stable = self.stable.iter_mut();
         self.unstable
             .get_mut(&id)
-            .or_else(|| singles.find(|node| node.id == id))
+            .or_else(|| stable.rev().find(|node| node.id == id))
     }
 
     /// Moves the oldest unstable change to the stable ones.
@@ -187,61 +210,97 @@ impl Index {
         }
     }
 
-    /// Removes an unstable change; returns the ids of its spans.
+    /// Removes an unstable change; returns the merges made ahead that end with it.
     pub(super) fn remove_unstable(&mut self, id: ChangeId) -> Vec<ChangeId> {
         let Some(node) = self.unstable.remove(&id) else {
             return Vec::new();
         };
         self.by_block.remove(&node.block);
-        node.spans.iter().map(|span| span.id).collect()
+        node.aheads.iter().map(|ahead| ahead.id).collect()
     }
 
-    /// Moves a stable change to the next level; returns the ids of its spans.
-    pub(super) fn promote(&mut self, id: ChangeId) -> Vec<ChangeId> {
-        let Some(node) = self.stable.iter_mut().find(|node| node.id == id) else {
-            return Vec::new();
-        };
-        node.level = node.level.saturating_add(1);
-        let spans = std::mem::take(&mut node.spans);
-        spans.iter().map(|span| span.id).collect()
+    /// Removes the widest merge made ahead that ends with an unstable block, and returns it.
+    pub(super) fn remove_widest_ahead(&mut self) -> Option<ChangeId> {
+        let with = self.unstable.values_mut();
+        let with = with.max_by_key(|node| node.aheads.first().map(|ahead| ahead.level))?;
+        (!with.aheads.is_empty()).then(|| with.aheads.remove(0).id)
     }
 
-    /// Puts a merge in the place of stable changes that follow each other; returns the ids of their
-    /// spans.
+    /// Moves a stable change to the next level.
+    pub(super) fn promote(&mut self, id: ChangeId) {
+        if let Some(node) = self.stable.iter_mut().find(|node| node.id == id) {
+            node.level = node.level.saturating_add(1);
+        }
+    }
+
+    /// Puts a merge in the place of stable changes that follow each other. Wider merges made ahead that
+    /// end where it does are its own from now on.
     pub(super) fn swap(
         &mut self,
         inputs: &[ChangeId],
         id: ChangeId,
         record: &ChangeRecord,
         runs: ChangeRuns,
-    ) -> Vec<ChangeId> {
+    ) {
         let is_input = |node: &Node| inputs.contains(&node.id);
         let Some(at) = self.stable.iter().position(is_input) else {
-            return Vec::new();
+            return;
         };
         let before = at.checked_sub(1).and_then(|older| self.stable.get(older));
         let before = before.map_or(0, |node| node.utxo_count);
         let node = Node::new(id, record, runs, None, before);
         let end = at + inputs.len().min(self.stable.len() - at);
-        let removed = self.stable.splice(at..end, [node]);
-        removed
-            .flat_map(|node| node.spans)
-            .map(|span| span.id)
-            .collect()
+        let last = self.stable.splice(at..end, [node]).next_back();
+        if let Some((node, last)) = self.stable.get_mut(at).zip(last) {
+            node.aheads = last.aheads;
+            node.aheads.retain(|ahead| ahead.level > record.level);
+        }
     }
 
-    /// Returns the changes from one down to the oldest of all.
+    /// Returns the oldest stable changes of a level that are merged into one, if the last of them is
+    /// there.
+    pub(super) fn ready_group(&self, level: u8) -> Option<&[Node]> {
+        let first = self.stable.iter().position(|node| node.level == level)?;
+        let nodes = self.stable.get(first..)?;
+        let group = |node: &Node| u64::from(node.last.get()) / group_blocks(level);
+        let oldest = group(nodes.first()?);
+        let is_in = |node: &&Node| node.level == level && group(node) == oldest;
+        let nodes = nodes.get(..nodes.iter().take_while(is_in).count())?;
+        let is_complete = nodes.last()?.ends_group(level);
+        is_complete.then_some(nodes)
+    }
+
+    /// Returns the unstable changes from a block down, newest first.
+    pub(super) fn unstable_from(&self, block: &BlockHash) -> impl Iterator<Item = &Node> {
+        let mut next = self.of_block(block).and_then(|id| self.unstable.get(&id));
+        std::iter::from_fn(move || {
+            let node = next?;
+            next = node.parent.and_then(|parent| self.unstable.get(&parent));
+            Some(node)
+        })
+    }
+
+    /// Returns the changes of blocks from one down to the oldest of all, as if none were merged ahead.
     pub(super) fn down_from(&self, id: ChangeId) -> impl Iterator<Item = &Node> {
-        let first = match self.unstable.get(&id) {
+        let at = match self.unstable.get(&id) {
             Some(_) => At::Unstable(id),
             None => {
                 let at = self.stable.iter().position(|node| node.id == id);
                 At::Stable(at.map_or(0, |at| at + 1))
             }
         };
-        let mut at = first;
+        self.down(at, |node| node)
+    }
+
+    /// Returns changes from a place down to the oldest of all; `choose` says which of those that end
+    /// at a place.
+    fn down<'a>(
+        &'a self,
+        mut at: At,
+        choose: fn(&'a Node) -> &'a Node,
+    ) -> impl Iterator<Item = &'a Node> {
         std::iter::from_fn(move || {
-            let node = self.node(at)?;
+            let node = choose(self.node(at)?);
             at = self.below(node.parent, node.first);
             Some(node)
         })
@@ -258,8 +317,8 @@ impl Index {
         let is_there = |id: &ChangeId| self.unstable.contains_key(id);
         for node in copy.unstable.values_mut().chain(&mut copy.stable) {
             node.parent = node.parent.filter(is_there);
-            for span in &mut node.spans {
-                span.below = span.below.filter(is_there);
+            for ahead in &mut node.aheads {
+                ahead.parent = ahead.parent.filter(is_there);
             }
         }
         copy
@@ -276,9 +335,9 @@ impl Index {
     }
 
     /// Returns the newest change of a chain, below a height, given the unstable change that was there
-    /// once.
+    /// once; the widest of those that end there.
     pub(super) fn node_below(&self, parent: Option<ChangeId>, first: Height) -> Option<&Node> {
-        self.node(self.below(parent, first))
+        self.node(self.below(parent, first)).map(Node::widest)
     }
 
     fn node(&self, at: At) -> Option<&Node> {
@@ -317,7 +376,7 @@ impl Node {
             utxo_count: before
                 .saturating_add(record.puts)
                 .saturating_sub(record.spends),
-            spans: Vec::new(),
+            aheads: Vec::new(),
         }
     }
 
@@ -327,24 +386,29 @@ impl Node {
         coins.length.saturating_add(scripts.length)
     }
 
-    /// Returns the widest span that knows that a key is in none of its changes.
-    fn passing_span<M: Memory>(
-        &self,
-        memory: &M,
-        kind: RunKind,
-        digest: &Digest,
-    ) -> Result<Option<&Span>, StoreError> {
-        for span in &self.spans {
-            let filter = match kind {
-                RunKind::Coins => &span.coins,
-                RunKind::Scripts => &span.scripts,
-            };
-            if !filter.may_contain(memory, digest)? {
-                return Ok(Some(span));
-            }
-        }
-        Ok(None)
+    /// Returns the widest change that ends where this one does.
+    fn widest(&self) -> &Self {
+        self.aheads.first().unwrap_or(self)
     }
+
+    /// Returns the change of a level that ends where this one does.
+    pub(super) fn at_level(&self, level: u8) -> Option<&Self> {
+        if self.level == level {
+            return Some(self);
+        }
+        self.aheads.iter().find(|ahead| ahead.level == level)
+    }
+
+    /// Returns whether changes of a level are merged up to its last block.
+    pub(super) fn ends_group(&self, level: u8) -> bool {
+        (u64::from(self.last.get()) + 1).is_multiple_of(group_blocks(level))
+    }
+}
+
+/// Returns how many blocks a merge of changes of a level covers: it ends where the next height is a
+/// multiple of that.
+pub(super) const fn group_blocks(level: u8) -> u64 {
+    (FAN_OUT as u64).saturating_pow(level as u32 + 1)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,28 +426,13 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Returns the next change, whatever spans know.
-    pub(super) fn peek(&self) -> Option<&'a Node> {
+    /// Returns the change of the tip.
+    pub(super) fn tip(&self) -> Option<&'a Node> {
         self.index.node(self.at)
     }
-}
 
-impl<'a> Path<'a> for Walk<'a> {
-    fn next<M: Memory>(
-        &mut self,
-        memory: &M,
-        kind: RunKind,
-        digest: &Digest,
-    ) -> Result<Option<&'a ChangeRuns>, StoreError> {
-        while let Some(node) = self.peek() {
-            match node.passing_span(memory, kind, digest)? {
-                Some(span) => self.at = self.index.below(span.below, span.first),
-                None => {
-                    self.at = self.index.below(node.parent, node.first);
-                    return Ok(Some(&node.runs));
-                }
-            }
-        }
-        Ok(None)
+    /// Returns the changes from the tip to the oldest of all, the widest there are.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &'a Node> {
+        self.index.down(self.at, Node::widest)
     }
 }

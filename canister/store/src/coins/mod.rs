@@ -6,25 +6,26 @@
 //!   step on, [`Coins::view`] reads the set at that block;
 //! - [`Coins::retire`] makes a change part of the stable set, [`Coins::drop_block`] forgets one:
 //!   both change records, not coins;
-//! - [`Coins::index_step`] and [`Coins::compact_step`] keep reads cheap: they may be late, and
-//!   nothing is wrong then.
+//! - [`Coins::follow`] says which chain is the best: its blocks are merged before they are stable;
+//! - [`Coins::compact_step`] keeps reads cheap: it may be late, and nothing is wrong then.
 //!
 //! Steps are of a given number of items. Between two of them the heap may be lost: a block's change
-//! and a span filter are written again then, a merge goes on from its last checkpoint. Readers see
+//! is written again then, a merge goes on from its last checkpoint. Readers see
 //! what the manifest names, and each message changes that at once or not at all.
 
+mod ahead;
 mod audit;
 mod compact;
 mod connect;
 mod index;
 mod resolve;
-mod spans;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use bitcoin::{Amount, BlockHash, OutPoint};
 use ic_stable_structures::Memory;
@@ -35,11 +36,12 @@ use crate::runs::allocator::Allocator;
 use crate::runs::extent::Extent;
 use crate::runs::manifest::{ChangeId, Manifest, State};
 use crate::runs::superblock;
+use ahead::Waiting;
 use compact::{CHECKPOINT_KEYS, Merge, Merging};
 use connect::BlockWriting;
 use index::Index;
-use spans::{SpanWriting, Wanted};
 
+pub use ahead::MAX_WAITING_GROUPS;
 pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
 pub use resolve::{Kept, ResolvedCoins, Resolver};
 pub use sweep::{ChangePage, StablePage};
@@ -76,8 +78,10 @@ pub struct Coins<M: Memory> {
     allocator: Allocator,
     index: Index,
     writing: Option<BlockWriting>,
-    spans_wanted: VecDeque<Wanted>,
-    span: Option<SpanWriting>,
+    /// The best block, as far as is known.
+    tip: Option<BlockHash>,
+    /// What waits to be merged ahead; looked for once after each change of what there is.
+    waiting: Cell<Option<Waiting>>,
     /// Merges under way, by the level of their inputs.
     merges: BTreeMap<u8, Merge>,
     /// Whether merging goes on.
@@ -98,21 +102,24 @@ impl<M: Memory> Coins<M> {
         superblock::open(&regions.runs)?;
         let manifest = Manifest::open(regions.manifest)?;
         let allocator = Allocator::of(manifest.extents())?;
-        let index = Index::open(&regions.runs, &manifest)?;
+        let (index, useless) = Index::open(&regions.runs, &manifest)?;
         let mut coins = Self {
             region: regions.runs,
             manifest,
             allocator,
             index,
             writing: None,
-            spans_wanted: VecDeque::new(),
-            span: None,
+            tip: None,
+            waiting: Cell::new(None),
             merges: BTreeMap::new(),
             merging: Merging::Possible,
             checkpoint_keys: CHECKPOINT_KEYS,
         };
+        for id in useless {
+            coins.forget(id);
+        }
         coins.find_merges();
-        coins.find_wanted_spans();
+        coins.settle()?;
         Ok(coins)
     }
 
@@ -132,10 +139,15 @@ impl<M: Memory> Coins<M> {
         self.index.unstable_len()
     }
 
-    /// Returns the number of stable changes: what a read of an old coin meets at most, besides the
-    /// filters of unstable blocks. Each level has [`MAX_LEVEL_CHANGES`] at most.
+    /// Returns the number of stable changes: what a read of an old coin meets at most, besides
+    /// unstable ones. Each level has [`MAX_LEVEL_CHANGES`] at most, unless merging had to stand still.
     pub fn stable_len(&self) -> usize {
         self.index.stable().len()
+    }
+
+    /// Returns the number of stable changes of the level that has most.
+    pub fn fullest_level(&self) -> usize {
+        self.levels().map(|(_, count)| count).max().unwrap_or(0)
     }
 
     /// Returns the bytes of the region that runs take, and those between them.
@@ -145,7 +157,8 @@ impl<M: Memory> Coins<M> {
     }
 
     /// Makes the change of the newest stable block's child part of the stable set. One record is
-    /// written, whatever the block's size.
+    /// written, whatever the block's size; with the last block of a merge made ahead, that one takes
+    /// the place of the changes it was made of, whose records go.
     ///
     /// # Errors
     /// [`StoreError::Missing`] when there is no such change; nothing is changed.
@@ -159,11 +172,13 @@ impl<M: Memory> Coins<M> {
         record.state = State::Stable;
         self.manifest.set(id, record);
         self.index.retire(id);
-        Ok(())
+        self.waiting.set(None);
+        self.settle()
     }
 
     /// Forgets an unstable block's change, complete or being written, if there is one: its record
-    /// goes and its ranges are free, whatever its size.
+    /// goes and its ranges are free, whatever its size, and so it is with merges it takes part in. Its
+    /// descendants are forgotten in the same message, before it or after it.
     pub fn drop_block(&mut self, block: &BlockHash) {
         if self.writing.as_ref().is_some_and(|it| it.block() == *block) {
             self.abandon_block();
@@ -171,11 +186,13 @@ impl<M: Memory> Coins<M> {
         let Some(id) = self.index.of_block(block) else {
             return;
         };
-        self.stop_span_over(id);
-        for span in self.index.remove_unstable(id) {
-            self.forget(span);
+        for ahead in self.index.remove_unstable(id) {
+            self.give_up_merge_of(ahead);
+            self.forget(ahead);
         }
+        self.give_up_merge_of(id);
         self.forget(id);
+        self.waiting.set(None);
     }
 
     /// Removes a record and frees its ranges.

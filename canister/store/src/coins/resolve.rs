@@ -2,8 +2,9 @@
 //! in each in the order of keys, so that a page of a filter, or a leaf, is read once for all that it
 //! can say. A coin alone would read a page of each change.
 //!
-//! A span's filter is asked once for each key; what it lets through is a list that the changes below
-//! it look at, so that a key costs nothing at the hundreds of unstable blocks that do not have it.
+//! Changes may become stable or be merged between two steps. A look-up remembers no place in a list but
+//! the height it came down to: whatever change has the block below it is the next, and a wider one that
+//! took the place of the one it stopped in is asked from its first key on.
 
 use std::cell::Cell;
 
@@ -65,34 +66,19 @@ enum Answer<T> {
     Coin(T),
 }
 
-/// Keys that may be in the changes from a height up, as far as filters know.
-#[derive(Clone, Debug)]
-struct List {
-    first: Height,
-    /// Indices of keys, ascending.
-    keys: Vec<u32>,
-}
-
 /// A change that is being asked.
 #[derive(Clone, Debug)]
 struct Asking {
     change: ChangeId,
-    /// Spans that end with it, widest first, and how many of them were asked.
-    spans: Vec<ChangeId>,
-    spans_asked: usize,
-    /// Lists there were before the first of them.
-    lists: usize,
-    /// Of the next span, and of the change itself after the last one.
     filter: FilterReader,
-    /// The next place in the innermost list, and what the span let through.
+    /// The next key.
     next: usize,
-    passed: Vec<u32>,
 }
 
-/// What comes of going on in a list.
+/// What comes of going on in the keys.
 enum Next {
     /// A key, and its index.
-    Key(u32, OutpointKey),
+    Key(usize, OutpointKey),
     /// The units or the keys are used up.
     End(Progress),
 }
@@ -106,8 +92,6 @@ pub struct Resolver<T = PriorCoin> {
     /// By key.
     answers: Vec<Answer<T>>,
     unknown: usize,
-    /// The innermost last. The first one has all keys.
-    lists: Vec<List>,
     /// The oldest change that was asked: its parent and its first height.
     below: Option<(Option<ChangeId>, Height)>,
     asking: Option<Asking>,
@@ -138,10 +122,6 @@ impl<T: Kept> Resolver<T> {
                 .take(count)
                 .collect(),
             unknown: count,
-            lists: vec![List {
-                first: Height::ZERO,
-                keys: (0..count as u32).collect(),
-            }],
             keys,
             below: None,
             asking: None,
@@ -167,7 +147,7 @@ impl<T: Kept> Resolver<T> {
                 None => {
                     let walk = coins.index.walk(&self.tip);
                     let walk = walk.ok_or_else(|| StoreError::missing("change of", self.tip))?;
-                    walk.peek()
+                    walk.changes().next()
                 }
                 Some((parent, first)) => coins.index.node_below(parent, first),
             };
@@ -200,87 +180,32 @@ impl<T: Kept> Resolver<T> {
         self.keys.into_iter().zip(answers)
     }
 
-    /// Asks a change, and before it the spans that end with it, for as many keys as there are units.
+    /// Asks a change for as many keys as there are units.
     fn ask<M: Memory>(
         &mut self,
         region: &M,
         node: &Node,
         left: &mut usize,
     ) -> Result<Progress, StoreError> {
-        let mut asking = self.go_on_asking(node);
-        while let Some(span) = node.spans.get(asking.spans_asked) {
-            if self.pass_span(region, &mut asking, left)? == Progress::More {
-                self.asking = Some(asking);
-                return Ok(Progress::More);
-            }
-            self.lists.push(List {
-                first: span.first,
-                keys: std::mem::take(&mut asking.passed),
-            });
-            asking.spans_asked += 1;
-            asking.next = 0;
-            asking.filter = self.filter_of(node, asking.spans_asked);
-        }
-        if self.find(region, node, &mut asking, left)? == Progress::More {
-            self.asking = Some(asking);
-            return Ok(Progress::More);
-        }
-        Ok(Progress::Done)
-    }
-
-    /// Returns where asking a change stopped, or starts with it.
-    fn go_on_asking(&mut self, node: &Node) -> Asking {
-        let spans: Vec<ChangeId> = node.spans.iter().map(|span| span.id).collect();
-        match self.asking.take() {
-            Some(asking) if asking.change == node.id && asking.spans == spans => return asking,
-            // A change that goes up a level as it is loses its spans, and their filters are gone.
-            Some(asking) if asking.change == node.id => self.lists.truncate(asking.lists),
-            _ => {}
-        }
-        // A merged change reaches below spans that its blocks were in.
-        let is_above = |list: &List| list.first > node.first;
-        while self.lists.len() > 1 && self.lists.last().is_some_and(is_above) {
-            self.lists.pop();
-        }
-        self.leaf.clear();
-        Asking {
-            change: node.id,
-            spans,
-            lists: self.lists.len(),
-            spans_asked: 0,
-            filter: self.filter_of(node, 0),
-            next: 0,
-            passed: Vec::new(),
-        }
-    }
-
-    /// Returns what is asked after so many spans: the next one, or the change itself.
-    fn filter_of(&self, node: &Node, spans_asked: usize) -> FilterReader {
-        let span = node.spans.get(spans_asked).map(|span| span.coins);
-        let keys = self.lists.last().map_or(0, |list| list.keys.len());
-        FilterReader::new(span.unwrap_or_else(|| node.runs.coins.filter()), keys)
-    }
-
-    /// Collects the keys of the innermost list that a span may have.
-    fn pass_span<M: Memory>(
-        &self,
-        region: &M,
-        asking: &mut Asking,
-        left: &mut usize,
-    ) -> Result<Progress, StoreError> {
-        loop {
-            match self.next_key(asking, left) {
-                Next::Key(index, key) => {
-                    if asking.filter.may_contain(region, &key.digest())? {
-                        asking.passed.push(index);
-                    }
+        let mut asking = match self.asking.take() {
+            Some(asking) if asking.change == node.id => asking,
+            _ => {
+                self.leaf.clear();
+                Asking {
+                    change: node.id,
+                    filter: FilterReader::new(node.runs.coins.filter(), self.unknown),
+                    next: 0,
                 }
-                Next::End(progress) => return Ok(progress),
             }
+        };
+        let progress = self.find(region, node, &mut asking, left)?;
+        if progress == Progress::More {
+            self.asking = Some(asking);
         }
+        Ok(progress)
     }
 
-    /// Looks up the keys of the innermost list in a change.
+    /// Looks up keys in a change.
     fn find<M: Memory>(
         &mut self,
         region: &M,
@@ -298,34 +223,29 @@ impl<T: Kept> Resolver<T> {
             }
             *left = left.saturating_sub(FIND_UNITS);
             let change = find_in_leaves(region, &node.runs.coins, &key, &mut self.leaf)?;
-            if let (Some(change), Some(answer)) = (change, self.answers.get_mut(index as usize)) {
+            if let (Some(change), Some(answer)) = (change, self.answers.get_mut(index)) {
                 *answer = Answer::of(&change)?;
                 self.unknown -= 1;
             }
         }
     }
 
-    /// Returns the next key of the innermost list of which nothing is known yet.
+    /// Returns the next key of which nothing is known yet.
     fn next_key(&self, asking: &mut Asking, left: &mut usize) -> Next {
-        let keys = self.lists.last().map_or(&[][..], |list| &list.keys);
-        while let Some(index) = keys.get(asking.next).copied() {
+        while let Some(answer) = self.answers.get(asking.next) {
             if *left == 0 {
                 return Next::End(Progress::More);
             }
             *left -= 1;
+            let index = asking.next;
             asking.next += 1;
-            if let Some(key) = self.key(index) {
+            if matches!(answer, Answer::Unknown)
+                && let Some(key) = self.keys.get(index)
+            {
                 return Next::Key(index, *key);
             }
         }
         Next::End(Progress::Done)
-    }
-
-    /// Returns a key of which nothing is known yet.
-    fn key(&self, index: u32) -> Option<&OutpointKey> {
-        let answer = self.answers.get(index as usize)?;
-        let key = self.keys.get(index as usize);
-        key.filter(|_| matches!(answer, Answer::Unknown))
     }
 }
 

@@ -50,7 +50,7 @@ impl<M: Memory> Coins<M> {
     ) -> Result<ChangePage, StoreError> {
         let missing = || StoreError::missing("complete change of block", block);
         let id = self.index.of_block(block).ok_or_else(missing)?;
-        let node = self.index.single(id).ok_or_else(missing)?;
+        let node = self.index.find(id).ok_or_else(missing)?;
         let parent = self.manifest.get(id)?.parent;
         let mut cursor = CoinCursor::seek(&self.region, &node.runs.coins, from)?;
         let mut page = ChangePage::default();

@@ -9,6 +9,7 @@ use millrace_core::script::ScriptHash;
 use super::index::Walk;
 use super::{Coins, ListedCoin};
 use crate::StoreError;
+use crate::runs::change::ChangeRuns;
 use crate::runs::key::{OutpointKey, Place, ScriptKey};
 use crate::runs::read::{self, Listed, ScriptList};
 
@@ -55,21 +56,20 @@ impl<M: Memory> Coins<M> {
 
 impl<M: Memory> View<'_, M> {
     /// Returns the unspent coin at `outpoint`, or `None`. Reads a filter block, 64 bytes, for each
-    /// span or change that is newer than the coin, and where one says maybe, fences and mostly one
-    /// leaf.
+    /// change from the newest to the coin's, merges made ahead in the place of their blocks, and where
+    /// one says maybe, fences and mostly one leaf.
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
-        read::coin(self.region, &mut { self.walk }, outpoint)
+        read::coin(self.region, self.changes(), outpoint)
     }
 
     /// Returns up to `limit` coins of a script in list order (height descending, transaction id
     /// bytes, output index), starting at `from` (included) or at the newest.
     ///
     /// Whatever the script's number of coins and changes, a page costs a look at a filter for each
-    /// span or change, fences and a leaf for each change that has the script, and one entry for
-    /// each coin returned or passed over because a newer change spent it: at most
+    /// change, fences and a leaf for each one that has the script, and one entry for each coin returned or passed over because a newer change spent it: at most
     /// [`MAX_SPENT_PASSED`]. A page that passed so many is short, and goes on where it stopped.
     ///
     /// # Errors
@@ -93,8 +93,7 @@ impl<M: Memory> View<'_, M> {
     ) -> Result<CoinPage, StoreError> {
         let from = from.map(|(height, at)| Place::new(height, OutpointKey::from(&at)));
         let key = ScriptKey::from(script);
-        let mut path = self.walk;
-        let mut list = ScriptList::open(self.region, &mut path, &key, from.as_ref())?;
+        let mut list = ScriptList::open(self.region, self.changes(), &key, from.as_ref())?;
         let mut page = CoinPage::default();
         while let Some(listed) = list.next(self.region)? {
             match listed {
@@ -110,23 +109,27 @@ impl<M: Memory> View<'_, M> {
         Ok(page)
     }
 
-    /// Returns what a script holds. Reads a filter block for each span or change, and fences and a
-    /// leaf for each change that has the script, however many coins it has there.
+    /// Returns what a script holds. Reads a filter block for each change, and fences and a leaf for each
+    /// one that has the script, however many coins it has there.
     ///
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn balance(&self, script: &ScriptHash) -> Result<Balance, StoreError> {
         let key = ScriptKey::from(script);
-        let sum = read::balance(self.region, &mut { self.walk }, &key)?;
+        let sum = read::balance(self.region, self.changes(), &key)?;
         Ok(Balance {
             satoshi: sum.satoshi,
             coins: sum.coins,
         })
     }
 
+    fn changes(&self) -> impl Iterator<Item = &ChangeRuns> {
+        self.walk.changes().map(|node| &node.runs)
+    }
+
     /// Returns the number of unspent coins.
     pub fn utxo_count(&self) -> u64 {
-        self.walk.peek().map_or(0, |node| node.utxo_count)
+        self.walk.tip().map_or(0, |node| node.utxo_count)
     }
 }
 

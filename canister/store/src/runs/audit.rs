@@ -10,9 +10,8 @@ use super::allocator::Allocator;
 use super::change::ChangeRuns;
 use super::coin_cursor::{CoinCursor, find_coin};
 use super::coin_entry::{CoinChange, PutCoin};
-use super::filter::Filter;
-use super::key::{Digest, OutpointKey, Place, ScriptKey};
-use super::manifest::{Kind, Manifest, State};
+use super::key::{OutpointKey, Place, ScriptKey};
+use super::manifest::{Manifest, State};
 use super::run::Run;
 use super::script_cursor::{ScriptCursor, find_group};
 use super::script_entry::{BalanceChange, ListChange};
@@ -50,7 +49,7 @@ pub fn audit_manifest<R: Memory, M: Memory>(
         level = record.level;
     }
     for (id, record) in manifest.records() {
-        if record.state != State::Building && record.kind == Kind::Change {
+        if record.state != State::Building {
             let runs = ChangeRuns::open(memory, record)?;
             let header = runs.coins.header();
             if (header.puts, header.spends) != (record.puts, record.spends) {
@@ -105,27 +104,57 @@ impl ChainAudit {
     }
 }
 
-/// Checks that span filters admit every key of the changes they cover (invariant 6).
+/// Checks that a change does what older ones do one after the other (invariant 8).
 ///
 /// # Errors
 /// [`StoreError::Damaged`].
-pub fn audit_span<M: Memory>(
+pub fn audit_merge<M: Memory>(
     memory: &M,
-    coins: &Filter,
-    scripts: &Filter,
-    changes: &[ChangeRuns],
+    merge: &ChangeRuns,
+    oldest_first: &[ChangeRuns],
 ) -> Result<(), StoreError> {
-    for change in changes {
-        for outpoint in audit_coins(memory, &change.coins)?.keys() {
-            if !coins.may_contain(memory, &outpoint.digest())? {
-                return broken(format!("a span filter denies {outpoint:?}"));
+    let mut coins: BTreeMap<OutpointKey, CoinChange> = BTreeMap::new();
+    let mut lists = Lists::new();
+    for change in oldest_first {
+        for (outpoint, newer) in audit_coins(memory, &change.coins)? {
+            let left = match (coins.remove(&outpoint), newer) {
+                (None, newer) => Some(newer),
+                (Some(CoinChange::Put(_)), CoinChange::Spend) => None,
+                (Some(CoinChange::Put(_)), CoinChange::Replace(coin)) => {
+                    Some(CoinChange::Put(coin))
+                }
+                (Some(CoinChange::Spend), CoinChange::Put(coin)) => Some(CoinChange::Replace(coin)),
+                (Some(CoinChange::Replace(_)), CoinChange::Spend) => Some(CoinChange::Spend),
+                (Some(CoinChange::Replace(_)), CoinChange::Replace(coin)) => {
+                    Some(CoinChange::Replace(coin))
+                }
+                (older, newer) => return broken(format!("{newer:?} follows {older:?}")),
+            };
+            coins.extend(left.map(|left| (outpoint, left)));
+        }
+        for (key, (change, list)) in audit_scripts(memory, &change.scripts)? {
+            let (sum, places) = lists.entry(key).or_default();
+            *sum = sum.and(change);
+            for (place, newer) in list {
+                // A coin is put once at a place, and spent once.
+                if places.remove(&place).is_none() {
+                    places.insert(place, newer);
+                }
             }
         }
-        for key in audit_scripts(memory, &change.scripts)?.keys() {
-            if !scripts.may_contain(memory, &Digest::from(key))? {
-                return broken(format!("a span filter denies {key:?}"));
-            }
-        }
+    }
+    lists.retain(|_, (_, places)| !places.is_empty());
+    if audit_coins(memory, &merge.coins)? != coins {
+        return broken(format!(
+            "coins in {:?} are not the merge",
+            merge.coins.extent()
+        ));
+    }
+    if audit_scripts(memory, &merge.scripts)? != lists {
+        return broken(format!(
+            "lists in {:?} are not the merge",
+            merge.scripts.extent()
+        ));
     }
     Ok(())
 }

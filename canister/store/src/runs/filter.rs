@@ -16,7 +16,6 @@ use super::header::FILTER_BLOCK_BYTES;
 use super::key::Digest;
 use super::number::Input;
 use crate::StoreError;
-use crate::coins::Progress;
 
 /// Bits set for each key.
 const PROBES: u32 = 7;
@@ -143,64 +142,6 @@ impl FilterReader {
         let (blocks, _) = self.bytes.as_chunks::<FILTER_BLOCK_BYTES>();
         let block = blocks.get((block - self.first) as usize);
         Ok(block.is_some_and(|block| is_set(block, digest)))
-    }
-}
-
-/// A filter being written page by page, of keys that come in any order within a page.
-#[derive(Clone, Debug)]
-pub struct FilterPages {
-    extent: Extent,
-    blocks: u32,
-    /// The first block of the page.
-    first: u32,
-    page: Vec<Block>,
-}
-
-impl FilterPages {
-    /// Starts with the first page of a filter of so many blocks at the front of an extent.
-    pub fn new(extent: Extent, blocks: u32) -> Self {
-        let mut pages = Self {
-            extent,
-            blocks,
-            first: 0,
-            page: Vec::new(),
-        };
-        pages.clear();
-        pages
-    }
-
-    /// Inserts a key; returns `false` for one that belongs to a later page.
-    pub fn insert(&mut self, digest: &Digest) -> bool {
-        let block = block_of(self.blocks, digest);
-        let place = self.page.get_mut(block.saturating_sub(self.first) as usize);
-        let is_here = place.is_some();
-        if let Some(block) = place {
-            set(block, digest);
-        }
-        is_here
-    }
-
-    /// Writes the page and goes on to the next one; [`Progress::Done`] after the last.
-    ///
-    /// # Errors
-    /// [`StoreError::BeyondEnd`] when the extent is too small.
-    pub fn next_page<M: Memory>(&mut self, memory: &M) -> Result<Progress, StoreError> {
-        let at = u64::from(self.first) * FILTER_BLOCK_BYTES as u64;
-        let words = self.page.as_flattened().iter();
-        let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-        self.extent.write(memory, at, &bytes)?;
-        self.first += self.page.len() as u32;
-        if self.first >= self.blocks {
-            return Ok(Progress::Done);
-        }
-        self.clear();
-        Ok(Progress::More)
-    }
-
-    fn clear(&mut self) {
-        let count = PAGE_BLOCKS.min(self.blocks.saturating_sub(self.first));
-        self.page.clear();
-        self.page.resize(count as usize, Block::default());
     }
 }
 

@@ -1,17 +1,16 @@
-//! The list of changes and span filters: what is not named here does not exist.
+//! The list of changes: what is not named here does not exist.
 //!
 //! ```text
 //! record, 128 bytes, by id u64
 //! offset size
-//!      0    1  kind: 1 change, 2 span filters
-//!      1    1  state: 0 building, 1 unstable, 2 stable
-//!      2    1  level of a change; of a span, which of the widths
-//!      3    1  reserved
+//!      0    1  state: 0 building, 1 unstable, 2 stable, 3 merged ahead
+//!      1    1  level
+//!      2    2  reserved
 //!      4    4  first height
 //!      8    4  last height
 //!     12   32  hash of the last block
-//!     44   16  range of the coin run, or of the filter of its keys: start u64, length u64
-//!     60   16  range of the script run, or of the filter of its keys
+//!     44   16  range of the coin run: start u64, length u64
+//!     60   16  range of the script run
 //!     76    8  puts
 //!     84    8  spends
 //!     92    4  reserved
@@ -36,18 +35,9 @@ use crate::record::join;
 /// Bytes of a record.
 pub const RECORD_BYTES: usize = 128;
 
-/// Name of a change or of span filters.
+/// Name of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeId(pub u64);
-
-/// What a record names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A coin run and a script run.
-    Change,
-    /// Filters over the keys of several changes.
-    Span,
-}
 
 /// What may be read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,16 +48,16 @@ pub enum State {
     Unstable,
     /// It belongs to the stable chain.
     Stable,
+    /// A finished merge of blocks that are not all stable yet; their changes are there too.
+    Ahead,
 }
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeRecord {
-    /// What it names.
-    pub kind: Kind,
     /// What may be read.
     pub state: State,
-    /// 0 for one block, one more for each merge; of a span, which of the widths.
+    /// 0 for one block, one more for each merge.
     pub level: u8,
     /// Height of its first block.
     pub first: Height,
@@ -77,9 +67,9 @@ pub struct ChangeRecord {
     pub block: BlockHash,
     /// Hash of the block before its first one.
     pub parent: BlockHash,
-    /// The coin run, or the filter of its keys.
+    /// The coin run.
     pub coins: Extent,
-    /// The script run, or the filter of its keys.
+    /// The script run.
     pub scripts: Extent,
     /// Coins put.
     pub puts: u64,
@@ -90,17 +80,14 @@ pub struct ChangeRecord {
 impl ChangeRecord {
     /// Returns the record's bytes.
     pub fn encode(&self) -> [u8; RECORD_BYTES] {
-        let kind = match self.kind {
-            Kind::Change => 1,
-            Kind::Span => 2,
-        };
         let state = match self.state {
             State::Building => 0,
             State::Unstable => 1,
             State::Stable => 2,
+            State::Ahead => 3,
         };
         join(&[
-            &[kind, state, self.level, 0],
+            &[state, self.level, 0, 0],
             &self.first.get().to_le_bytes(),
             &self.last.get().to_le_bytes(),
             self.block.as_byte_array(),
@@ -121,16 +108,12 @@ impl ChangeRecord {
     /// [`StoreError::Damaged`].
     pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Result<Self, StoreError> {
         let mut input = Input::new("manifest record", bytes);
-        let [kind, state, level, _] = input.array()?;
-        let kind = match kind {
-            1 => Kind::Change,
-            2 => Kind::Span,
-            other => return Err(input.damaged(format!("unknown kind {other}"))),
-        };
+        let [state, level, _, _] = input.array()?;
         let state = match state {
             0 => State::Building,
             1 => State::Unstable,
             2 => State::Stable,
+            3 => State::Ahead,
             other => return Err(input.damaged(format!("unknown state {other}"))),
         };
         let first = Height::new(u32::from_le_bytes(input.array()?));
@@ -150,7 +133,6 @@ impl ChangeRecord {
         let (puts, spends) = (next()?, next()?);
         let _reserved: [u8; 4] = input.array()?;
         Ok(Self {
-            kind,
             state,
             level,
             first,
@@ -218,11 +200,9 @@ impl<M: Memory> Manifest<M> {
 
     /// Returns the stable changes, oldest first.
     pub fn stable(&self) -> Vec<(ChangeId, ChangeRecord)> {
-        let is_stable =
-            |record: &ChangeRecord| record.kind == Kind::Change && record.state == State::Stable;
         let records = self.records();
         let mut stable: Vec<_> = records
-            .filter(|(_, record)| is_stable(record))
+            .filter(|(_, record)| record.state == State::Stable)
             .map(|(id, record)| (id, *record))
             .collect();
         stable.sort_by_key(|(_, record)| record.first);
@@ -280,7 +260,6 @@ mod tests {
     fn record(first: u32, last: u32) -> ChangeRecord {
         let start = u64::from(first) * 8192 + 4096;
         ChangeRecord {
-            kind: Kind::Change,
             state: State::Stable,
             level: 0,
             first: Height::new(first),
@@ -332,7 +311,7 @@ mod tests {
             if let Ok(found) = ChangeRecord::decode(&bytes) {
                 let mut again = found.encode();
                 // Reserved bytes are not kept.
-                for reserved in [3, 92, 93, 94, 95] {
+                for reserved in [2, 3, 92, 93, 94, 95] {
                     again[reserved] = bytes[reserved];
                 }
                 prop_assert_eq!(again, bytes);

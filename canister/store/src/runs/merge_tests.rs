@@ -11,7 +11,6 @@ use super::allocator::Allocator;
 use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
 use super::merge::{ChangeMerge, Depth, MAX_MERGE_INPUTS};
 use super::run::Run;
-use super::span::{MAX_SPAN_RUNS, SpanWriter};
 use crate::StoreError;
 use crate::coins::Progress;
 
@@ -155,12 +154,6 @@ fn more_inputs_than_the_heap_is_planned_for_are_refused() {
     assert!(matches!(
         refused,
         Err(StoreError::BeyondEnd { end: 17, .. })
-    ));
-    let runs = vec![change.coins; MAX_SPAN_RUNS + 1];
-    let refused = SpanWriter::new(&runs, change.coins.extent());
-    assert!(matches!(
-        refused,
-        Err(StoreError::BeyondEnd { end: 65, .. })
     ));
 }
 

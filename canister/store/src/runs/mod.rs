@@ -18,11 +18,10 @@
 //! | [`run`] | a finished run: filter, fences, leaves |
 //! | [`writer`], [`coin_writer`], [`script_writer`] | write a run |
 //! | [`coin_cursor`], [`script_cursor`] | read one |
-//! | [`span`] | filters over several runs |
 //! | [`change`] | both runs of a block |
 //! | [`merge`] | several changes into one |
 //! | [`checkpoint`] | what a merge remembers over an upgrade |
-//! | [`read`] | coins, lists and balances along a path of changes |
+//! | [`read`] | coins, lists and balances over a list of changes |
 //! | [`manifest`], [`superblock`] | what there is |
 //! | [`allocator`] | what is free |
 //! | [`audit`] | checks of all invariants |
@@ -48,7 +47,6 @@ pub mod script_entry;
 pub mod script_form;
 mod script_merge;
 pub mod script_writer;
-pub mod span;
 pub mod superblock;
 pub mod writer;
 

@@ -13,15 +13,13 @@ use millrace_core::testing::{BlockDelta, KeyedCoin};
 use proptest::prelude::*;
 
 use super::allocator::Allocator;
-use super::audit::{ChainAudit, audit_manifest, audit_span};
+use super::audit::{ChainAudit, audit_manifest, audit_merge};
 use super::change::{ChangePlan, ChangeRuns, ChangeWriter};
-use super::change_list::{ChangeList, Span};
+use super::change_list::ChangeList;
 use super::checkpoint::SLOT_BYTES;
 use super::extent::Extent;
-use super::manifest::{ChangeId, ChangeRecord, Kind, Manifest, State};
+use super::manifest::{ChangeId, ChangeRecord, Manifest, State};
 use super::merge::{ChangeMerge, Depth};
-use super::run::Run;
-use super::span::{SpanWriter, span_bytes};
 use super::superblock;
 use crate::coins::{ListedCoin, Progress};
 
@@ -177,7 +175,6 @@ impl World {
         self.allocator.trim(taken.0, runs.coins.extent());
         self.allocator.trim(taken.1, runs.scripts.extent());
         ChangeRecord {
-            kind: Kind::Change,
             state: State::Stable,
             level,
             first,
@@ -295,6 +292,7 @@ impl World {
             }
         }
         let merged = merge.runs().unwrap();
+        audit_merge(&self.region, &merged, &runs).unwrap();
         let heights = (oldest.first, newest.last);
         let record = self.finished(merged, taken, level + 1, heights, newest.block);
         let ids: Vec<ChangeId> = inputs.iter().map(|(id, _)| *id).collect();
@@ -306,7 +304,7 @@ impl World {
 
     fn check_tip(&self) {
         let runs = self.runs(self.sets.len() - 1).unwrap();
-        let list = ChangeList::new(runs.into_iter().rev().collect(), Vec::new());
+        let list = ChangeList::new(runs.into_iter().rev().collect());
         self.compare(&list, &self.sets[self.sets.len() - 1]);
     }
 
@@ -331,38 +329,9 @@ impl World {
                 }
                 assert_eq!(chain.coins(), set.len() as u64);
             }
-            let spans = self.spans(&runs);
             let newest_first: Vec<ChangeRuns> = runs.into_iter().rev().collect();
-            self.compare(&ChangeList::new(newest_first, spans), set);
+            self.compare(&ChangeList::new(newest_first), set);
         }
-    }
-
-    /// Makes span filters over pairs of changes and over all, beyond every taken range.
-    fn spans(&self, oldest_first: &[ChangeRuns]) -> Vec<Span> {
-        let count = oldest_first.len();
-        let mut spans = Vec::new();
-        let mut allocator = self.allocator.clone();
-        for (first, end) in [(0, count), (0, count.min(2)), (count / 2, count)] {
-            let covered = &oldest_first[count - end..count - first];
-            let mut write = |runs: Vec<Run>| {
-                let extent = allocator.allocate(&self.region, span_bytes(&runs)).unwrap();
-                let mut writer = SpanWriter::new(&runs, extent).unwrap();
-                while writer.step(&self.region, 50).unwrap() == Progress::More {}
-                writer.filter()
-            };
-            let coins = write(covered.iter().map(|change| change.coins).collect());
-            let scripts = write(covered.iter().map(|change| change.scripts).collect());
-            if first > 0 {
-                audit_span(&self.region, &coins, &scripts, covered).unwrap();
-            }
-            spans.push(Span {
-                first,
-                end,
-                coins,
-                scripts,
-            });
-        }
-        spans
     }
 
     /// Compares up to 300 of all coins there ever were, every list in pages, and every balance.

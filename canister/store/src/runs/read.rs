@@ -7,42 +7,25 @@ use millrace_core::delta::Coin;
 use super::change::ChangeRuns;
 use super::coin_cursor::find_coin;
 use super::coin_entry::PutCoin;
-use super::header::RunKind;
-use super::key::{Digest, OutpointKey, Place, ScriptKey};
+use super::key::{OutpointKey, Place, ScriptKey};
 use super::script_cursor::{FoundGroup, find_group};
 use super::script_entry::{BalanceChange, ListChange};
 use super::script_merge::merge_place;
 use crate::StoreError;
 use crate::coins::ListedCoin;
 
-/// Changes from the newest to the oldest of all.
-pub trait Path<'a> {
-    /// Returns the next older change that may have a key, as far as filters over several changes
-    /// know; `None` after the oldest one.
-    ///
-    /// # Errors
-    /// [`StoreError`] when a filter cannot be read.
-    fn next<M: Memory>(
-        &mut self,
-        memory: &M,
-        kind: RunKind,
-        digest: &Digest,
-    ) -> Result<Option<&'a ChangeRuns>, StoreError>;
-}
-
-/// Returns the unspent coin at `outpoint`. Reads a filter block for each span or change that is
-/// newer than the coin, and where one says maybe, fences and mostly one leaf.
+/// Returns the unspent coin at `outpoint`. Reads a filter block for each change, newest first,
+/// down to the coin's, and where one says maybe, fences and mostly one leaf.
 ///
 /// # Errors
 /// [`StoreError`] when a run is damaged.
 pub fn coin<'a, M: Memory>(
     memory: &M,
-    path: &mut impl Path<'a>,
+    changes: impl Iterator<Item = &'a ChangeRuns>,
     outpoint: &OutPoint,
 ) -> Result<Option<Coin>, StoreError> {
     let key = OutpointKey::from(outpoint);
-    let digest = key.digest();
-    while let Some(change) = path.next(memory, RunKind::Coins, &digest)? {
+    for change in changes {
         if let Some(change) = find_coin(memory, &change.coins, &key)? {
             return change.coin().map(coin_of).transpose();
         }
@@ -50,19 +33,18 @@ pub fn coin<'a, M: Memory>(
     Ok(None)
 }
 
-/// Returns what a script's coins sum up to. Reads a filter block for each span or change, and
-/// where one says maybe, fences and mostly one leaf.
+/// Returns what a script's coins sum up to. Reads a filter block for each change, and where one
+/// says maybe, fences and mostly one leaf.
 ///
 /// # Errors
 /// [`StoreError`] when a run is damaged.
 pub fn balance<'a, M: Memory>(
     memory: &M,
-    path: &mut impl Path<'a>,
+    changes: impl Iterator<Item = &'a ChangeRuns>,
     key: &ScriptKey,
 ) -> Result<BalanceChange, StoreError> {
-    let digest = Digest::from(key);
     let mut sum = BalanceChange::default();
-    while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
+    for change in changes {
         if let Some(group) = find_group(memory, &change.scripts, key)? {
             sum = sum.and(group.change);
         }
@@ -107,13 +89,12 @@ impl ScriptList {
     /// [`StoreError`] when a run is damaged.
     pub fn open<'a, M: Memory>(
         memory: &M,
-        path: &mut impl Path<'a>,
+        changes: impl Iterator<Item = &'a ChangeRuns>,
         key: &ScriptKey,
         from: Option<&Place>,
     ) -> Result<Self, StoreError> {
-        let digest = Digest::from(key);
         let mut groups = Vec::new();
-        while let Some(change) = path.next(memory, RunKind::Scripts, &digest)? {
+        for change in changes {
             let found = find_group(memory, &change.scripts, key)?;
             if let Some(mut group) = found {
                 if let Some(from) = from {

@@ -224,6 +224,12 @@ impl Canister {
             .max(self.settings.memory_allocation)
     }
 
+    /// Returns the bytes that are reserved and not used.
+    pub(crate) fn reserved_bytes_unused(&self, limits: &SubnetLimits) -> u64 {
+        let used = self.memory(limits).total();
+        self.settings.memory_allocation.saturating_sub(used)
+    }
+
     /// Returns the balance below which the canister is frozen.
     pub(crate) fn freezing_balance(&self, limits: &SubnetLimits, fees: &Fees) -> u128 {
         fees.freezing_balance(

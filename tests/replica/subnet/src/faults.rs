@@ -38,6 +38,9 @@ pub enum FaultKind {
         /// Text.
         message: String,
     },
+    /// A heartbeat or timer of the canister does not run in a round, as under load; which of them,
+    /// `message` says. A timer stays due.
+    SkipTask,
     /// In a round the canister is upgraded to the module it has, with this argument.
     Upgrade(#[serde(with = "serde_bytes", default)] Vec<u8>),
     /// In a round the canister is told to stop.
@@ -52,6 +55,7 @@ pub enum FaultKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Occasion {
     Message,
+    Task,
     Reply,
     Round,
 }
@@ -62,6 +66,7 @@ impl FaultKind {
             Self::TrapAtSystemCall(_) | Self::InstructionLimit(_) | Self::FullMemory => {
                 Occasion::Message
             }
+            Self::SkipTask => Occasion::Task,
             Self::DropReply
             | Self::DelayReply(_)
             | Self::DuplicateReply
@@ -82,7 +87,7 @@ pub struct Fault {
     /// The first round it may strike in; 0 for any.
     #[serde(default)]
     pub from_round: u64,
-    /// Only messages of this kind; any when absent. For faults of messages.
+    /// Only messages of this kind; any when absent. For faults of messages and tasks.
     #[serde(default)]
     pub message: Option<MessageKind>,
     /// Only messages of this method; any when absent. For faults of messages.
@@ -128,7 +133,9 @@ impl Fault {
         if self.times == 0 {
             return Err(FaultError::NoTimes);
         }
-        if occasion != Occasion::Message && (self.message.is_some() || self.method.is_some()) {
+        let has_kind = matches!(occasion, Occasion::Message | Occasion::Task);
+        let has_method = occasion == Occasion::Message;
+        if (!has_kind && self.message.is_some()) || (!has_method && self.method.is_some()) {
             return Err(FaultError::NotOfMessages);
         }
         if occasion != Occasion::Reply && self.callee.is_some() {
@@ -220,6 +227,14 @@ impl Faults {
             fault.message.is_none_or(|wanted| wanted == kind)
                 && fault.method.as_ref().is_none_or(|wanted| wanted == method)
         })
+    }
+
+    /// Returns whether a due heartbeat or timer is not to run in this round.
+    pub(crate) fn of_task(&mut self, round: u64, kind: MessageKind) -> bool {
+        let struck = self.strike(round, Occasion::Task, |fault| {
+            fault.message.is_none_or(|wanted| wanted == kind)
+        });
+        !struck.is_empty()
     }
 
     /// Returns what goes wrong with a reply: the first fault that strikes, because a reply has one fate.

@@ -221,6 +221,7 @@ pub(crate) fn trapped(id: &CanisterId, trap: &vm::Trap) -> UserError {
         Kind::CanisterMemoryAccessLimitExceeded => ErrorCode::CanisterMemoryAccessLimitExceeded,
         Kind::CanisterMethodNotFound => ErrorCode::CanisterMethodNotFound,
         Kind::CanisterWasmMemoryLimitExceeded => ErrorCode::CanisterWasmMemoryLimitExceeded,
+        Kind::InsufficientCyclesInMemoryGrow => ErrorCode::InsufficientCyclesInMemoryGrow,
         Kind::CanisterOutOfMemory => ErrorCode::CanisterOutOfMemory,
         Kind::CanisterWasmEngineError => ErrorCode::CanisterWasmEngineError,
     };

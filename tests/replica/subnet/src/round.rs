@@ -11,7 +11,7 @@
 //! slices would have taken. What is not: the IC's accumulated priorities (canisters take turns) and its
 //! four threads (their budgets are kept apart, their executions happen one after the other).
 //! Not modelled either: whether the subnet has room for what an installation allocates, and whether the
-//! balance stays above the freezing threshold of a memory that grows (`InsufficientCyclesInMemoryGrow`).
+//! balance stays above the freezing threshold of the memory it ends with.
 
 use crate::canister::{Canister, LowMemoryHook, NextMethod, Status};
 use crate::crash::RoundOrder;
@@ -24,6 +24,7 @@ use crate::routing::named_canister;
 use crate::run::{Env, Round, Scene};
 use crate::subnet::Subnet;
 use crate::topology::CanisterId;
+use crate::usage::MessageKind;
 
 /// Threads whose instruction budgets are counted apart.
 const SCHEDULER_CORES: usize = 4;
@@ -283,7 +284,7 @@ impl Subnet {
             round,
         };
         if first {
-            for task in tasks(&mut canister, env.time_ns) {
+            for task in tasks(&mut canister, env.time_ns, self.state.round) {
                 let step = execute_task(scene, &mut canister, task);
                 self.account(&mut canister, &step, budget, core);
                 steps.push(step);
@@ -383,7 +384,7 @@ impl Subnet {
 }
 
 /// Returns the tasks a canister runs this round, before its messages.
-fn tasks(canister: &mut Canister, now_ns: u64) -> Vec<Task> {
+fn tasks(canister: &mut Canister, now_ns: u64, round: u64) -> Vec<Task> {
     let mut tasks = Vec::new();
     if canister.status != Status::Running {
         return tasks;
@@ -391,8 +392,12 @@ fn tasks(canister: &mut Canister, now_ns: u64) -> Vec<Task> {
     if canister.low_memory_hook == LowMemoryHook::Ready {
         tasks.push(Task::LowWasmMemory);
     }
-    let heartbeat = canister.has_heartbeat().then_some(Task::Heartbeat);
-    let timer = canister.timer_due(now_ns).then_some(Task::GlobalTimer);
+    let runs_heartbeat =
+        canister.has_heartbeat() && !canister.faults.of_task(round, MessageKind::Heartbeat);
+    let runs_timer =
+        canister.timer_due(now_ns) && !canister.faults.of_task(round, MessageKind::GlobalTimer);
+    let heartbeat = runs_heartbeat.then_some(Task::Heartbeat);
+    let timer = runs_timer.then_some(Task::GlobalTimer);
     // One full turn at most: heartbeats and timers go together, messages get every other turn.
     for _ in 0..3 {
         let method = canister.next_method;

@@ -56,11 +56,13 @@ pub(crate) struct Run {
 }
 /// Runs code on the canister's own state, which changes when the run succeeds.
 pub(crate) fn run_code(scene: Scene<'_>, canister: &mut Canister, run: Run) -> vm::Output {
+    // What the canister's memory costs is known while its code is there.
+    let facts = canister_facts(scene, canister);
     let mut code = canister
         .code
         .take()
         .expect("callers check that code is installed");
-    let output = run_on(scene, canister, &mut code.state, run);
+    let output = run_with(scene, canister, &mut code.state, run, facts);
     canister.code = Some(code);
     output
 }
@@ -82,6 +84,17 @@ pub(crate) fn run_on(
     state: &mut vm::CanisterState,
     run: Run,
 ) -> vm::Output {
+    let facts = canister_facts(scene, canister);
+    run_with(scene, canister, state, run, facts)
+}
+
+fn run_with(
+    scene: Scene<'_>,
+    canister: &mut Canister,
+    state: &mut vm::CanisterState,
+    run: Run,
+    mut facts: vm::CanisterFacts,
+) -> vm::Output {
     let Run {
         entry,
         mode,
@@ -91,7 +104,6 @@ pub(crate) fn run_on(
         limits,
         certificate,
     } = run;
-    let mut facts = canister_facts(scene, canister);
     facts.data_certificate = certificate;
     let mut limits = limits;
     let mut fault = None;
@@ -171,6 +183,12 @@ fn canister_facts(scene: Scene<'_>, canister: &Canister) -> vm::CanisterFacts {
             heap_bytes_max: limits.wasm_memory_bytes,
             stable_bytes_max: limits.stable_memory_bytes,
             growth_bytes_available: scene.round.memory_available,
+            reserved_bytes_unused: canister.reserved_bytes_unused(limits),
+            freezing_cycles_per_gib: vm::Cycles(scene.rules.fees.freezing_balance(
+                1 << 30,
+                0,
+                canister.settings.freezing_threshold_s,
+            )),
         },
     }
 }

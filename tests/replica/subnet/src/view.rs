@@ -92,6 +92,18 @@ impl<'a> CanisterView<'a> {
     pub fn version(&self) -> u64 {
         self.canister.version
     }
+    /// Returns the bytes of stable memory; 0 for an empty canister.
+    #[must_use]
+    pub fn stable_bytes(&self) -> u64 {
+        let code = self.canister.code.as_ref();
+        code.map_or(0, |code| code.state.stable_bytes())
+    }
+    /// Returns the bytes of the heap; 0 for an empty canister.
+    #[must_use]
+    pub fn heap_bytes(&self) -> u64 {
+        let code = self.canister.code.as_ref();
+        code.map_or(0, |code| code.state.heap_bytes())
+    }
     /// Returns a copy of the stable memory; its size is a multiple of 64 KiB.
     ///
     /// # Errors

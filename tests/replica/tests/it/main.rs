@@ -4,6 +4,7 @@ mod admin;
 mod agent;
 mod client_calls;
 mod client_eleven;
+mod control;
 mod flexible_outcalls;
 mod gateway;
 mod lifetime;

@@ -177,6 +177,26 @@ fn a_state_folder_that_cannot_be_used_is_explained() {
 }
 
 #[test]
+fn rounds_run_in_the_order_that_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cases: [(&[&str], &str); 3] = [
+        (&[], "ic"),
+        (&["--round-order", "ic"], "ic"),
+        (&["--round-order", "before-april-2024"], "before-april-2024"),
+    ];
+    for (index, (options, order)) in cases.into_iter().enumerate() {
+        let replica = Replica::start_with(&dir.path().join(format!("state-{index}")), options);
+        let url = format!("{}/instances/0/millrace/limits", replica.url);
+        let answer = reqwest::blocking::get(&url).expect("answers");
+        let text = answer.text().expect("text");
+        let limits: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for kind in ["system", "application"] {
+            assert_eq!(limits[kind]["round_order"], order, "{options:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn bad_options_are_explained() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let limits = dir.path().join("limits.toml");
@@ -186,4 +206,5 @@ fn bad_options_are_explained() {
     fails_with(&["--subnet", "nns", "--subnet", "nns"], None, "nns");
     fails_with(&["--subnet", "mars"], None, "mars");
     fails_with(&["--checkpoint-interval", "0"], None, "checkpoint-interval");
+    fails_with(&["--round-order", "newest"], None, "before-april-2024");
 }

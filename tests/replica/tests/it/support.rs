@@ -219,6 +219,11 @@ pub struct Replica {
 impl Replica {
     /// Starts a replica on any port with this state folder.
     pub fn start(state_dir: &Path) -> Self {
+        Self::start_with(state_dir, &[])
+    }
+
+    /// The same with further options.
+    pub fn start_with(state_dir: &Path, options: &[&str]) -> Self {
         let ready_file = state_dir.with_extension("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let child = Command::new(REPLICA)
@@ -227,6 +232,7 @@ impl Replica {
             .arg(state_dir)
             .arg("--ready-file")
             .arg(&ready_file)
+            .args(options)
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("the replica starts");

@@ -98,6 +98,10 @@ pub struct MemoryLimits {
     /// checked in install_code's messages and queries: the caller checks
     /// [`Effects::memory_growth_bytes`](crate::Effects::memory_growth_bytes) once at the end.
     pub growth_bytes_available: u64,
+    /// What the canister has reserved and not used: growing into it makes no memory dearer.
+    pub reserved_bytes_unused: u64,
+    /// By how much the freezing threshold rises with each GiB beyond that.
+    pub freezing_cycles_per_gib: Cycles,
 }
 
 impl Default for MemoryLimits {
@@ -108,6 +112,8 @@ impl Default for MemoryLimits {
             heap_bytes_max: 4 * GIB,
             stable_bytes_max: 500 * GIB,
             growth_bytes_available: u64::MAX,
+            reserved_bytes_unused: 0,
+            freezing_cycles_per_gib: Cycles::ZERO,
         }
     }
 }

@@ -3,7 +3,7 @@
 use candid::Principal;
 use serde::{Deserialize, Serialize};
 
-use crate::units::Instructions;
+use crate::units::{Cycles, Instructions};
 
 /// The IC's error code of a failed execution; the names are `pocket-ic`'s `ErrorCode` variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub enum TrapKind {
     CanisterInstructionLimitExceeded,
     /// IC0524: too many stable pages were touched.
     CanisterMemoryAccessLimitExceeded,
+    /// IC0532: the balance does not cover the freezing threshold of a larger memory.
+    InsufficientCyclesInMemoryGrow,
     /// IC0536: the method is not exported.
     CanisterMethodNotFound,
     /// IC0539: the heap outgrew the canister's own limit.
@@ -188,6 +190,20 @@ impl Trap {
             help(
                 "Check the canister's memory usage against its allocation and the system wide limits to determine why more memory cannot be allocated.",
                 "out-of-memory",
+            ),
+        )
+    }
+
+    /// The canister could not pay for a larger memory for as long as its freezing threshold says.
+    pub(crate) fn insufficient_cycles(bytes: u64, missing: Cycles) -> Self {
+        Self::new(
+            TrapKind::InsufficientCyclesInMemoryGrow,
+            format!(
+                "Canister cannot grow memory by {bytes} bytes due to insufficient cycles. At least {missing} additional cycles are required."
+            ),
+            help(
+                "Top up the canister with more cycles.",
+                "insufficient-cycles-in-memory-grow",
             ),
         )
     }

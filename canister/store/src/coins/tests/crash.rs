@@ -43,10 +43,7 @@ fn messages() -> Vec<fn(&mut World<Trapping>)> {
     for _ in 0..11 {
         messages.push(|world| world.grow(1, 3));
         messages.push(|world| {
-            world.coins.index_step(4).unwrap();
-        });
-        messages.push(|world| {
-            world.coins.compact_step(4).unwrap();
+            world.coins.compact_step(8).unwrap();
         });
     }
     messages.push(|world| {
@@ -54,13 +51,23 @@ fn messages() -> Vec<fn(&mut World<Trapping>)> {
         world.connect(fork, 100);
     });
     messages.push(|world| world.grow(9, 9));
+    // Merges ahead of the blocks that stay unstable; then they are given up, or swapped in.
     for _ in 0..40 {
         messages.push(|world| {
             world.coins.compact_step(9).unwrap();
-            world.coins.index_step(9).unwrap();
         });
     }
+    messages.push(|world| world.grow(1, 8));
     messages.push(|world| world.grow(1, 2));
+    messages.push(|world| world.grow(9, 12));
+    messages.push(|world| {
+        world.coins.compact_step(9).unwrap();
+    });
+    messages.push(|world| {
+        let tip = world.tip();
+        world.forget(tip);
+    });
+    messages.push(World::settle);
     messages
 }
 

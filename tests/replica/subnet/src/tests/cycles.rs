@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::canister::Status;
+use crate::error::ErrorCode;
+use crate::faults::{Fault, FaultKind};
 use crate::message::CanisterMessage;
 use proptest::prelude::*;
 
@@ -51,6 +53,52 @@ fn total(net: &Net) -> u128 {
                     .sum::<u128>()
         })
         .sum()
+}
+
+/// Returns what must stay in the balance of a canister.
+fn freezing_balance(net: &Net, id: &CanisterId) -> u128 {
+    let subnets = net.0.subnets.values();
+    let found = subnets.filter_map(|subnet| Some((subnet, subnet.canisters.get(id)?)));
+    let mut balances = found.map(|(subnet, canister)| {
+        canister.freezing_balance(&subnet.rules.limits, &subnet.rules.fees)
+    });
+    balances.next().expect("the canister is there")
+}
+
+#[test]
+fn a_message_sees_what_its_canister_may_spend_and_memory_grows_no_further_than_that() {
+    /// What an update takes in advance on 13 nodes: its base fee and its limit of instructions, after what
+    /// its ingress costs.
+    const PREPAID: u64 = 40_005_000_000 + 1_200_000;
+    /// What a byte of ingress costs: of its method's name and its payload.
+    const BYTE: u64 = 2_000;
+    /// What a page of 64 KiB costs in 30 days.
+    const PAGE: u64 = 20_091_796;
+    let mut net = Net::application();
+    let id = net.probe();
+    let frozen = freezing_balance(&net, &id) as u64;
+    assert!(frozen > 0);
+    let give = |net: &mut Net, cycles: u64| {
+        net.0.clear_faults();
+        let fault = Fault {
+            times: u64::MAX,
+            ..Fault::new(id, FaultKind::SetCycles(cycles))
+        };
+        net.0.inject(vec![fault]).expect("it is valid");
+    };
+    give(&mut net, frozen + PREPAID + 6 * BYTE + 5_000);
+    let liquid = net.update(id, "liquid", b"").expect("it is paid for");
+    assert_eq!(liquid, 5_000_u128.to_le_bytes());
+    give(&mut net, frozen + PREPAID + 16 * BYTE + PAGE - 100);
+    let error = net
+        .update(id, "stable_store", b"kept")
+        .expect_err("a page more is too much");
+    assert_eq!(error.code, ErrorCode::InsufficientCyclesInMemoryGrow);
+    give(&mut net, frozen + PREPAID + 16 * BYTE + PAGE + 100);
+    net.update(id, "stable_store", b"kept")
+        .expect("it is paid for");
+    let now = freezing_balance(&net, &id) as u64;
+    assert!((now - frozen).abs_diff(PAGE) <= 100, "{now} after {frozen}");
 }
 
 #[test]

@@ -61,6 +61,44 @@ fn memory_is_full_for_a_message() {
 }
 
 #[test]
+fn a_heartbeat_or_a_timer_is_held_back() {
+    let mut net = Net::system();
+    let id = net.create();
+    net.install(
+        id,
+        wasm(
+            r#"(module
+                (import "ic0" "msg_reply" (func $reply))
+                (import "ic0" "global_timer_set" (func $timer (param i64) (result i64)))
+                (func (export "canister_update set") (drop (call $timer (i64.const 1))) (call $reply))
+                (func (export "canister_global_timer"))
+                (func (export "canister_heartbeat")))"#,
+        ),
+    );
+    let ran = |net: &mut Net, kind: MessageKind| {
+        let usage = net.0.canister(&id).expect("exists").usage();
+        usage.since(0).filter(|record| record.kind == kind).count()
+    };
+    let hold = |message, times| Fault {
+        message: Some(message),
+        times,
+        ..Fault::new(id, FaultKind::SkipTask)
+    };
+    inject(&mut net, hold(MessageKind::Heartbeat, u64::MAX));
+    inject(&mut net, hold(MessageKind::GlobalTimer, 2));
+    let beats = ran(&mut net, MessageKind::Heartbeat);
+    net.update(id, "set", b"").expect("messages run");
+    net.ticks(1);
+    assert_eq!(ran(&mut net, MessageKind::GlobalTimer), 0);
+    net.ticks(2);
+    assert_eq!(ran(&mut net, MessageKind::GlobalTimer), 1, "it stayed due");
+    assert_eq!(ran(&mut net, MessageKind::Heartbeat), beats);
+    net.0.clear_faults();
+    net.ticks(1);
+    assert_eq!(ran(&mut net, MessageKind::Heartbeat), beats + 1);
+}
+
+#[test]
 fn a_fault_waits_for_its_round() {
     let mut net = Net::application();
     let id = net.probe();

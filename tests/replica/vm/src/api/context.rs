@@ -115,6 +115,18 @@ impl Context {
         .contains(self)
     }
 
+    /// Returns whether memory may only grow as far as the balance stays above the freezing threshold:
+    /// installations are judged at their end, responses never.
+    pub(crate) const fn pays_for_growth(self) -> bool {
+        Contexts::of(&[
+            Self::Update,
+            Self::Heartbeat,
+            Self::GlobalTimer,
+            Self::LowWasmMemory,
+        ])
+        .contains(self)
+    }
+
     /// Returns whether every node of the subnet executes the message.
     pub(crate) const fn is_replicated(self) -> bool {
         Contexts::REPLICATED.contains(self) || matches!(self, Self::Start)

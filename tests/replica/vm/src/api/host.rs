@@ -101,12 +101,35 @@ impl Host {
 
     /// Returns the cycles above what must stay in the balance.
     pub(crate) fn liquid(&self) -> Cycles {
-        self.balance.saturating_sub(self.facts.freezing_threshold)
+        self.balance
+            .saturating_sub(self.freezing_threshold(self.growth_bytes))
     }
 
-    /// Takes `bytes` of memory growth out of what is available.
+    /// Returns what must stay in the balance once the memory has grown by so much.
+    fn freezing_threshold(&self, growth_bytes: u64) -> Cycles {
+        const GIB: u128 = 1 << 30;
+        let memory = &self.facts.memory;
+        let paid = growth_bytes.saturating_sub(memory.reserved_bytes_unused);
+        let more = memory
+            .freezing_cycles_per_gib
+            .get()
+            .saturating_mul(u128::from(paid))
+            / GIB;
+        self.facts.freezing_threshold.saturating_add(Cycles(more))
+    }
+
+    /// Takes `bytes` of memory growth out of what is available. A lack of cycles is told apart from a lack
+    /// of memory: it traps whatever asked for it.
     pub(crate) fn allocate(&mut self, bytes: u64) -> Result<(), Trap> {
         let total = self.growth_bytes.saturating_add(bytes);
+        if self.context.pays_for_growth() {
+            let needed = self.freezing_threshold(total);
+            if let Some(missing) = needed.checked_sub(self.balance)
+                && missing > Cycles::ZERO
+            {
+                return Err(Trap::insufficient_cycles(bytes, missing));
+            }
+        }
         if self.context.takes_subnet_memory() && total > self.facts.memory.growth_bytes_available {
             return Err(Trap::out_of_memory());
         }

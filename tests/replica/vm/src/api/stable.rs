@@ -6,7 +6,7 @@ use wasmtime::{Caller, Linker};
 use super::host::{Host, charge, enter, system_call, with_heap};
 use super::table::Api;
 use crate::memory::stable::DIRTY_PAGE_OVERHEAD;
-use crate::trap::Trap;
+use crate::trap::{Trap, TrapKind};
 use crate::units::WASM_PAGE_BYTES;
 
 /// Wasm pages the 32-bit calls can address.
@@ -104,8 +104,10 @@ impl Host {
         if size > self.facts.memory.stable_bytes_max / WASM_PAGE_BYTES {
             return Ok(false);
         }
-        if self.allocate(pages * WASM_PAGE_BYTES).is_err() {
-            return Ok(false);
+        match self.allocate(pages * WASM_PAGE_BYTES) {
+            Ok(()) => {}
+            Err(trap) if trap.kind == TrapKind::CanisterOutOfMemory => return Ok(false),
+            Err(trap) => return Err(trap),
         }
         self.stable
             .grow(pages)

@@ -169,6 +169,43 @@ fn growth_the_subnet_has_no_memory_for_fails() {
 }
 
 #[test]
+fn growth_the_canister_cannot_pay_for_traps() {
+    let poor = |message: &mut Input| {
+        message.facts.balance = Cycles(1_000_999);
+        message.facts.freezing_threshold = Cycles(1_000_000);
+        // 16 pages are a MiB.
+        message.facts.memory.freezing_cycles_per_gib = Cycles(1_024_000);
+    };
+    for method in ["grow_heap", "grow_stable"] {
+        let output = run(poor, method);
+        assert_eq!(trap(&output).kind, TrapKind::InsufficientCyclesInMemoryGrow);
+        let message = &trap(&output).message;
+        let expected =
+            "grow memory by 1048576 bytes due to insufficient cycles. At least 1 additional";
+        assert!(message.contains(expected), "{message}");
+        let enough = |message: &mut Input| {
+            poor(message);
+            message.facts.balance = Cycles(1_001_000);
+        };
+        assert_eq!(
+            reply_data(&run(enough, method))[..4],
+            (if method == "grow_heap" { 1_u32 } else { 0 }).to_le_bytes()
+        );
+        let reserved = |message: &mut Input| {
+            poor(message);
+            message.facts.memory.reserved_bytes_unused = 1 << 20;
+        };
+        assert!(run(reserved, method).result.is_ok());
+    }
+    let output = {
+        let mut message = query("grow_heap_query");
+        poor(&mut message);
+        Canister::new(WAT).run(message)
+    };
+    assert_eq!(reply_data(&output), 1_u32.to_le_bytes());
+}
+
+#[test]
 fn growth_beyond_the_largest_memory_returns_minus_one() {
     let output = run(
         |m| m.facts.memory.heap_bytes_max = 16 * WASM_PAGE_BYTES,

@@ -302,7 +302,7 @@ impl<M: Memory> App<M> {
         );
         gauge(
             "low_on_memory",
-            "Whether nothing is connected because stable memory cannot grow",
+            "Whether nothing is connected because stable memory cannot grow, or not be paid for",
             self.is_low_on_memory().into(),
         );
         gauge(

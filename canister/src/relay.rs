@@ -69,12 +69,14 @@ pub enum Dispatch {
 
 /// Why the blocks source did not take a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name}: {message}", name = self.code_name())]
+#[error("{name}: {message}{advice}", name = self.code_name())]
 pub struct NotTaken {
     /// The Internet Computer's reject code, 1 to 6.
     pub code: u32,
-    /// The reject text.
+    /// The reject text, as the official canister's is.
     pub message: String,
+    /// What is the matter and what to do about it, behind a colon, where the text does not say.
+    pub advice: String,
 }
 
 impl NotTaken {
@@ -83,17 +85,18 @@ impl NotTaken {
         Self {
             code: 2,
             message: "Couldn't send message".to_owned(),
+            advice: String::new(),
         }
     }
 
     /// Returns the failure of a call that the canister cannot pay.
     pub fn not_paid(available: u128, required: u128) -> Self {
         Self {
-            code: 2,
-            message: format!(
-                "{available} cycles are there to spend, the call to the blocks source needs {required}: \
+            advice: format!(
+                ": {available} cycles are there to spend, the call to the blocks source needs {required}; \
                  top the canister up"
             ),
+            ..Self::not_called()
         }
     }
 

@@ -320,8 +320,9 @@ fn memory_that_cannot_be_paid_for_only_costs_time() {
             .canister_status(setup.canister, Some(controller_principal()));
         let status = status.expect("the controller may ask");
         let idle = u64::try_from(&status.idle_cycles_burned_per_day.0).expect("it is small");
-        // From nothing to what a MiB costs: some messages are not run, some find too little to grow.
-        let spare = round % 12 * 30_000_000;
+        // From nothing to more than a first page must cost: some messages are not run, some find too little to
+        // grow, some enough for a few pages.
+        let spare = round % 12 * 300_000_000;
         let balance = FREEZING_DAYS * idle + PREPAID_CYCLES + spare;
         let poor = Fault {
             times: u64::MAX,

@@ -28,6 +28,7 @@ pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, NotTaken> {
         CallFailed::CallRejected(rejected) => NotTaken {
             code: rejected.raw_reject_code(),
             message: rejected.reject_message().to_owned(),
+            advice: String::new(),
         },
         CallFailed::InsufficientLiquidCycleBalance(lack) => {
             NotTaken::not_paid(lack.available, lack.required)

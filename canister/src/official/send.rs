@@ -70,6 +70,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_call_that_cannot_be_paid_says_so_but_where_the_official_text_is_promised() {
+        let failure = NotTaken::not_paid(7, 40_000_000_000);
+        let text = failure.to_string();
+        assert!(
+            text.contains(": 7 cycles") && text.contains("needs 40000000000; top"),
+            "{text}"
+        );
+        assert_eq!(
+            not_handed_over(&failure),
+            not_handed_over(&NotTaken::not_called())
+        );
+    }
+
+    #[test]
     fn a_failed_hand_over_traps_with_the_official_text() {
         for (code, name) in [
             (1, "SysFatal"),
@@ -83,6 +97,7 @@ mod tests {
             let failure = NotTaken {
                 code,
                 message: "say \"no\"".to_owned(),
+                advice: String::new(),
             };
             let text = format!(
                 "Sending transaction bitcoin network must succeed: ({name}, \"say \\\"no\\\"\")"

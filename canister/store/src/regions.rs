@@ -3,8 +3,8 @@
 //! A region is a memory of its own that only grows. It gets its pages in *parts*, one behind the other in
 //! the order of asking, so a part's place follows from the parts before it and is not stored. A region that
 //! grows gets a sixteenth of what it has where it asked for less, and 32 MiB at most: few parts (some 3,000 for
-//! 100 GiB), little unused, and no step that a canister with few cycles could not pay for. Neighbouring parts of
-//! one region become one.
+//! 100 GiB), little unused, and small steps where little is asked for: a merge asks for its whole output. Neighbouring
+//! parts of one region become one.
 //!
 //! Most regions hold structures that cannot go on when their memory does not grow. So
 //! [`RESERVE_PAGES`] pages are kept at the end for them that the bulk regions (`Region::is_bulk`), whose

@@ -5,7 +5,9 @@ use millrace_sim::flaw::Flaw;
 use millrace_sim::mine::Kind;
 use millrace_sim::native::Native;
 use millrace_sim::run::run;
-use millrace_sim::schedule::{Answer, Event, Pick, Profile, Schedule, of_seed};
+use millrace_sim::schedule::{
+    Answer, Delivery, Event, Load, Parts, Pick, Profile, Schedule, of_seed,
+};
 
 /// Schedules of a test run: some seconds of a lightly optimised build.
 const RUNS: u64 = 150;
@@ -59,6 +61,61 @@ fn heartbeats_after_traps_connect_nothing_without_cycles() {
             beats(3, 30),
             Event::Poor(true),
             beats(19, 30),
+        ],
+    };
+    let covered = run::<Native>(&schedule);
+    assert!(covered.is_ok(), "{covered:?}");
+}
+
+/// Seed 30005363: one step lets nine blocks of another branch go, and writes for each of them.
+#[test]
+fn a_step_that_lets_blocks_go_may_write_for_each_of_them() {
+    let beats = |count, seconds| Event::Beats { count, seconds };
+    let mine = |on, kind, count, salt| Event::Mine {
+        on,
+        kind,
+        count,
+        salt,
+    };
+    let push = |who, count| Event::Push {
+        who,
+        load: Load::Missing(Pick::Best, count),
+        delivery: Delivery::Plain,
+        parts: Parts::Whole,
+    };
+    let schedule = Schedule {
+        profile: Profile {
+            is_consensus: true,
+            is_pulling: true,
+            is_pushed: true,
+            threshold: 7,
+        },
+        events: vec![
+            mine(Pick::Best, Kind::Plain, 1, 1_269_518_916),
+            mine(Pick::Below(9), Kind::Plain, 1, 1_556_408_526),
+            mine(Pick::Recent(4), Kind::Plain, 6, 580_444_080),
+            beats(1, 0),
+            Event::Answer(Answer::Pages(1)),
+            mine(
+                Pick::Best,
+                Kind::Broken(Flaw::RepeatedCoinbase),
+                6,
+                2_740_470_188,
+            ),
+            mine(Pick::Best, Kind::Broken(Flaw::Forward), 5, 447_640_598),
+            push(0, 9),
+            Event::Window(1),
+            mine(Pick::Recent(3), Kind::Plain, 2, 2_249_541_450),
+            beats(1, 0),
+            beats(1, 1),
+            Event::Answer(Answer::Blocks(9)),
+            mine(Pick::Best, Kind::Plain, 6, 3_630_979_802),
+            beats(1, 3),
+            push(1, 11),
+            beats(1, 0),
+            beats(1, 30),
+            Event::Threshold(0),
+            beats(5, 0),
         ],
     };
     let covered = run::<Native>(&schedule);

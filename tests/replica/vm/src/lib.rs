@@ -6,8 +6,8 @@
 //!
 //! What is exact: instructions (the IC's cost table and placement), system-call prices, distinct
 //! pages written and read, limits, and what each call may do where. What is not modelled:
-//! deterministic time slicing (a message runs in one go, whatever its limit), the reservation of
-//! cycles for storage, and the freezing check when memory grows.
+//! deterministic time slicing (a message runs in one go, whatever its limit), and the reservation of
+//! cycles for storage.
 //!
 //! Needs Linux: memories are `memfd` files mapped privately.
 

@@ -26,3 +26,4 @@ mod pull;
 mod reorg;
 mod transports;
 mod upgrade;
+mod utxo_set;

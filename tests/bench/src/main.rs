@@ -6,6 +6,7 @@ mod baseline;
 mod bundle;
 mod cache;
 mod canister;
+mod commitment;
 mod compaction;
 mod counts;
 mod feeding;

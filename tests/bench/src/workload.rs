@@ -7,6 +7,7 @@ use anyhow::Result;
 use millrace_tests::chain::Body;
 
 use crate::base;
+use crate::commitment;
 use crate::compaction;
 use crate::mark::{self, full, full_blocks, small, unstable};
 use crate::reads::Rows;
@@ -45,7 +46,7 @@ pub struct Workload {
 }
 
 /// All workloads, quick ones first.
-pub static ALL: [Workload; 24] = [
+pub static ALL: [Workload; 25] = [
     quick("small", |bench| mark::measure(bench, &small())),
     quick("upgrade_500_small_blocks", |bench| {
         let mark = unstable("upgrade_500_small_blocks", 500, Body::of(6));
@@ -62,6 +63,7 @@ pub static ALL: [Workload; 24] = [
         reference::insert_100_headers,
     ),
     quick("base_quick", base::measure_quick),
+    quick("commitment", commitment::measure),
     slow("30_full_blocks", |bench| {
         mark::measure(bench, &full_blocks())
     }),

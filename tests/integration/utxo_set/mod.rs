@@ -88,7 +88,9 @@ fn standing(setup: &Setup) -> UtxoSetCommitment {
     let status: GetStatusResult = setup
         .query(Principal::anonymous(), "get_status_query", (args,))
         .expect("a query is answered");
-    status.expect("the best tip can be read").utxo_set_commitment
+    status
+        .expect("the best tip can be read")
+        .utxo_set_commitment
 }
 
 /// Runs rounds until the heights in a range are known, and returns that range.
@@ -154,7 +156,10 @@ fn a_commitment_that_is_asked_for_late_catches_up_to_what_bitcoin_core_said() {
     setup.feed(&blocks[1_009..1_061]);
     assert_eq!(first, 999);
     assert_eq!(complete(&setup), (999, 1_051));
-    for expected in recorded().iter().filter(|it| (999..=1_051).contains(&it.height)) {
+    for expected in recorded()
+        .iter()
+        .filter(|it| (999..=1_051).contains(&it.height))
+    {
         assert_eq!(&of_canister(&setup, expected.height), expected);
     }
 }
@@ -187,7 +192,11 @@ fn core_node_agrees_at_every_height_of_random_chains_with_reorgs() {
             assert_eq!(setup.tip().to_string(), node.tip(), "seed {seed}");
             let (_, anchor) = complete(&setup);
             for expected in node.sets(next..=anchor) {
-                assert_eq!(of_canister(&setup, expected.height), expected, "seed {seed}");
+                assert_eq!(
+                    of_canister(&setup, expected.height),
+                    expected,
+                    "seed {seed}"
+                );
             }
             next = anchor + 1;
         }

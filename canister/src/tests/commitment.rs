@@ -170,7 +170,7 @@ impl Chain {
 }
 
 fn stable_hash(
-    store: &millrace_store::Store<ic_stable_structures::VectorMemory>,
+    store: &millrace_store::Store<TestMemory>,
     height: u32,
 ) -> Option<BlockHash> {
     let header = store.headers.header(Height::new(height));

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::coverage::Coverage;
+use crate::draw::of_seed;
 use crate::expected::expected;
 use crate::minimise::minimise;
 use crate::run::{Failure, run};
-use crate::schedule::{Schedule, of_seed};
+use crate::schedule::Schedule;
 use crate::subject::Subject;
 
 /// Runs from which on everything must have happened.

@@ -29,6 +29,9 @@ const PUSHED: usize = 50;
 /// Coins of a page when whole lists are read: few pages for most, so that runs stay short.
 const PAGE: u32 = 40;
 
+/// Heartbeats in which what waits is judged, before all is calm.
+const FIRST_BEATS: usize = 3;
+
 /// Heartbeats after the last block, for blocks to become stable.
 const LAST_BEATS: usize = 3;
 
@@ -41,6 +44,10 @@ impl<S: Subject> Run<S> {
             // What was given up is wanted again by the next version.
             self.coverage.note("end", "AfterGivingUp");
             self.upgrade()?;
+        }
+        // Bad bytes that wait hold their block off from when they are judged, not from when they came.
+        for _ in 0..FIRST_BEATS {
+            self.beat()?;
         }
         let valid = self.model.blocks().iter().filter(|block| block.is_valid);
         let newest = valid.map(|block| block.block.header.time).max();

@@ -3,7 +3,8 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`schedule`] | what can happen, and the list of events a seed stands for |
+//! | [`schedule`] | what can happen |
+//! | [`draw`] | the list of events a seed stands for |
 //! | [`mine`], [`flaw`], `payment` | blocks of every kind, good and broken |
 //! | [`model`] | what is true: all blocks, which are valid, the coins after each |
 //! | [`subject`] | a canister as seen from outside |
@@ -26,6 +27,7 @@ pub mod campaign;
 pub mod cli;
 mod converge;
 pub mod coverage;
+pub mod draw;
 mod expected;
 pub mod flaw;
 mod lookup;

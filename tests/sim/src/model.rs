@@ -166,6 +166,15 @@ impl Model {
         self.by_hash.get(hash).copied()
     }
 
+    /// Returns the places of the blocks with these bytes in them.
+    pub fn places_with(&self, mark: &[u8]) -> impl Iterator<Item = usize> {
+        let marked = self.blocks.iter().enumerate();
+        marked.filter_map(move |(place, block)| {
+            let mut windows = block.bytes.windows(mark.len());
+            windows.any(|window| window == mark).then_some(place)
+        })
+    }
+
     /// Returns all blocks.
     pub fn blocks(&self) -> &[Rc<Mined>] {
         &self.blocks

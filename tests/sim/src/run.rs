@@ -99,11 +99,11 @@ pub struct Run<S: Subject> {
     pub(crate) padded: BTreeSet<usize>,
     /// Other bytes than the block's own that were delivered.
     pub(crate) forms: BTreeMap<usize, Vec<Vec<u8>>>,
-    /// The block that nobody can process.
-    pub(crate) poison: Option<usize>,
+    /// The mark of the blocks that nobody can process: one, and those that repeat its coinbase.
+    pub(crate) poison: Option<Vec<u8>>,
     /// Such blocks that the watchdog may have given up since the last upgrade.
     pub(crate) given_up: BTreeSet<usize>,
-    /// Heartbeats that trapped since the block is the one that nobody can process.
+    /// Heartbeats that trapped since there are blocks that nobody can process.
     pub(crate) poisoned_beats: u32,
     /// Strikes that the watchdog may have counted since a heartbeat ended.
     pub(crate) strikes: u32,
@@ -301,7 +301,9 @@ impl<S: Subject> Run<S> {
     pub(crate) fn excuse_beat(&mut self, trap: &Trap) -> Checked {
         self.poisoned_beats += 1;
         if self.poisoned_beats >= SUSPICIOUS_TRAPS {
-            self.given_up.extend(self.poison);
+            let mark = self.poison.as_deref();
+            let marked = mark.map(|mark| self.model.places_with(mark));
+            self.given_up.extend(marked.into_iter().flatten());
         }
         self.excuse(trap)
     }

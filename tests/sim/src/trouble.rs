@@ -30,7 +30,7 @@ impl<S: Subject> Run<S> {
                 let block = self.model.at(place);
                 let hash = bytes_of(block.hash);
                 let poison = mark_of(&block.block).map(|mark| Poison { hash, mark });
-                self.poison = poison.as_ref().map(|_| place);
+                self.poison = poison.as_ref().map(|poison| poison.mark.clone());
                 self.poisoned_beats = 0;
                 self.subject.set_poison(poison);
                 return Ok(());

@@ -114,7 +114,7 @@ impl<S: Subject> Run<S> {
         })?;
         self.check_rejections(&before)?;
         self.check_kept(&before)?;
-        self.check_drained(&before, &drained)?;
+        self.check_drained(&before, &drained, waiting)?;
         self.check_chain()?;
         self.check_retired(&before)
     }
@@ -358,11 +358,18 @@ impl<S: Subject> Run<S> {
     }
 
     /// Every queued block is held, connected or stable, or was refused for a reason that is listed.
-    fn check_drained(&mut self, before: &Seen, drained: &BTreeSet<usize>) -> Checked {
-        let new = self.new_rejections(before);
-        if new >= LISTED || !self.seen.is_complete {
+    fn check_drained(&mut self, before: &Seen, drained: &BTreeSet<usize>, waiting: u32) -> Checked {
+        // A full list may be all new, and repeats what it had where the same blocks come again.
+        let is_full = self.seen.rejections.len() >= LISTED;
+        let may_have_lost_some = is_full && waiting as usize + before.held.len() >= LISTED;
+        if may_have_lost_some || !self.seen.is_complete {
             return Ok(());
         }
+        let new = if is_full {
+            LISTED
+        } else {
+            self.new_rejections(before)
+        };
         let listed: BTreeSet<ByteBuf> = {
             let new = self.seen.rejections.iter().take(new);
             new.map(|rejection| rejection.hash.clone()).collect()

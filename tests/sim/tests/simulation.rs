@@ -1,13 +1,12 @@
 //! A fixed number of schedules in every test run; schedules that once found something have a test each.
 
 use millrace_sim::campaign::{Plan, campaign};
+use millrace_sim::draw::of_seed;
 use millrace_sim::flaw::Flaw;
 use millrace_sim::mine::Kind;
 use millrace_sim::native::Native;
 use millrace_sim::run::run;
-use millrace_sim::schedule::{
-    Answer, Delivery, Event, Load, Parts, Pick, Profile, Schedule, of_seed,
-};
+use millrace_sim::schedule::{Answer, Delivery, Event, Load, Parts, Pick, Profile, Schedule};
 
 /// Schedules of a test run: some seconds of a lightly optimised build.
 const RUNS: u64 = 150;

@@ -169,10 +169,7 @@ impl Chain {
     }
 }
 
-fn stable_hash(
-    store: &millrace_store::Store<TestMemory>,
-    height: u32,
-) -> Option<BlockHash> {
+fn stable_hash(store: &millrace_store::Store<TestMemory>, height: u32) -> Option<BlockHash> {
     let header = store.headers.header(Height::new(height));
     header.map(|header| header.block_hash())
 }
@@ -458,8 +455,8 @@ fn a_commitment_that_never_ends_is_given_up_and_blocks_become_stable_without_it(
     while !matches!(canister.app.plan(), Some(Work::Commit(_))) {
         canister.heartbeat();
     }
-    for _ in 0..crate::watchdog::BLAME_STRIKES {
-        canister.app.watchdog(&canister.world);
+    for _ in 0..PATIENCE {
+        canister.watchdog();
     }
     canister.settle();
     assert_eq!(canister.app.store().anchor_height(), stable.next());

@@ -296,8 +296,8 @@ impl<M: Memory> Cells<M> {
     /// Stores the watchdog's knowledge; writes nothing when it did not change.
     pub fn set_watch(&mut self, watch: Watch) {
         if watch != self.watch() {
-            let others = u32::from(watch.is_compacting_halted) * COMPACTING
-                | u32::from(watch.is_committing_halted) * COMMITTING;
+            let others = (u32::from(watch.is_compacting_halted) * COMPACTING)
+                | (u32::from(watch.is_committing_halted) * COMMITTING);
             self.watch.set(join(&[
                 &watch.strikes.to_le_bytes(),
                 &watch.cautious.to_le_bytes(),

@@ -182,13 +182,12 @@ fn new_coins<'a>(
     (made, wait): (u32, u32),
 ) -> impl Iterator<Item = Coin> + 'a {
     let outputs = (0..).zip(locks.iter().zip(outputs));
-    outputs.filter_map(move |(vout, (lock, output))| {
-        lock.can_be_spent().then(|| Coin {
-            outpoint: bitcoin::OutPoint { txid, vout },
-            lock: *lock,
-            satoshi: output.value.to_sat(),
-            made,
-            mature: made + wait,
-        })
+    let spendable = outputs.filter(|(_, (lock, _))| lock.can_be_spent());
+    spendable.map(move |(vout, (lock, output))| Coin {
+        outpoint: bitcoin::OutPoint { txid, vout },
+        lock: *lock,
+        satoshi: output.value.to_sat(),
+        made,
+        mature: made + wait,
     })
 }

@@ -19,7 +19,7 @@ const LOWEST_INVERSE: i64 = {
     let mut round = 0;
     // Each round doubles the number of right bits.
     while round < 5 {
-        inverse = inverse * ((2 - LOWEST * inverse) & MASK) & MASK;
+        inverse = (inverse * ((2 - LOWEST * inverse) & MASK)) & MASK;
         round += 1;
     }
     inverse

@@ -97,18 +97,18 @@ impl Default for MuHash {
 impl MuHash {
     /// Adds an element. Costs one multiplication.
     pub fn insert(&mut self, element: &Element) {
-        self.numerator = self.numerator.times(&element.0);
+        self.numerator.multiply(&element.0);
     }
 
     /// Takes an element away. Costs one multiplication.
     pub fn remove(&mut self, element: &Element) {
-        self.denominator = self.denominator.times(&element.0);
+        self.denominator.multiply(&element.0);
     }
 
     /// Does to this set what `change` stands for. Costs two multiplications, however much that is.
     pub fn combine(&mut self, change: &Self) {
-        self.numerator = self.numerator.times(&change.numerator);
-        self.denominator = self.denominator.times(&change.denominator);
+        self.numerator.multiply(&change.numerator);
+        self.denominator.multiply(&change.denominator);
     }
 
     /// Returns the digest. Costs an inverse, as much as some hundred multiplications.

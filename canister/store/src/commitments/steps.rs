@@ -26,7 +26,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// Takes up to `budget` further entries (at least one) of the change of a connected child of the root
-    /// into the commitment. Some 40,000 instructions for each.
+    /// into the commitment. Some 50,000 instructions for each.
     ///
     /// After [`Progress::Done`] the block may become stable, and the commitment follows. Nothing is done
     /// where there is no commitment to follow.
@@ -80,7 +80,7 @@ impl<M: Memory> Store<M> {
         })
     }
 
-    /// Moves the mark over up to `budget` outpoints (at least one) of the stable set. Some 40,000
+    /// Moves the mark over up to `budget` outpoints (at least one) of the stable set. Some 63,000
     /// instructions for each that has a coin. What is taken in of a block is dropped: it was as far
     /// as the mark.
     ///

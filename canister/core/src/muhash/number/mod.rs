@@ -110,36 +110,42 @@ impl Number {
         bytes
     }
 
+    /// Multiplies by another number.
+    pub(super) fn multiply(&mut self, other: &Self) {
+        let mut sums = [0; 2 * LIMBS];
+        columns(&self.0, &other.0, &mut sums);
+        self.set(&mut sums);
+    }
+
     /// Returns the product.
     pub(super) fn times(&self, other: &Self) -> Self {
-        Self::of_columns(&columns(&self.0, &other.0))
+        let mut product = self.clone();
+        product.multiply(other);
+        product
     }
 
     /// Passes carries on and brings the sum of columns below 2^3080.
     ///
     /// A column of a product is below 110 * 2^56, so adding what is carried to it and what folds onto it
     /// stays below 2^63; and so does the last carry times [`USED_REST`].
-    fn of_columns(columns: &Columns) -> Self {
-        let columns = product::scalars(columns);
-        let mut high = [0_i64; USED];
+    fn set(&mut self, columns: &mut Columns) {
+        let (low, rest) = columns.split_at_mut(USED);
+        let high = &mut rest[..USED];
         let mut carry = 0;
-        for (slot, column) in high.iter_mut().zip(&columns[USED..]) {
-            let sum = column + carry;
-            *slot = sum & MASK;
+        for column in &mut *high {
+            let sum = *column + carry;
+            *column = sum & MASK;
             carry = sum >> LIMB_BITS;
         }
-        let mut limbs = [0; LIMBS];
         carry = 0;
-        for ((limb, column), high) in limbs.iter_mut().zip(&columns).zip(&high) {
+        for ((limb, column), high) in self.0.iter_mut().zip(&*low).zip(&*high) {
             let sum = column + high * USED_REST + carry;
             *limb = (sum & MASK) as i32;
             carry = sum >> LIMB_BITS;
         }
-        let mut number = Self(limbs);
         while carry != 0 {
-            carry = number.add_small(carry * USED_REST);
+            carry = self.add_small(carry * USED_REST);
         }
-        number
     }
 
     /// Adds a number that is not negative, and returns what goes beyond the used limbs.

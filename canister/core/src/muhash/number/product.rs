@@ -12,85 +12,91 @@ use super::lanes::{
 /// Limbs of a block.
 const BLOCK: usize = 28;
 
-/// Columns of a product of two numbers, in pairs.
-pub(super) type Columns = [Pair; LIMBS];
+/// Pairs of columns of a product of blocks, by halves: as many columns as limbs in each.
+const HALF: usize = BLOCK / 2;
 
 type Block = [i32; BLOCK];
 
-/// Two columns in each.
+/// Columns of a product of blocks, two in each.
 type BlockColumns = [Pair; BLOCK];
-type HalfColumns = [Pair; 2 * BLOCK];
 
-/// Returns the columns of a product. Nine products of blocks.
-pub(super) fn columns(a: &[i32; LIMBS], b: &[i32; LIMBS]) -> Columns {
+/// Columns of a product of numbers.
+pub(super) type Columns = [i64; 2 * LIMBS];
+
+/// Writes the columns of a product. Nine products of blocks.
+pub(super) fn columns(a: &[i32; LIMBS], b: &[i32; LIMBS], out: &mut Columns) {
     let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (blocks(a), blocks(b));
-    let low = half(&[a0, a1], &[b0, b1]);
-    let high = half(&[a2, a3], &[b2, b3]);
-    let middle = half(
-        &[minus(&a0, &a2), minus(&a1, &a3)],
-        &[minus(&b2, &b0), minus(&b3, &b1)],
-    );
-    let mut out = [zero(); LIMBS];
-    join(&mut out, &low, &high, &middle);
-    out
+    let (a02, a13) = (minus(a0, a2), minus(a1, a3));
+    let (b20, b31) = (minus(b2, b0), minus(b3, b1));
+    let mut products = [[zero(); BLOCK]; 9];
+    let [low, middle_low, high, ..] = &mut products;
+    block(a0, b0, low);
+    block(&minus(a0, a1), &minus(b1, b0), middle_low);
+    block(a1, b1, high);
+    let [_, _, _, low, middle, high, ..] = &mut products;
+    block(a2, b2, low);
+    block(&minus(a2, a3), &minus(b3, b2), middle);
+    block(a3, b3, high);
+    let [.., low, middle, high] = &mut products;
+    block(&a02, &b20, low);
+    block(&minus(&a02, &a13), &minus(&b31, &b20), middle);
+    block(&a13, &b31, high);
+    join(&products, out);
 }
 
-/// Returns columns one by one.
-pub(super) fn scalars(columns: &Columns) -> [i64; 2 * LIMBS] {
-    let mut out = [0; 2 * LIMBS];
-    for (slots, pair) in out.as_chunks_mut().0.iter_mut().zip(columns) {
-        *slots = numbers(*pair);
+/// Puts the parts of a product into their places: of three halves of two blocks each, and of each of these
+/// the low product, the middle and the high one.
+fn join(products: &[BlockColumns; 9], out: &mut Columns) {
+    for at in 0..HALF {
+        let half = |first: usize| {
+            let [low, middle, high] = [0, 1, 2].map(|part| {
+                let product = &products[first + part];
+                [product[at], product[at + HALF]]
+            });
+            [
+                low[0],
+                add(low[1], add(middle[0], add(low[0], high[0]))),
+                add(high[0], add(middle[1], add(low[1], high[1]))),
+                high[1],
+            ]
+        };
+        let (low, high, middle) = (half(0), half(3), half(6));
+        let parts: [Pair; 8] = [
+            low[0],
+            low[1],
+            add(low[2], add(middle[0], add(low[0], high[0]))),
+            add(low[3], add(middle[1], add(low[1], high[1]))),
+            add(high[0], add(middle[2], add(low[2], high[2]))),
+            add(high[1], add(middle[3], add(low[3], high[3]))),
+            high[2],
+            high[3],
+        ];
+        for (part, pair) in parts.into_iter().enumerate() {
+            let place = 2 * (at + part * HALF);
+            [out[place], out[place + 1]] = numbers(pair);
+        }
     }
-    out
 }
 
-fn half([a0, a1]: &[Block; 2], [b0, b1]: &[Block; 2]) -> HalfColumns {
-    let low = block(a0, b0);
-    let high = block(a1, b1);
-    let middle = block(&minus(a0, a1), &minus(b1, b0));
-    let mut out = [zero(); 2 * BLOCK];
-    join(&mut out, &low, &high, &middle);
-    out
+fn blocks(limbs: &[i32; LIMBS]) -> [&Block; 4] {
+    let blocks = limbs.as_chunks().0;
+    std::array::from_fn(|at| &blocks[at])
 }
 
-/// Puts the three parts of a product into their places.
 #[inline(always)]
-fn join(out: &mut [Pair], low: &[Pair], high: &[Pair], middle: &[Pair]) {
-    for (slot, pair) in out.iter_mut().zip(low.iter().chain(high)) {
-        *slot = *pair;
-    }
-    let ends = low.iter().zip(high);
-    let slots = out.iter_mut().skip(low.len() / 2);
-    for ((slot, middle), (low, high)) in slots.zip(middle).zip(ends) {
-        *slot = add(*slot, add(*middle, add(*low, *high)));
-    }
-}
-
-fn blocks(limbs: &[i32; LIMBS]) -> [Block; 4] {
-    let mut out = [[0; BLOCK]; 4];
-    for (block, limbs) in out.iter_mut().zip(limbs.as_chunks().0) {
-        *block = *limbs;
-    }
-    out
-}
-
 fn minus(a: &Block, b: &Block) -> Block {
-    let mut out = *a;
-    for (a, b) in out.iter_mut().zip(b) {
-        *a -= b;
-    }
-    out
+    std::array::from_fn(|at| a[at] - b[at])
 }
 
-/// Returns the columns of a product of blocks.
-fn block(a: &Block, b: &Block) -> BlockColumns {
+/// Writes the columns of a product of blocks.
+fn block(a: &Block, b: &Block, out: &mut BlockColumns) {
     let fours = b.as_chunks::<4>().0;
     let b = std::array::from_fn(|at| quad(fours[at]));
     let a = std::array::from_fn(|at| splat(a[at]));
-    sums(&a, &b)
+    sums(&a, &b, out);
 }
 
-/// Returns the columns of a product of blocks: one with each limb four times, and one with four in each.
+/// Writes the columns of a product of blocks: one with each limb four times, and one with four in each.
 ///
 /// A limb times four others in a row gives four columns in a row, which begin at a multiple of four
 /// plus the limb's own place: those of even places are summed in pairs from an even column on, the
@@ -98,8 +104,7 @@ fn block(a: &Block, b: &Block) -> BlockColumns {
 /// sum leaves the stack machine's locals. Never inlined: a compiler that sees the repeated limbs
 /// widens them first, and multiplies with an operator of four times the price.
 #[inline(never)]
-fn sums(a: &[Quad; BLOCK], b: &[Quad; BLOCK / 4]) -> BlockColumns {
-    let mut out = [zero(); BLOCK];
+fn sums(a: &[Quad; BLOCK], b: &[Quad; BLOCK / 4], out: &mut BlockColumns) {
     let mut before = zero();
     // What limbs at place `$place` of their fours add to the `$four`th four of columns.
     macro_rules! sum {
@@ -142,5 +147,4 @@ fn sums(a: &[Quad; BLOCK], b: &[Quad; BLOCK / 4]) -> BlockColumns {
     sum!(odd, high_products, 3, 12);
     out[26] = add(even, across(before, odd));
     out[27] = across(odd, zero());
-    out
 }

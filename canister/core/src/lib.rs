@@ -54,6 +54,7 @@ pub mod proof;
 pub mod scan;
 pub mod script;
 pub mod sha256;
+pub mod snapshot;
 pub mod stability;
 pub mod sync;
 pub mod tree;

@@ -60,7 +60,7 @@ impl CountedCoin<'_> {
     }
 
     /// Replaces `out` by what is hashed.
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let code = self.height.get() << 1 | u32::from(self.coinbase);
         out.clear();
         out.extend_from_slice(self.outpoint.txid.as_byte_array());

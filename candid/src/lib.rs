@@ -12,6 +12,7 @@ mod inclusion;
 pub mod official;
 mod read;
 mod relay;
+mod snapshot;
 mod utxo_set;
 
 #[cfg(test)]
@@ -49,6 +50,11 @@ pub use relay::{
     GetTransactionsToRelayResult, RelayError, RelayOutcome, ReportTransactionsResult, SendError,
     SendTransactionArgs, SendTransactionResult, SentTransaction, TransactionReport,
     TransactionStanding, TransactionStatus, TransactionToRelay,
+};
+pub use snapshot::{
+    BeginSnapshotImportArgs, CoinOfSet, CoinsPage, GetCoinsArgs, GetCoinsResult,
+    PushSnapshotCoinsArgs, PushSnapshotHeadersArgs, SnapshotError, SnapshotImport,
+    SnapshotImportResult,
 };
 pub use utxo_set::{GetUtxoSetInfoArgs, GetUtxoSetInfoResult, UtxoSetCommitment, UtxoSetInfo};
 

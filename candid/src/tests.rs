@@ -78,6 +78,24 @@ fn rust_signature(types: &mut TypeContainer, method: &str) -> (Vec<Type>, Vec<Ty
         ),
         "get_blockchain_info" => (vec![], vec![types.add::<BlockchainInfo>()]),
         "get_config" => (vec![], vec![types.add::<Config>()]),
+        "get_coins" | "get_coins_query" => (
+            vec![types.add::<GetCoinsArgs>()],
+            vec![types.add::<GetCoinsResult>()],
+        ),
+        "begin_snapshot_import" => (
+            vec![types.add::<BeginSnapshotImportArgs>()],
+            vec![types.add::<SnapshotImportResult>()],
+        ),
+        "push_snapshot_headers" => (
+            vec![types.add::<PushSnapshotHeadersArgs>()],
+            vec![types.add::<SnapshotImportResult>()],
+        ),
+        "push_snapshot_coins" => (
+            vec![types.add::<PushSnapshotCoinsArgs>()],
+            vec![types.add::<SnapshotImportResult>()],
+        ),
+        "discard_snapshot_import" => (vec![], vec![types.add::<SnapshotImportResult>()]),
+        "get_snapshot_import" => (vec![], vec![types.add::<SnapshotImport>()]),
         "set_config" => (vec![types.add::<SetConfigRequest>()], vec![]),
         "feed_state" => (
             vec![types.add::<FeedStateArgs>()],

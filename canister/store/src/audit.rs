@@ -45,11 +45,10 @@ impl<M: Memory> Store<M> {
             }
             parent = Some(hash);
         }
-        if parent != Some(self.tree.root_hash()) || self.headers.index_len() != self.headers.len() {
-            return broken(format!(
-                "ends at {parent:?}, root is {}",
-                self.tree.root_hash()
-            ));
+        let importing = self.imports.get().filter(|_| self.imports.is_under_way());
+        let last = importing.map_or_else(|| self.tree.root_hash(), |import| import.header.hash());
+        if parent != Some(last) || self.headers.index_len() != self.headers.len() {
+            return broken(format!("ends at {parent:?} instead of {last}"));
         }
         let work = self.tree.root().map(|root| root.context().chain_work());
         if self.headers.chain_work(self.anchor_height()) != work {
@@ -169,15 +168,17 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Each connected block above the genesis block has an index of its transactions, and each index
+    /// Each connected block above the genesis block, or the base of a snapshot, has an index of its transactions, and each index
     /// belongs to a held block.
     fn audit_transactions(&self) -> Result<(), StoreError> {
         let broken = |detail: String| Err(StoreError::damaged("transaction index", detail));
         self.transaction_indexes.audit()?;
+        let base = self.imports.get().map(|import| import.header.height());
+        let base = base.unwrap_or(Height::ZERO);
         for hash in self.tree.hashes() {
             let node = self.tree.get(hash);
             let needs_one = node.is_some_and(|node| {
-                node.status() == BlockStatus::Connected && node.context().height() > Height::ZERO
+                node.status() == BlockStatus::Connected && node.context().height() > base
             });
             if needs_one && self.transaction_indexes.count(hash).is_none() {
                 return broken(format!("none of {hash}"));

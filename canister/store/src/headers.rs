@@ -95,6 +95,15 @@ impl<M: Memory> Headers<M> {
         (transactions > 0).then_some(transactions)
     }
 
+    /// Forgets all headers but the first.
+    pub(crate) fn restart(&mut self, genesis: &HeaderContext) -> Result<(), StoreError> {
+        self.by_hash.clear_new();
+        while self.by_height.len() > 0 {
+            self.by_height.pop();
+        }
+        self.push(genesis, Some(1))
+    }
+
     pub(crate) fn index_len(&self) -> u64 {
         self.by_hash.len()
     }

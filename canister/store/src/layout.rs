@@ -81,6 +81,8 @@ pub enum Region {
     TransactionIndexDirectory = 31,
     /// The commitment to the stable set, and its history; empty where none is kept.
     Commitments = 32,
+    /// Where the import of a snapshot is; empty where none was begun.
+    Import = 33,
 }
 
 /// Raw memory: counted, shared between the regions and whoever asks for counts.

@@ -14,6 +14,7 @@
 //! | [`nodes`] | records of the unstable tree |
 //! | [`coins`] | the UTXO set: which changes make it up at a tip |
 //! | [`runs`] | the changes: sorted runs, written once and merged |
+//! | [`import`] | how far the import of a snapshot is |
 //! | [`commitments`] | what Bitcoin Core says of the stable set |
 //! | [`cells`] | small durable values: counters, pull and watchdog state |
 //! | [`rejections`] | refused blocks: the last ones, and those refused for good |
@@ -41,6 +42,7 @@ pub mod counting;
 mod error;
 pub mod fee_rates;
 pub mod headers;
+pub mod import;
 pub mod layout;
 #[cfg(test)]
 mod limited;

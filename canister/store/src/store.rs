@@ -25,6 +25,7 @@ use crate::commitments::Commitments;
 use crate::counting::CountingMemory;
 use crate::fee_rates::FeeCache;
 use crate::headers::Headers;
+use crate::import::Imports;
 use crate::layout::{self, OpenError, Raw, Region};
 use crate::nodes::{Loaded, Nodes};
 use crate::queue::{Delivered, MAX_PENDING_BLOCKS, MAX_PENDING_BYTES, Queue};
@@ -54,6 +55,8 @@ pub struct Store<M: Memory> {
     pub coins: Coins<RegionMemory<M>>,
     /// The commitment to the stable set, where one is kept.
     pub commitments: Commitments<RegionMemory<M>>,
+    /// The import of a snapshot, where one was begun.
+    pub imports: Imports<RegionMemory<M>>,
     /// Counters.
     pub counters: Counters<RegionMemory<M>>,
     /// The last fee percentiles.
@@ -157,6 +160,7 @@ impl<M: Memory> Store<M> {
             headers: Headers::open(regions.get(Region::Headers), regions.get(Region::Heights)),
             coins: Coins::open(coin_regions(&regions))?,
             commitments: Commitments::open(regions.get(Region::Commitments))?,
+            imports: Imports::open(regions.get(Region::Import))?,
             counters: Counters::open(regions.get(Region::Counters)),
             fee_cache: FeeCache::open(regions.get(Region::FeePercentiles)),
             rejections: Rejections::open(
@@ -257,8 +261,11 @@ impl<M: Memory> Store<M> {
         Err(StoreError::OutOfMemory { pages })
     }
 
-    /// Returns what may still be admitted: blocks and bytes.
+    /// Returns what may still be admitted: blocks and bytes; nothing while a snapshot is imported.
     pub fn free(&self) -> (u32, Bytes) {
+        if self.imports.is_under_way() {
+            return (0, Bytes::ZERO);
+        }
         let queued = u32::try_from(self.queue.len()).unwrap_or(u32::MAX);
         let (held, held_bytes) = self.held();
         let blocks = MAX_PENDING_BLOCKS.saturating_sub(queued.saturating_add(held));

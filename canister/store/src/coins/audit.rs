@@ -25,6 +25,7 @@ impl<M: Memory> Coins<M> {
         audit_manifest(&self.region, &self.manifest)?;
         self.audit_heap()?;
         self.audit_chains()?;
+        self.audit_imported()?;
         for node in self.index.stable().iter().chain(self.index.unstable()) {
             for ahead in &node.aheads {
                 self.audit_ahead(node, ahead)?;
@@ -54,6 +55,20 @@ impl<M: Memory> Coins<M> {
         }
         let blocks: Vec<ChangeRuns> = blocks.iter().map(|block| block.runs).collect();
         audit_merge(&self.region, &ahead.runs, &blocks)
+    }
+
+    /// Checks the pieces of a set that is being imported: they follow each other, and put coins only.
+    fn audit_imported(&self) -> Result<(), StoreError> {
+        let mut chain = ChainAudit::default();
+        let mut next = 0;
+        for node in self.index.imported() {
+            if node.first.get() != next || node.runs.coins.header().spends > 0 {
+                return broken(format!("{node:?} is piece {next}"));
+            }
+            next = node.last.get() + 1;
+            chain.apply(&self.region, &node.runs)?;
+        }
+        Ok(())
     }
 
     /// Checks the stable changes, and every chain of unstable ones on top.
@@ -127,6 +142,12 @@ impl<M: Memory> Coins<M> {
         if building.count() != self.merges.len() {
             return broken("a merge under way is not known".to_owned());
         }
+        let importing = self.importing.iter().map(|merge| merge.output);
+        let records = self.manifest.records();
+        let begun = records.filter(|(_, record)| record.state == State::Importing);
+        if !begun.map(|(id, _)| id).eq(importing) {
+            return broken("a merge of pieces is not known".to_owned());
+        }
         Ok(())
     }
 
@@ -135,7 +156,7 @@ impl<M: Memory> Coins<M> {
         for (id, record) in self.manifest.records() {
             engine.input(&id.0.to_le_bytes());
             engine.input(&record.encode());
-            let is_read = record.state != State::Building;
+            let is_read = !matches!(record.state, State::Building | State::Importing);
             for extent in [record.coins, record.scripts].iter().filter(|_| is_read) {
                 let mut at = 0;
                 while at < extent.length {

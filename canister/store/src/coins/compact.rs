@@ -57,6 +57,19 @@ pub(super) struct Merge {
     unsaved: usize,
 }
 
+impl Merge {
+    /// Names a merge that no step was done of since the heap was lost.
+    pub(super) const fn new(output: ChangeId, record: ChangeRecord, inputs: Vec<ChangeId>) -> Self {
+        Self {
+            output,
+            record,
+            inputs,
+            state: None,
+            unsaved: 0,
+        }
+    }
+}
+
 impl<M: Memory> Coins<M> {
     /// Returns whether changes are to be merged.
     pub fn wants_compaction(&self) -> bool {
@@ -181,21 +194,13 @@ impl<M: Memory> Coins<M> {
         checkpoint::write(&self.region, slot(&record), &[])?;
         let output = self.manifest.new_id();
         self.manifest.set(output, record);
-        self.merges.insert(
-            level,
-            Merge {
-                output,
-                record,
-                inputs,
-                state: None,
-                unsaved: 0,
-            },
-        );
+        self.merges
+            .insert(level, Merge::new(output, record, inputs));
         self.waiting.set(None);
         Ok(())
     }
 
-    fn runs_of(&self, ids: &[ChangeId]) -> Result<Vec<ChangeRuns>, StoreError> {
+    pub(super) fn runs_of(&self, ids: &[ChangeId]) -> Result<Vec<ChangeRuns>, StoreError> {
         let runs = ids.iter().map(|id| {
             let node = self.index.find(*id);
             let node = node.ok_or_else(|| StoreError::missing("change to be merged", id.0))?;
@@ -214,21 +219,18 @@ impl<M: Memory> Coins<M> {
                 self.forget(output);
                 continue;
             };
-            self.merges.insert(
-                record.level.saturating_sub(1),
-                Merge {
-                    output,
-                    record,
-                    inputs,
-                    state: None,
-                    unsaved: 0,
-                },
-            );
+            let level = record.level.saturating_sub(1);
+            self.merges
+                .insert(level, Merge::new(output, record, inputs));
         }
     }
 
     /// Goes on with a merge. Returns the finished runs.
-    fn advance(&self, merge: &mut Merge, budget: usize) -> Result<Option<ChangeRuns>, StoreError> {
+    pub(super) fn advance(
+        &self,
+        merge: &mut Merge,
+        budget: usize,
+    ) -> Result<Option<ChangeRuns>, StoreError> {
         let mut state = match merge.state.take() {
             Some(state) => state,
             None => Box::new(self.restore(merge)?),
@@ -302,7 +304,7 @@ fn is_outsized(oldest: &Node, others: &[Node]) -> bool {
 }
 
 /// Returns where a merge's state is saved.
-const fn slot(record: &ChangeRecord) -> Extent {
+pub(super) const fn slot(record: &ChangeRecord) -> Extent {
     let offset = record.scripts.length.saturating_sub(SLOT_BYTES);
     record.scripts.part(offset, SLOT_BYTES)
 }

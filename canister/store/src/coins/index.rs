@@ -41,6 +41,8 @@ pub(super) struct Index {
     by_block: BTreeMap<BlockHash, ChangeId>,
     /// Oldest first.
     stable: Vec<Node>,
+    /// Pieces of a set that is being imported, in order; nobody reads them.
+    imported: Vec<Node>,
 }
 
 impl Index {
@@ -67,6 +69,9 @@ impl Index {
         };
         for (id, record) in of_state(State::Unstable) {
             index.push_unstable(id, &record, ChangeRuns::open(region, &record)?);
+        }
+        for (id, record) in of_state(State::Imported) {
+            index.add_imported(id, &record, ChangeRuns::open(region, &record)?);
         }
         for (id, record) in of_state(State::Ahead) {
             let runs = ChangeRuns::open(region, &record);
@@ -113,6 +118,7 @@ impl Index {
         self.unstable
             .get(&id)
             .or_else(stable)
+            .or_else(|| self.imported.iter().find(|node| node.id == id))
             .or_else(|| aheads().find(|node| node.id == id))
     }
 
@@ -192,6 +198,44 @@ impl Index {
                 .sort_by_key(|ahead| std::cmp::Reverse(ahead.level));
         }
         true
+    }
+
+    /// Returns the pieces of a set that is being imported, in order.
+    pub(super) fn imported(&self) -> &[Node] {
+        &self.imported
+    }
+
+    /// Adds the next piece.
+    pub(super) fn add_imported(&mut self, id: ChangeId, record: &ChangeRecord, runs: ChangeRuns) {
+        self.imported.push(Node::new(id, record, runs, None, 0));
+    }
+
+    /// Returns the pieces from one number to another if all of them are there.
+    pub(super) fn imported_between(&self, first: Height, last: Height) -> Vec<ChangeId> {
+        let between = |node: &&Node| node.first >= first && node.last <= last;
+        let nodes: Vec<&Node> = self.imported.iter().filter(between).collect();
+        let ends = nodes.first().zip(nodes.last());
+        let are_all = ends.is_some_and(|(from, to)| from.first == first && to.last == last);
+        let ids = nodes.into_iter().map(|node| node.id);
+        ids.filter(|_| are_all).collect()
+    }
+
+    /// Puts a merge in the place of pieces that follow each other.
+    pub(super) fn swap_imported(
+        &mut self,
+        inputs: &[ChangeId],
+        id: ChangeId,
+        record: &ChangeRecord,
+        runs: ChangeRuns,
+    ) {
+        self.imported.retain(|node| !inputs.contains(&node.id));
+        self.add_imported(id, record, runs);
+        self.imported.sort_by_key(|node| node.first);
+    }
+
+    /// Forgets all pieces.
+    pub(super) fn clear_imported(&mut self) {
+        self.imported.clear();
     }
 
     fn node_mut(&mut self, id: ChangeId) -> Option<&mut Node> {

@@ -17,6 +17,7 @@ mod ahead;
 mod audit;
 mod compact;
 mod connect;
+mod import;
 mod index;
 mod resolve;
 mod sweep;
@@ -43,6 +44,7 @@ use index::Index;
 
 pub use ahead::MAX_WAITING_GROUPS;
 pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
+pub use import::{IMPORT_FAN_IN, MAX_IMPORT_PIECES};
 pub use resolve::{Kept, ResolvedCoins, Resolver};
 pub use sweep::{ChangePage, StablePage};
 pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};
@@ -84,6 +86,10 @@ pub struct Coins<M: Memory> {
     waiting: Cell<Option<Waiting>>,
     /// Merges under way, by the level of their inputs.
     merges: BTreeMap<u8, Merge>,
+    /// The merge of imported pieces under way.
+    importing: Option<Merge>,
+    /// Pieces that are merged into one.
+    import_fan_in: usize,
     /// Whether merging goes on.
     merging: Merging,
     /// Keys merged between two checkpoints.
@@ -112,6 +118,8 @@ impl<M: Memory> Coins<M> {
             tip: None,
             waiting: Cell::new(None),
             merges: BTreeMap::new(),
+            importing: None,
+            import_fan_in: IMPORT_FAN_IN,
             merging: Merging::Possible,
             checkpoint_keys: CHECKPOINT_KEYS,
         };
@@ -119,6 +127,7 @@ impl<M: Memory> Coins<M> {
             coins.forget(id);
         }
         coins.find_merges();
+        coins.find_import_merge();
         coins.settle()?;
         Ok(coins)
     }

@@ -166,6 +166,23 @@ impl<M: Memory> Commitments<M> {
         in_hand.is_some_and(|it| it.block == *block && it.next.is_none())
     }
 
+    /// Begins anew with a commitment to all coins of a set that takes the place of the stable one.
+    pub(crate) fn begin_with(
+        &mut self,
+        block: BlockHash,
+        height: Height,
+        set: Commitment,
+    ) -> Result<(), StoreError> {
+        self.begin(block, height)?;
+        if let Some(state) = &mut self.state {
+            state.set = set;
+            state.mark = None;
+        }
+        self.save();
+        self.note_height();
+        Ok(())
+    }
+
     /// Begins anew, with no coin, at the newest stable block. Of the genesis block's set none is wanting.
     fn begin(&mut self, block: BlockHash, height: Height) -> Result<(), StoreError> {
         let bytes = HISTORY_START + u64::from(HISTORY) * RECORD_BYTES as u64;

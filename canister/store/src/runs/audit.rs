@@ -49,7 +49,7 @@ pub fn audit_manifest<R: Memory, M: Memory>(
         level = record.level;
     }
     for (id, record) in manifest.records() {
-        if record.state != State::Building {
+        if !matches!(record.state, State::Building | State::Importing) {
             let runs = ChangeRuns::open(memory, record)?;
             let header = runs.coins.header();
             if (header.puts, header.spends) != (record.puts, record.spends) {

@@ -50,6 +50,10 @@ pub enum State {
     Stable,
     /// A finished merge of blocks that are not all stable yet; their changes are there too.
     Ahead,
+    /// A piece of a set that is being imported. Its heights number pieces.
+    Imported,
+    /// Nothing yet: a merge of such pieces under way.
+    Importing,
 }
 
 /// See the module's documentation.
@@ -85,6 +89,8 @@ impl ChangeRecord {
             State::Unstable => 1,
             State::Stable => 2,
             State::Ahead => 3,
+            State::Imported => 4,
+            State::Importing => 5,
         };
         join(&[
             &[state, self.level, 0, 0],
@@ -114,6 +120,8 @@ impl ChangeRecord {
             1 => State::Unstable,
             2 => State::Stable,
             3 => State::Ahead,
+            4 => State::Imported,
+            5 => State::Importing,
             other => return Err(input.damaged(format!("unknown state {other}"))),
         };
         let first = Height::new(u32::from_le_bytes(input.array()?));

@@ -40,6 +40,7 @@ pub mod leaf;
 pub mod manifest;
 pub mod merge;
 pub mod number;
+pub mod piece;
 pub mod read;
 pub mod run;
 pub mod script_cursor;

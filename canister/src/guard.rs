@@ -109,15 +109,20 @@ pub fn charge(payment: &impl Payment, price: u128) -> Result<(), Refused> {
 }
 
 impl<M: Memory> App<M> {
-    /// Checks that the API is open.
+    /// Checks that the API is open, and no snapshot is being imported.
     ///
     /// # Errors
-    /// [`Refused::ApiDisabled`].
+    /// [`Refused::ApiDisabled`], [`Refused::NotSynced`].
     pub(crate) fn check_access(&self) -> Result<(), Refused> {
-        if self.config.access.is_api_enabled {
-            Ok(())
-        } else {
-            Err(Refused::ApiDisabled)
+        if !self.config.access.is_api_enabled {
+            return Err(Refused::ApiDisabled);
+        }
+        match self.store.imports.get() {
+            Some(import) if self.store.imports.is_under_way() => Err(Refused::NotSynced {
+                height: Height::ZERO,
+                best_header: import.header.height(),
+            }),
+            _ => Ok(()),
         }
     }
 

@@ -52,6 +52,7 @@ pub mod paid_memory;
 pub mod pull;
 pub mod relay;
 pub mod reply;
+pub mod snapshot;
 pub mod tick;
 pub mod watchdog;
 mod window;

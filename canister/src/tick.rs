@@ -43,6 +43,8 @@ pub(crate) enum Work {
     Compact,
     /// Take stable coins into the commitment.
     Sweep,
+    /// Merge what was imported of a snapshot.
+    Import,
 }
 
 /// The item of a heartbeat that touches one.
@@ -172,7 +174,7 @@ impl<M: Memory> App<M> {
 
     /// Returns whether what is left of the cycles is kept for draining and answering. Who burns them has
     /// none left, and wants it so.
-    fn lacks_cycles(&self, env: &impl Env) -> bool {
+    pub(crate) fn lacks_cycles(&self, env: &impl Env) -> bool {
         !self.config.is_burning_cycles
             && env
                 .cycles_to_spend()
@@ -181,6 +183,10 @@ impl<M: Memory> App<M> {
 
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
+        if self.store.imports.is_under_way() {
+            let may_work = self.memory_pause == 0 && self.store.wants_import_step();
+            return may_work.then_some(Work::Import);
+        }
         let watch = self.store.cells.watch();
         self.store.coins.follow(self.store.tree.best_tip());
         let may_compact = !watch.is_compacting_halted;
@@ -225,6 +231,7 @@ impl<M: Memory> App<M> {
             }
             Work::Commit(hash) => self.commit_step(&hash)?,
             Work::Sweep => self.sweep_step()?,
+            Work::Import => self.import_step()?,
             Work::Connect(hash) => self.connect_step(env, hash)?,
             Work::Compact => {
                 self.store.coins.compact_step(STEP_ENTRIES)?;

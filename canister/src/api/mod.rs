@@ -4,6 +4,7 @@
 mod balance;
 mod batch;
 mod blocks;
+mod coins;
 mod headers;
 mod inclusion;
 mod info;
@@ -25,6 +26,7 @@ use crate::{App, convert};
 
 pub use batch::MAX_BATCH;
 pub use blocks::MAX_RESPONSE_BYTES;
+pub use coins::MAX_COINS;
 pub use headers::MAX_HEADERS;
 pub use status::MAX_TIPS;
 pub use utxos::MAX_UTXOS;

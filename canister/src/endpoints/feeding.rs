@@ -1,10 +1,12 @@
 //! The adapters' side: blocks in, transactions out.
 
 use millrace_candid::{
-    BlockPart, FeedStateArgs, FeedStateResult, GetTransactionsToRelayArgs,
-    GetTransactionsToRelayResult, PushBlocksResult, ReportTransactionsResult, TransactionReport,
+    BeginSnapshotImportArgs, BlockPart, FeedStateArgs, FeedStateResult, GetTransactionsToRelayArgs,
+    GetTransactionsToRelayResult, PushBlocksResult, PushSnapshotCoinsArgs, PushSnapshotHeadersArgs,
+    ReportTransactionsResult, SnapshotImport, SnapshotImportResult, TransactionReport,
 };
 use millrace_canister::env::System;
+use millrace_canister::snapshot::Caller;
 
 use crate::{decode, encode, with};
 
@@ -18,6 +20,44 @@ fn feed_state(args: FeedStateArgs) -> FeedStateResult {
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
 fn push_blocks(parts: Vec<BlockPart>) -> PushBlocksResult {
     with(|app| app.push_blocks(&System, ic_cdk::api::msg_caller(), &parts))
+}
+
+fn caller() -> Caller {
+    let principal = ic_cdk::api::msg_caller();
+    Caller {
+        principal,
+        is_controller: ic_cdk::api::is_controller(&principal),
+    }
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn begin_snapshot_import(args: BeginSnapshotImportArgs) -> SnapshotImportResult {
+    with(|app| app.begin_snapshot_import(&System, caller(), &args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn push_snapshot_headers(args: PushSnapshotHeadersArgs) -> SnapshotImportResult {
+    with(|app| app.push_snapshot_headers(&System, caller(), &args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn push_snapshot_coins(args: PushSnapshotCoinsArgs) -> SnapshotImportResult {
+    with(|app| app.push_snapshot_coins(&System, caller(), &args))
+}
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn discard_snapshot_import() -> SnapshotImportResult {
+    with(|app| app.discard_snapshot_import(caller()))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn get_snapshot_import() -> SnapshotImport {
+    with(|app| app.get_snapshot_import())
 }
 
 #[candid::candid_method(query)]

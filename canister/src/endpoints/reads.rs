@@ -3,13 +3,25 @@
 use millrace_candid::{
     GetBalanceArgs, GetBalanceResult, GetBalancesArgs, GetBalancesResult, GetBlockArgs,
     GetBlockHeadersArgs, GetBlockHeadersResult, GetBlockResult, GetChainTipsArgs,
-    GetChainTipsResult, GetFeePercentilesArgs, GetFeePercentilesResult, GetOutpointsArgs,
-    GetOutpointsResult, GetStatusArgs, GetStatusResult, GetTransactionArgs, GetTransactionResult,
-    GetUtxoSetInfoArgs, GetUtxoSetInfoResult, GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs,
-    VerifyTxInclusionResult,
+    GetChainTipsResult, GetCoinsArgs, GetCoinsResult, GetFeePercentilesArgs,
+    GetFeePercentilesResult, GetOutpointsArgs, GetOutpointsResult, GetStatusArgs, GetStatusResult,
+    GetTransactionArgs, GetTransactionResult, GetUtxoSetInfoArgs, GetUtxoSetInfoResult,
+    GetUtxosArgs, GetUtxosResult, VerifyTxInclusionArgs, VerifyTxInclusionResult,
 };
 
 use crate::{decode, encode, with};
+
+#[candid::candid_method(update)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn get_coins(args: GetCoinsArgs) -> GetCoinsResult {
+    with(|app| app.get_coins(&args))
+}
+
+#[candid::candid_method(query)]
+#[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
+fn get_coins_query(args: GetCoinsArgs) -> GetCoinsResult {
+    with(|app| app.get_coins(&args))
+}
 
 #[candid::candid_method(update)]
 #[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]

@@ -256,6 +256,7 @@ impl<M: Memory> Store<M> {
         engine.input(self.cells.config());
         self.coins.digest(&mut engine);
         self.commitments.digest(&mut engine);
+        engine.input(&self.imports.digest());
         sha256::Hash::from_engine(engine).to_byte_array()
     }
 }

@@ -165,6 +165,8 @@ pub enum Item {
     Merge,
     /// The commitment to the stable set.
     Commit,
+    /// Merges of an imported set.
+    Import,
 }
 
 /// An item whose processing may never end.
@@ -211,6 +213,7 @@ fn encode_suspect(suspect: Option<Suspect>) -> [u8; SUSPECT_BYTES] {
         Item::Retire => (3, [0; 32]),
         Item::Merge => (4, [0; 32]),
         Item::Commit => (5, [0; 32]),
+        Item::Import => (6, [0; 32]),
     };
     join(&[&[kind], &strikes.to_le_bytes(), &hash])
 }
@@ -225,6 +228,7 @@ fn decode_suspect(bytes: &mut &[u8]) -> Option<Suspect> {
         3 => Item::Retire,
         4 => Item::Merge,
         5 => Item::Commit,
+        6 => Item::Import,
         _ => return None,
     };
     Some(Suspect { item, strikes })

@@ -8,6 +8,7 @@ use ic_stable_structures::Memory;
 use super::resolve::Resolver;
 use super::{Coins, Progress};
 use crate::StoreError;
+use crate::runs::change::ChangeRuns;
 use crate::runs::coin_cursor::CoinCursor;
 use crate::runs::coin_entry::PutCoin;
 use crate::runs::key::OutpointKey;
@@ -23,7 +24,7 @@ pub struct ChangePage {
     pub next: Option<OutpointKey>,
 }
 
-/// Some of the stable set.
+/// Some of all coins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StablePage {
     /// Its coins.
@@ -106,29 +107,49 @@ impl<M: Memory> Coins<M> {
     /// # Errors
     /// [`StoreError::Damaged`].
     pub fn stable_page(&self, from: &OutpointKey, limit: usize) -> Result<StablePage, StoreError> {
-        // Newest first: of two changes that name an outpoint, the first one knows.
         let newest_first = self.index.stable().iter().rev();
-        let mut cursors = newest_first
-            .map(|node| CoinCursor::seek(&self.region, &node.runs.coins, from))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut page = StablePage::default();
-        for _ in 0..limit.max(1) {
-            let Some((at, outpoint)) = first_of(&mut cursors, &self.region)? else {
-                return Ok(page);
-            };
-            for (other, cursor) in cursors.iter_mut().enumerate() {
-                if other == at {
-                    let entry = cursor.next(&self.region)?;
-                    let coin = entry.and_then(|entry| entry.change.coin().cloned());
-                    page.coins.extend(coin.map(|coin| (outpoint, coin)));
-                } else if cursor.peek(&self.region)?.map(|head| head.outpoint) == Some(outpoint) {
-                    cursor.advance();
-                }
+        let runs = newest_first.map(|node| &node.runs);
+        page_of(&self.region, runs, from, limit, usize::MAX)
+    }
+}
+
+/// Returns coins of changes, given newest first, under up to `limit` outpoints (at least one), or until
+/// their scripts have more than `script_bytes`.
+pub(super) fn page_of<'a, M: Memory>(
+    region: &M,
+    changes: impl Iterator<Item = &'a ChangeRuns>,
+    from: &OutpointKey,
+    limit: usize,
+    script_bytes: usize,
+) -> Result<StablePage, StoreError> {
+    // Of two changes that name an outpoint, the first one knows.
+    let mut cursors = changes
+        .map(|runs| CoinCursor::seek(region, &runs.coins, from))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut page = StablePage::default();
+    let mut left = script_bytes;
+    for _ in 0..limit.max(1) {
+        let Some((at, outpoint)) = first_of(&mut cursors, region)? else {
+            return Ok(page);
+        };
+        for (other, cursor) in cursors.iter_mut().enumerate() {
+            if other == at {
+                let entry = cursor.next(region)?;
+                let coin = entry.and_then(|entry| entry.change.coin().cloned());
+                let script = coin.as_ref().and_then(|coin| coin.script.parts());
+                let bytes = script.map_or(0, |parts| parts.iter().map(|part| part.len()).sum());
+                left = left.saturating_sub(bytes);
+                page.coins.extend(coin.map(|coin| (outpoint, coin)));
+            } else if cursor.peek(region)?.map(|head| head.outpoint) == Some(outpoint) {
+                cursor.advance();
             }
         }
-        page.next = first_of(&mut cursors, &self.region)?.map(|(_, outpoint)| outpoint);
-        Ok(page)
+        if left == 0 {
+            break;
+        }
     }
+    page.next = first_of(&mut cursors, region)?.map(|(_, outpoint)| outpoint);
+    Ok(page)
 }
 
 /// Returns the smallest outpoint that comes next in some run, and the first of the runs where it does.

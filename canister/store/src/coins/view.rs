@@ -7,6 +7,7 @@ use millrace_core::delta::{Coin, CoinView};
 use millrace_core::script::ScriptHash;
 
 use super::index::Walk;
+use super::sweep::{StablePage, page_of};
 use super::{Coins, ListedCoin};
 use crate::StoreError;
 use crate::runs::change::ChangeRuns;
@@ -121,6 +122,22 @@ impl<M: Memory> View<'_, M> {
             satoshi: sum.satoshi,
             coins: sum.coins,
         })
+    }
+
+    /// Returns the coins under up to `limit` outpoints (at least one) that some change names, from `from` on; fewer
+    /// once their scripts have more than `script_bytes`.
+    ///
+    /// Costs a seek in each change, and for each outpoint a look at where each of them stands.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`].
+    pub fn all_coins(
+        &self,
+        from: &OutpointKey,
+        limit: usize,
+        script_bytes: usize,
+    ) -> Result<StablePage, StoreError> {
+        page_of(self.region, self.changes(), from, limit, script_bytes)
     }
 
     fn changes(&self) -> impl Iterator<Item = &ChangeRuns> {

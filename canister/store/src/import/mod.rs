@@ -122,8 +122,12 @@ impl<M: Memory> Imports<M> {
         import.is_some_and(|import| import.phase != Phase::Complete)
     }
 
+    pub(crate) fn digest(&self) -> [u8; STATE_BYTES] {
+        let import = self.import.as_ref();
+        import.map_or([0; STATE_BYTES], Import::encode)
+    }
+
     fn set(&mut self, import: Option<Import>) -> Result<(), StoreError> {
-        let bytes = import.as_ref().map_or([0; STATE_BYTES], Import::encode);
         let missing = (STATE_BYTES as u64)
             .div_ceil(WASM_PAGE_BYTES)
             .saturating_sub(self.region.size());
@@ -131,8 +135,8 @@ impl<M: Memory> Imports<M> {
             let pages = self.region.size();
             return Err(StoreError::OutOfMemory { pages });
         }
-        self.region.write(0, &bytes);
         self.import = import;
+        self.region.write(0, &self.digest());
         Ok(())
     }
 }
@@ -268,12 +272,12 @@ impl<M: Memory> Store<M> {
             let found = import.hash.clone().finish();
             let expected = millrace_core::snapshot::SerializedDigest(import.expected);
             if found != expected {
-                import.phase = Phase::Refused;
-                import.reason = format!(
-                    "the set at {} hashes to {found}, and {expected} was expected: get the file from elsewhere",
-                    import.base
-                );
-                self.coins.discard_import();
+                self.imports.set(Some(import.clone()))?;
+                let base = import.base;
+                return Ok(self.refuse_import(format!(
+                    "the set at {base} hashes to {found}, and {expected} was expected: get the \
+                     file from elsewhere"
+                ))?);
             }
         }
         Ok(self.imports.set(Some(import))?)
@@ -327,6 +331,23 @@ impl<M: Memory> Store<M> {
         self.nodes.apply(&changes);
         import.phase = Phase::Complete;
         self.imports.set(Some(import))
+    }
+
+    /// Refuses what was imported, for good: its coins go, and somebody must discard the rest.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn refuse_import(&mut self, reason: String) -> Result<(), StoreError> {
+        let Some(import) = self.imports.get().filter(|_| self.imports.is_under_way()) else {
+            return Ok(());
+        };
+        let refused = Import {
+            phase: Phase::Refused,
+            reason,
+            ..import.clone()
+        };
+        self.coins.discard_import();
+        self.imports.set(Some(refused))
     }
 
     /// Gives an import up that is not complete, and everything that came with it.

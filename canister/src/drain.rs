@@ -82,7 +82,7 @@ impl<M: Memory> App<M> {
 
     /// Returns whether the block is news.
     fn judge(&mut self, env: &impl Env, hash: BlockHash) -> Result<bool, Refusal> {
-        if self.store.headers.height(&hash).is_some() {
+        if self.store.stable_height(&hash).is_some() {
             self.store.blobs.remove(&BlobKey::Block(hash));
             return Ok(false);
         }

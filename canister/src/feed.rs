@@ -312,7 +312,7 @@ impl<M: Memory> App<M> {
             )
         });
         node.map(|node| node.context().height())
-            .or_else(|| self.store.headers.height(hash))
+            .or_else(|| self.store.stable_height(hash))
     }
 
     /// Returns the heights of queued blocks that follow known ones. Costs one read for each

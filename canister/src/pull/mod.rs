@@ -167,7 +167,7 @@ impl<M: Memory> App<M> {
         let mut refused = headers.len().saturating_sub(MAX_REPLY_HEADERS) as u64;
         for header in headers.iter().take(MAX_REPLY_HEADERS) {
             let hash = header.block_hash();
-            let is_stable = self.store.headers.height(&hash).is_some();
+            let is_stable = self.store.stable_height(&hash).is_some();
             if is_stable {
                 continue;
             }

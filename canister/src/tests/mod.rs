@@ -20,6 +20,7 @@ mod refusals;
 mod regtest;
 mod relay;
 mod setup;
+mod snapshot;
 mod transactions;
 mod trouble;
 mod typed;

@@ -295,7 +295,7 @@ impl<M: Memory> Store<M> {
                 BlockStatus::BodyHeld | BlockStatus::Connected
             )
         });
-        in_tree || self.queue.contains(hash) || self.headers.height(hash).is_some()
+        in_tree || self.queue.contains(hash) || self.stable_height(hash).is_some()
     }
 
     /// Makes a half-received block's bookkeeping durable, or deletes it when it is no longer
@@ -398,6 +398,12 @@ impl<M: Memory> Store<M> {
             .get(tip)
             .is_some_and(|node| node.status() == BlockStatus::Connected);
         is_connected.then(|| self.coins.view(tip)).flatten()
+    }
+
+    /// Returns the height of a stable block. Headers of an import that is under way are not stable yet.
+    pub fn stable_height(&self, hash: &BlockHash) -> Option<Height> {
+        let height = self.headers.height(hash);
+        height.filter(|height| *height <= self.anchor_height())
     }
 
     /// Returns the height of the newest stable block.

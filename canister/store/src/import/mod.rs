@@ -171,7 +171,10 @@ impl<M: Memory> Store<M> {
         let genesis = self.coins.stable_page(&OutpointKey::FIRST, usize::MAX)?;
         self.coins.import_piece(genesis.coins)?;
         let begun = self.imports.set(Some(Import {
-            phase: Phase::Headers,
+            phase: match metadata.base == self.tree.root_hash() {
+                true => Phase::Coins,
+                false => Phase::Headers,
+            },
             base: metadata.base,
             coins: metadata.coins,
             expected,

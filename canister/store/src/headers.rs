@@ -98,9 +98,7 @@ impl<M: Memory> Headers<M> {
     /// Forgets all headers but the first.
     pub(crate) fn restart(&mut self, genesis: &HeaderContext) -> Result<(), StoreError> {
         self.by_hash.clear_new();
-        while self.by_height.len() > 0 {
-            self.by_height.pop();
-        }
+        while self.by_height.pop().is_some() {}
         self.push(genesis, Some(1))
     }
 

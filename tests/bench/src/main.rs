@@ -22,6 +22,7 @@ mod reference;
 mod render;
 mod results;
 mod sample;
+mod snapshot;
 mod tables;
 mod workload;
 

@@ -13,6 +13,7 @@ use crate::mark::{self, full, full_blocks, small, unstable};
 use crate::reads::Rows;
 use crate::real;
 use crate::reference;
+use crate::snapshot;
 
 /// What workloads measure with.
 pub struct Bench {
@@ -46,7 +47,7 @@ pub struct Workload {
 }
 
 /// All workloads, quick ones first.
-pub static ALL: [Workload; 25] = [
+pub static ALL: [Workload; 27] = [
     quick("small", |bench| mark::measure(bench, &small())),
     quick("upgrade_500_small_blocks", |bench| {
         let mark = unstable("upgrade_500_small_blocks", 500, Body::of(6));
@@ -64,6 +65,7 @@ pub static ALL: [Workload; 25] = [
     ),
     quick("base_quick", base::measure_quick),
     quick("commitment", commitment::measure),
+    quick("snapshot_quick", snapshot::measure_quick),
     slow("30_full_blocks", |bench| {
         mark::measure(bench, &full_blocks())
     }),
@@ -79,6 +81,7 @@ pub static ALL: [Workload; 25] = [
     slow("base_200_k", |bench| base::measure(bench, &base::small())),
     slow("base_2_m", |bench| base::measure(bench, &base::medium())),
     slow("base_20_m", |bench| base::measure(bench, &base::large())),
+    slow("snapshot_1_m", snapshot::measure_million),
     slow("compaction", compaction::measure),
     slow("real_blocks", real::measure),
     slow("upgrade_100_full_blocks", |bench| {

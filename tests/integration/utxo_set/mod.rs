@@ -6,6 +6,7 @@
 mod locks;
 mod node;
 mod random;
+mod snapshot;
 
 use bitcoin::Block;
 use candid::{Nat, Principal};

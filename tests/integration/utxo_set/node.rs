@@ -138,6 +138,26 @@ impl Node {
         }
     }
 
+    /// What `dumptxoutset` writes of the set at the best block, and what it says of that.
+    pub fn dump(&self) -> (Vec<u8>, Value) {
+        let path = self.folder.path().join("utxo.dat");
+        let said = self.call("dumptxoutset", &json!([path, "latest"]));
+        let bytes = std::fs::read(&path).expect("the node wrote it");
+        std::fs::remove_file(&path).expect("our folder");
+        (bytes, said)
+    }
+
+    /// The headers of the best chain from height 1 on.
+    pub fn headers(&self) -> Vec<Vec<u8>> {
+        let best = self.call("getblockcount", &json!([])).as_u64();
+        let header = |height: u64| {
+            let hash = self.call("getblockhash", &json!([height]));
+            let header = self.call("getblockheader", &json!([hash, false]));
+            hex::decode(header.as_str().expect("a header")).expect("hexadecimal digits")
+        };
+        (1..=best.expect("a height")).map(header).collect()
+    }
+
     fn call(&self, method: &str, arguments: &Value) -> Value {
         self.try_call(method, arguments).unwrap_or_else(|| {
             let folder = self.folder.path().display();

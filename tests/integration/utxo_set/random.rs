@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Block, BlockHash, TxOut};
+use bitcoin::{Block, BlockHash, ScriptBuf, TxOut};
 use millrace_tests::mining::{BlockPlan, Miner, pay};
 
 use super::locks::{Coin, Lock, Owner};
@@ -123,6 +123,29 @@ impl RandomChain {
         coins.extend(new_coins(txid, &locks, &coinbase, (height, MATURITY)));
         self.coins.insert(hash, coins);
         hash
+    }
+
+    /// Mines a block of one transaction with so many outputs of equal amounts. Nobody
+    /// spends them.
+    pub fn fan_out(&mut self, outputs: usize, mut script: impl FnMut() -> ScriptBuf) -> Block {
+        let parent = self.tip;
+        let height = self.miner.tree.height(parent) + 1;
+        let mut coins = self.coins[&parent].clone();
+        let richest = (0..coins.len())
+            .filter(|at| coins[*at].mature <= height)
+            .max_by_key(|at| coins[*at].satoshi);
+        let spent = coins.remove(richest.expect("a coin that can be spent"));
+        let part = spent.satoshi / outputs as u64;
+        let outputs = (0..outputs).map(|_| pay(&script(), part)).collect();
+        let transaction = self.owner.spend(&[spent], outputs);
+        let plan = BlockPlan {
+            coinbase: vec![pay(&self.owner.script(Lock::True), 0)],
+            transactions: vec![transaction],
+            time: None,
+        };
+        self.tip = self.miner.mine(parent, plan);
+        self.coins.insert(self.tip, coins);
+        self.miner.tree.block(self.tip).clone()
     }
 
     /// Takes one to three coins, if there are any.

@@ -6,6 +6,7 @@
 //! | [`headers`] | judges headers and knows the best chain |
 //! | [`source`] | where blocks come from: block files |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
+//! | [`node`] | asks a Bitcoin Core node |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`status`] | one screen about a canister |
 //! | [`cli`], [`config`] | flags, environment and file, merged into settings |
@@ -27,6 +28,7 @@ pub mod engine;
 pub mod exit;
 pub mod headers;
 pub mod logging;
+pub mod node;
 pub mod progress;
 pub mod run;
 pub mod sink;

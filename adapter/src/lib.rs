@@ -7,6 +7,7 @@
 //! | [`source`] | where blocks come from: block files |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
+//! | [`snapshot`] | whole UTXO sets in files: imports and exports |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`status`] | one screen about a canister |
 //! | [`cli`], [`config`] | flags, environment and file, merged into settings |
@@ -32,5 +33,6 @@ pub mod node;
 pub mod progress;
 pub mod run;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
 pub mod status;

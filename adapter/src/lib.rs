@@ -9,6 +9,7 @@
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
+//! | [`verify`] | compares a canister's coins with a node's or a file's |
 //! | [`status`] | one screen about a canister |
 //! | [`cli`], [`config`] | flags, environment and file, merged into settings |
 //! | [`logging`], [`progress`] | what people see |
@@ -36,3 +37,4 @@ pub mod sink;
 pub mod snapshot;
 pub mod source;
 pub mod status;
+pub mod verify;

@@ -35,7 +35,7 @@ pub struct NodeChain {
 
 /// What `gettxoutsetinfo muhash` says of a height.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeSet {
+pub struct SetSummary {
     /// The height.
     pub height: Height,
     /// The block.
@@ -137,7 +137,7 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; see [`NodeError::is_without_index`].
-    pub async fn set_at(&self, height: Height) -> Result<NodeSet, NodeError> {
+    pub async fn set_at(&self, height: Height) -> Result<SetSummary, NodeError> {
         self.set(json!(["muhash", height.get()])).await
     }
 
@@ -145,17 +145,17 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn set_at_tip(&self) -> Result<NodeSet, NodeError> {
+    pub async fn set_at_tip(&self) -> Result<SetSummary, NodeError> {
         self.set(json!(["muhash"])).await
     }
 
-    async fn set(&self, arguments: Value) -> Result<NodeSet, NodeError> {
+    async fn set(&self, arguments: Value) -> Result<SetSummary, NodeError> {
         const METHOD: &str = "gettxoutsetinfo";
         let answer = self.call(METHOD, arguments, WHOLE_SET_TIMEOUT).await?;
         let fields = self.fields(METHOD, &answer);
         let amount = answer.get("total_amount").and_then(Value::as_f64);
         let amount = amount.ok_or_else(|| fields.missing("total_amount"))?;
-        Ok(NodeSet {
+        Ok(SetSummary {
             height: fields.height("height")?,
             block: fields.parsed("bestblock")?,
             outputs: fields.number("txouts")?,

@@ -3,6 +3,7 @@
 //! Ignored unless asked for: `cargo xtask test` runs them where a node is there.
 
 mod bitcoind;
+mod comparing;
 
 use std::fs::File;
 use std::io::Cursor;

@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use millrace_core::Network;
-use millrace_core::snapshot::Metadata;
+use millrace_core::snapshot::{Metadata, SerializedDigest, SerializedHash};
 
 use super::groups::{FileError, Group, GroupReader};
 
@@ -33,6 +33,30 @@ impl<R: Read + Seek> Pieces<R> {
     /// Returns what the file says of itself.
     pub const fn metadata(&self) -> &Metadata {
         self.groups.metadata()
+    }
+
+    /// Reads the whole file and returns the hash of its coins. Calls `progress` with the number of coins
+    /// read, some thousand times at most.
+    ///
+    /// # Errors
+    /// [`FileError`]: wherever it is damaged.
+    pub fn hash(&mut self, mut progress: impl FnMut(u64)) -> Result<SerializedDigest, FileError> {
+        let every = self.metadata().coins / 1_000;
+        let mut hash = SerializedHash::default();
+        let mut reported = 0;
+        self.group = None;
+        self.groups.rewind(0)?;
+        while let Some(group) = self.groups.next_group()? {
+            for coin in &group.coins {
+                coin.counted(|counted| hash.put(counted));
+            }
+            let read = self.groups.coins_before();
+            if read > reported + every {
+                progress(read);
+                reported = read;
+            }
+        }
+        Ok(hash.finish())
     }
 
     /// Reads towards `offset` and returns where it is then: at `offset`'s group, or `bytes_max` farther

@@ -70,6 +70,15 @@ impl<R: Read + Seek, C: ImportCanister> Upload<'_, R, C> {
     async fn carry_out(&mut self, command: Command) -> Event {
         match command {
             Command::Ask => Event::Answered(self.canister.import().await.map(Ok)),
+            Command::Check => {
+                info!("the file is read and checked before anything is sent");
+                let of = self.pieces.metadata().coins;
+                let meter = &mut *self.meter;
+                let hash = self
+                    .pieces
+                    .hash(|read| meter.show("coins checked", read, of));
+                Event::Checked(hash)
+            }
             Command::Begin(args) => Event::Answered(self.canister.begin(args).await),
             Command::PushHeaders(args) => Event::Answered(self.canister.push_headers(args).await),
             Command::PushCoins(args) => Event::Answered(self.canister.push_coins(args).await),
@@ -126,7 +135,7 @@ fn report(notice: &Notice) {
             retry_in_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
             "{reason}"
         ),
-        Notice::Stage(SnapshotImport::None) => info!("the canister is empty; the import begins"),
+        Notice::Stage(SnapshotImport::None) => info!("the canister is empty"),
         Notice::Stage(SnapshotImport::Headers { next_height, .. }) => {
             info!(next_height, "headers are pushed");
         }

@@ -28,6 +28,17 @@ pub enum ImportError {
     /// The file cannot be used.
     #[error("the snapshot cannot be used: {0}")]
     File(FileError),
+    /// The file is whole, but not the set that somebody vouches for.
+    #[error(
+        "the file's coins have the hash {found}, and {expected} is what Bitcoin Core or --hash says of its \
+         base block: it is of another set, or was changed; get another file"
+    )]
+    OtherHash {
+        /// The file's.
+        found: String,
+        /// The one vouched for.
+        expected: String,
+    },
     /// Headers cannot be had.
     #[error(transparent)]
     Headers(HeadersError),
@@ -186,6 +197,7 @@ impl ImportError {
             Self::Sink(error) => Exit::of_sink(error),
             Self::GaveUp { .. } => Exit::Unreachable,
             Self::File(_)
+            | Self::OtherHash { .. }
             | Self::Headers(_)
             | Self::FileEnded { .. }
             | Self::InvalidHeader { .. }

@@ -5,8 +5,9 @@
 //! canister says.
 //!
 //! ```text
-//! ask --> begin --> headers, from height 1 to the base block --> coins --> wait for merging --> done
-//!  ^                   |                                           |
+//! ask --> check the whole file --> begin
+//!     --> headers, from height 1 to the base block --> coins --> wait for merging --> done
+//!  ^         |                                           |
 //!  +--- after any failure that may pass: no answer, busy, another height or offset wanted
 //! ```
 
@@ -21,7 +22,7 @@ use millrace_candid::{
     SnapshotImport, SnapshotImportResult,
 };
 use millrace_core::Height;
-use millrace_core::snapshot::{METADATA_BYTES, Metadata};
+use millrace_core::snapshot::{METADATA_BYTES, Metadata, SerializedDigest, assumed};
 use serde_bytes::ByteBuf;
 
 use super::groups::FileError;
@@ -41,6 +42,9 @@ const MERGING_PAUSE: Duration = Duration::from_secs(5);
 /// Answers in a row that bring the import no farther, until it is given up: the canister contradicts
 /// itself, or somebody else imports another file.
 const STALLS_MAX: u32 = 20;
+
+/// Times in a row that headers cannot be had, until the import is given up.
+const HEADERS_ATTEMPTS: u32 = 8;
 
 /// What is to be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub enum Event {
     Start,
     /// A call to the canister ended.
     Answered(Result<SnapshotImportResult, SinkError>),
+    /// The whole file was read, and its coins have this hash.
+    Checked(Result<SerializedDigest, FileError>),
     /// Headers were read: 80 bytes each.
     Headers(Result<Vec<u8>, HeadersError>),
     /// Coins were read; none at the file's end.
@@ -75,6 +81,8 @@ pub enum Event {
 pub enum Command {
     /// Ask how far the import is.
     Ask,
+    /// Read the whole file: to push it takes hours, and that much less.
+    Check,
     /// Begin it.
     Begin(BeginSnapshotImportArgs),
     /// Read headers from a height on, at most to the base block.
@@ -133,7 +141,9 @@ pub struct Import {
     stalls: u32,
     /// The coins read last, in case they must be pushed again.
     piece: Option<PushSnapshotCoinsArgs>,
-    has_begun: bool,
+    is_checked: bool,
+    /// Times in a row that headers could not be had.
+    headers_failures: u32,
     /// Whether the call under way should bring the import farther.
     is_pushing: bool,
 }
@@ -149,7 +159,8 @@ impl Import {
             standing: None,
             stalls: 0,
             piece: None,
-            has_begun: false,
+            is_checked: false,
+            headers_failures: 0,
             is_pushing: false,
         }
     }
@@ -188,8 +199,18 @@ impl Import {
                     Err(error) => self.refused(error),
                 }
             }
-            Event::Headers(Ok(headers)) => self.push_headers(headers),
-            Event::Headers(Err(error)) if error.is_transient() => self.retry(error.to_string()),
+            Event::Checked(Ok(hash)) => self.checked(hash),
+            Event::Checked(Err(error)) => failed(ImportError::File(error)),
+            Event::Headers(Ok(headers)) => {
+                self.headers_failures = 0;
+                self.push_headers(headers)
+            }
+            Event::Headers(Err(error))
+                if error.is_transient() && self.headers_failures < HEADERS_ATTEMPTS =>
+            {
+                self.headers_failures += 1;
+                self.retry(error.to_string())
+            }
             Event::Headers(Err(error)) => failed(ImportError::Headers(error)),
             Event::Coins(Ok(bytes)) => self.push_coins(bytes),
             Event::Coins(Err(error)) => failed(ImportError::File(error)),
@@ -213,10 +234,8 @@ impl Import {
             return self.stalled("it took nothing of what was pushed".to_owned());
         }
         let command = match standing.clone() {
-            SnapshotImport::None => {
-                self.has_begun = true;
-                Command::Begin(self.begin())
-            }
+            SnapshotImport::None if !self.is_checked => Command::Check,
+            SnapshotImport::None => Command::Begin(self.begin()),
             SnapshotImport::Headers { next_height, .. } => Command::ReadHeaders {
                 first: Height::new(next_height),
             },
@@ -245,7 +264,7 @@ impl Import {
     fn check(&self, standing: &SnapshotImport) -> Result<(), ImportError> {
         let Metadata { base, coins, .. } = self.plan.metadata;
         let found = match standing {
-            SnapshotImport::None if self.has_begun && self.is_under_way() => {
+            SnapshotImport::None if self.is_under_way() => {
                 return Err(ImportError::Discarded);
             }
             SnapshotImport::None | SnapshotImport::Refused { .. } => return Ok(()),
@@ -272,6 +291,29 @@ impl Import {
                 expected: coins,
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Compares the file's hash with what is known of it, and asks whether the canister still is empty.
+    fn checked(&mut self, found: SerializedDigest) -> Step {
+        let Metadata { network, base, .. } = self.plan.metadata;
+        let name = base.to_string();
+        let known = assumed(network).iter().find(|set| set.block == name);
+        let expected = match (self.plan.hash_serialized, known) {
+            (Some(hash), _) => Some(SerializedDigest(hash).to_string()),
+            (None, Some(set)) => Some(set.hash_serialized.to_owned()),
+            // The canister may know more.
+            (None, None) => None,
+        };
+        let found = found.to_string();
+        match expected {
+            Some(expected) if expected != found => {
+                failed(ImportError::OtherHash { found, expected })
+            }
+            _ => {
+                self.is_checked = true;
+                silent(Command::Ask)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bitcoin::hashes::Hash;
 use candid::Principal;
 use millrace_candid::{BlockId, Chain, SnapshotError, SnapshotImport, SnapshotImportResult};
-use millrace_core::snapshot::SnapshotCoin;
+use millrace_core::snapshot::{SerializedDigest, SnapshotCoin};
 use millrace_core::{Height, Network};
 use serde_bytes::ByteBuf;
 
@@ -14,6 +14,7 @@ use super::fake::{BASE_HEIGHT, Fake};
 use super::sets::{Chance, base, file_of, random_coins};
 use crate::engine::BlockRef;
 use crate::exit::Exit;
+use crate::node::NodeError;
 use crate::sink::SinkError;
 use crate::snapshot::FileError;
 use crate::snapshot::headers::HeadersError;
@@ -40,6 +41,8 @@ struct Trial<'a> {
     faults: Faults,
     waited: Duration,
     piece_bytes: usize,
+    /// Whether the importer takes any file for good.
+    is_careless: bool,
 }
 
 impl<'a> Trial<'a> {
@@ -58,6 +61,7 @@ impl<'a> Trial<'a> {
             faults: Faults::default(),
             waited: Duration::ZERO,
             piece_bytes: 600,
+            is_careless: false,
         }
     }
 
@@ -79,6 +83,11 @@ impl<'a> Trial<'a> {
                     self.waited += pause;
                     Event::Waited
                 }
+                Command::Check if self.is_careless => {
+                    let hash = self.plan.hash_serialized.unwrap();
+                    Event::Checked(Ok(SerializedDigest(hash)))
+                }
+                Command::Check => Event::Checked(pieces.hash(|_| {})),
                 Command::ReadHeaders { first } => Event::Headers(Ok(headers_from(first))),
                 Command::ReadCoins { offset } => {
                     Event::Coins(pieces.piece(offset, self.piece_bytes))
@@ -177,16 +186,22 @@ fn whatever_fails_on_the_way_the_canister_ends_up_with_every_coin() {
 fn a_file_with_a_wrong_byte_is_never_imported() {
     let (_, file, hash) = set(3);
     let mut chance = Chance::new(3);
-    for _ in 0..400 {
+    for round in 0..400 {
         let mut file = file.clone();
         let at = 51 + chance.below(file.len() as u64 - 51) as usize;
         file[at] ^= 1 << chance.below(8);
         let mut trial = Trial::new(&file, hash, 3);
+        trial.is_careless = round % 2 == 0;
         let error = trial.run().expect_err("the hash would be another one");
-        assert!(
-            matches!(error, ImportError::File(_) | ImportError::Refused { .. }),
-            "byte {at}: {error}"
-        );
+        let is_expected = match error {
+            ImportError::File(_) => true,
+            ImportError::Refused { .. } => trial.is_careless,
+            ImportError::OtherHash { .. } => !trial.is_careless,
+            _ => false,
+        };
+        assert!(is_expected, "byte {at}: {error}");
+        // A file that is found out locally is not sent.
+        assert!(trial.is_careless || trial.fake.standing == SnapshotImport::None);
         assert!(matches!(error.exit(), Exit::Source | Exit::Refused));
     }
 }
@@ -379,6 +394,22 @@ fn a_canister_that_takes_nothing_is_given_up() {
         };
     }
     panic!("no end");
+}
+
+#[test]
+fn a_node_that_stays_away_is_given_up() {
+    let away = || {
+        Event::Headers(Err(HeadersError::Node(NodeError::Unreachable {
+            url: "there".to_owned(),
+            reason: "refused".to_owned(),
+        })))
+    };
+    let error = after((0..9).map(|_| away()).collect()).expect_err("nobody is there");
+    assert!(
+        error.to_string().contains("cannot reach the node"),
+        "{error}"
+    );
+    assert_eq!(error.exit(), Exit::Source);
 }
 
 #[test]

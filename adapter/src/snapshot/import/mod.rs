@@ -46,6 +46,9 @@ const STALLS_MAX: u32 = 20;
 /// Times in a row that headers cannot be had, until the import is given up.
 const HEADERS_ATTEMPTS: u32 = 8;
 
+/// Answers in a row that nothing was begun, until that is believed: a replica may lag behind.
+const EMPTY_ANSWERS_MAX: u32 = 5;
+
 /// What is to be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -142,6 +145,8 @@ pub struct Import {
     /// The coins read last, in case they must be pushed again.
     piece: Option<PushSnapshotCoinsArgs>,
     is_checked: bool,
+    /// Answers in a row that nothing was begun, though something was.
+    empty_answers: u32,
     /// Times in a row that headers could not be had.
     headers_failures: u32,
     /// Whether the call under way should bring the import farther.
@@ -160,6 +165,7 @@ impl Import {
             stalls: 0,
             piece: None,
             is_checked: false,
+            empty_answers: 0,
             headers_failures: 0,
             is_pushing: false,
         }
@@ -222,6 +228,14 @@ impl Import {
         if let Err(error) = self.check(&standing) {
             return failed(error);
         }
+        if standing == SnapshotImport::None && self.is_under_way() {
+            self.empty_answers += 1;
+            if self.empty_answers > EMPTY_ANSWERS_MAX {
+                return failed(ImportError::Discarded);
+            }
+            return self.retry("the canister says that nothing was begun".to_owned());
+        }
+        self.empty_answers = 0;
         let before = self.standing.replace(standing.clone());
         let is_farther = before.as_ref().is_none_or(|it| rank(it) < rank(&standing));
         let is_new_stage = before
@@ -264,9 +278,6 @@ impl Import {
     fn check(&self, standing: &SnapshotImport) -> Result<(), ImportError> {
         let Metadata { base, coins, .. } = self.plan.metadata;
         let found = match standing {
-            SnapshotImport::None if self.is_under_way() => {
-                return Err(ImportError::Discarded);
-            }
             SnapshotImport::None | SnapshotImport::Refused { .. } => return Ok(()),
             SnapshotImport::Headers { base, .. } => base,
             SnapshotImport::Coins { base, .. }
@@ -364,13 +375,24 @@ impl Import {
                 self.stalled(format!("the canister failed: {reason}"))
             }
             SnapshotError::UnexpectedHeight { expected, given } => {
-                self.stalled(format!("the canister wants height {expected}, not {given}"))
+                let mut standing = self.standing.clone();
+                if let Some(SnapshotImport::Headers { next_height, .. }) = &mut standing {
+                    *next_height = expected;
+                }
+                let reason = format!("the canister wants height {expected}, not {given}");
+                self.corrected(reason, standing)
             }
             SnapshotError::UnexpectedOffset { expected, given } => {
-                self.stalled(format!("the canister wants byte {expected}, not {given}"))
+                let mut standing = self.standing.clone();
+                if let Some(SnapshotImport::Coins { next_offset, .. }) = &mut standing {
+                    *next_offset = expected;
+                }
+                let reason = format!("the canister wants byte {expected}, not {given}");
+                self.corrected(reason, standing)
             }
-            SnapshotError::NotWanted { .. } => {
-                self.stalled("the canister wants something else by now".to_owned())
+            SnapshotError::NotWanted { standing } => {
+                let reason = "the canister wants something else by now".to_owned();
+                self.corrected(reason, Some(standing))
             }
             SnapshotError::UnderWay { base }
                 if base.as_slice() == self.plan.metadata.base.as_byte_array() =>
@@ -378,6 +400,17 @@ impl Import {
                 self.stalled("the import is under way".to_owned())
             }
             other => failed(ImportError::of(other, &self.plan)),
+        }
+    }
+
+    /// Goes on where a refusal says. That is newer than what a question brings, which a replica that lags
+    /// behind may answer.
+    fn corrected(&mut self, reason: String, standing: Option<SnapshotImport>) -> Step {
+        match standing {
+            Some(standing) if self.standing.as_ref().map(rank) < Some(rank(&standing)) => {
+                self.stand(standing)
+            }
+            _ => self.stalled(reason),
         }
     }
 

@@ -31,6 +31,7 @@ struct Faults {
     lost_replies: u64,
     busy: u64,
     restarts: u64,
+    lagging: u64,
 }
 
 struct Trial<'a> {
@@ -43,6 +44,8 @@ struct Trial<'a> {
     piece_bytes: usize,
     /// Whether the importer takes any file for good.
     is_careless: bool,
+    /// What a replica that lags behind still says.
+    old: SnapshotImport,
 }
 
 impl<'a> Trial<'a> {
@@ -62,6 +65,7 @@ impl<'a> Trial<'a> {
             waited: Duration::ZERO,
             piece_bytes: 600,
             is_careless: false,
+            old: SnapshotImport::None,
         }
     }
 
@@ -105,6 +109,12 @@ impl<'a> Trial<'a> {
         };
         if self.chance.percent(self.faults.lost_calls) {
             return Err(unavailable());
+        }
+        if *call == Command::Ask && self.chance.percent(self.faults.lagging) {
+            return Ok(Ok(self.old.clone()));
+        }
+        if self.chance.percent(30) {
+            self.old = self.fake.standing.clone();
         }
         let is_busy = self.chance.percent(self.faults.busy);
         let fake = &mut self.fake;
@@ -173,6 +183,7 @@ fn whatever_fails_on_the_way_the_canister_ends_up_with_every_coin() {
             lost_replies: 10,
             busy: 15,
             restarts: 3,
+            lagging: 20,
         };
         trial.piece_bytes = 200 + seed as usize * 40;
         assert_eq!(trial.run(), Ok(block()), "seed {seed}");
@@ -343,11 +354,11 @@ fn errors_that_do_not_pass_say_what_to_do() {
             Exit::Source,
         ),
         (
-            vec![
-                stands(SnapshotImport::None),
-                at_coins(0xba, coins),
-                stands(SnapshotImport::None),
-            ],
+            [
+                vec![at_coins(0xba, coins)],
+                vec![stands(SnapshotImport::None); 6],
+            ]
+            .concat(),
             "somebody discarded",
             Exit::Canister,
         ),

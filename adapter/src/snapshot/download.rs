@@ -150,7 +150,7 @@ impl<'a, C: SetCanister> CoinPages<'a, C> {
     }
 }
 
-/// Calls until there is an answer or a failure that does not pass, [`PAGE_ATTEMPTS`] times at most.
+/// Calls until there is an answer or a failure that does not pass; 12 times at most.
 ///
 /// # Errors
 /// The last failure.

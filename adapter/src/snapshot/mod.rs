@@ -6,7 +6,7 @@
 //! | [`import`] | decides what to send next: a state machine without I/O or clock |
 //! | [`upload`] | carries an import out |
 //! | [`headers`] | where an import's headers come from |
-//! | [`write`] | writes a file coin by coin |
+//! | [`mod@write`] | writes a file coin by coin |
 //! | [`download`] | fetches a canister's coins, page by page |
 //! | [`canister`] | what is asked of a canister |
 //! | [`meter`] | shows how far a long job is |

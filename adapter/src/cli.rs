@@ -1,7 +1,7 @@
 //! Flags and environment variables.
 //!
 //! Every setting has one name in three spellings: `--replica-url`, `MILLRACE_REPLICA_URL`, and
-//! `replica_url` in the file; only `--once` and `--follow` have no variable. Flags win over
+//! `replica_url` in the file; only what is said of one run (`--once`, `--height`) is a flag alone. Flags win over
 //! variables, variables over the file, the file over defaults.
 
 use std::path::PathBuf;
@@ -41,6 +41,122 @@ pub enum Command {
     /// Show the canister's chain, tip, queue and refusals on one screen
     #[command(after_help = Exit::HELP)]
     Status(StatusArgs),
+    /// Bring a whole UTXO set into an empty canister, or write one out
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Compare the canister's coins with a Bitcoin Core node's, or with a snapshot's
+    #[command(
+        after_help = Exit::HELP,
+        long_about = "Compares the canister's coins with a Bitcoin Core node's, or with a snapshot's.\n\n\
+                      The hash of the whole set (MuHash) is compared first: it takes \
+                      `utxo_set_commitment` in the canister and -coinstatsindex=1 in the node. Where it \
+                      differs, the first height at which it does is searched for, and the coins that are \
+                      missing, extra or different are named: with --snapshot or --dump-folder, which \
+                      takes hours for a large set. With --snapshot and no node set, only that is done."
+    )]
+    Verify(VerifyArgs),
+}
+
+/// What to do with snapshots.
+#[derive(Debug, Subcommand)]
+pub enum SnapshotCommand {
+    /// Push a file that Bitcoin Core's `dumptxoutset` wrote into an empty canister; may be stopped and
+    /// run again at any time, and goes on where it was
+    #[command(after_help = Exit::HELP)]
+    Import(ImportArgs),
+    /// Write the canister's coins into a file as Bitcoin Core's `dumptxoutset` would
+    #[command(after_help = Exit::HELP)]
+    Export(ExportArgs),
+}
+
+/// Flags of `snapshot import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// File that `dumptxoutset` wrote, version 2 (Bitcoin Core 28 or newer)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Settings shared with other commands.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+    /// The node to take headers from.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// hash_serialized_3 of the set, as `dumptxoutset` and `gettxoutsetinfo` print it; only a controller
+    /// of the canister may name one. Needed where Bitcoin Core's source does not know the base block
+    #[arg(long, value_name = "HEX")]
+    pub hash: Option<String>,
+    /// Where headers come from [default: blocks, if --blocks is set, else node]
+    #[arg(long, value_enum)]
+    pub headers_from: Option<HeadersFrom>,
+    /// Give up after failing to reach the canister for this long; 0 retries for ever [default: 0]
+    #[arg(long, env = "MILLRACE_GIVE_UP_AFTER", value_name = "SECONDS")]
+    pub give_up_after: Option<u64>,
+}
+
+/// Where headers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HeadersFrom {
+    /// Block files
+    Blocks,
+    /// A Bitcoin Core node
+    Node,
+}
+
+/// Flags of `snapshot export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// File to write; it must not exist. Until it is whole it is called FILE.partial
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Settings shared with other commands.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+    /// Block after which the coins are written, as printed [default: the newest stable one]
+    #[arg(long, value_name = "HASH")]
+    pub block: Option<String>,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Settings shared with other commands.
+    #[command(flatten)]
+    pub shared: SharedArgs,
+    /// The node to compare with.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Height to compare at [default: the newest stable one]
+    #[arg(long, value_name = "HEIGHT")]
+    pub height: Option<u32>,
+    /// File that `dumptxoutset` wrote, to compare with coin by coin
+    #[arg(long, value_name = "FILE")]
+    pub snapshot: Option<PathBuf>,
+    /// Folder, the same for the node and for the adapter, into which the node shall write its coins
+    /// where they differ
+    #[arg(long, value_name = "FOLDER", conflicts_with = "snapshot")]
+    pub dump_folder: Option<PathBuf>,
+}
+
+/// A Bitcoin Core node.
+#[derive(Debug, Default, Args)]
+pub struct NodeArgs {
+    /// URL of the node's JSON-RPC interface [default: http://127.0.0.1, with the network's usual port]
+    #[arg(long, env = "MILLRACE_NODE_URL", value_name = "URL")]
+    pub node_url: Option<String>,
+    /// The node's cookie file [default: .cookie in Bitcoin Core's usual folder]
+    #[arg(long, env = "MILLRACE_NODE_COOKIE", value_name = "FILE")]
+    pub node_cookie: Option<PathBuf>,
+    /// User of the node, instead of a cookie
+    #[arg(long, env = "MILLRACE_NODE_USER", value_name = "NAME")]
+    pub node_user: Option<String>,
+    /// Password of that user; a variable or the file keeps it from lists of processes
+    #[arg(
+        long,
+        env = "MILLRACE_NODE_PASSWORD",
+        value_name = "TEXT",
+        hide_env_values = true
+    )]
+    pub node_password: Option<String>,
 }
 
 /// Flags of `run`.

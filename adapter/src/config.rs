@@ -1,5 +1,7 @@
 //! Settings: flags and variables over the file over defaults, checked.
 
+mod node;
+
 #[cfg(test)]
 mod tests;
 
@@ -15,8 +17,11 @@ use url::Url;
 
 use crate::cli::{LogFormat, NetworkName, ProgressMode, RunOnlyArgs, SharedArgs};
 use crate::engine::Until;
+use crate::node::NodeError;
 use crate::sink::agent::{AgentSinkError, ENVELOPE_BYTES, INGRESS_BYTES_MAX, parse_url};
 use crate::sink::identity::IdentitySource;
+
+pub use node::node_settings;
 
 /// The file that is read without being named.
 pub const DEFAULT_FILE: &str = "adapter.toml";
@@ -97,6 +102,17 @@ pub enum ConfigError {
     /// A URL does not parse.
     #[error(transparent)]
     BadUrl(#[from] AgentSinkError),
+    /// A node's URL does not parse.
+    #[error(transparent)]
+    BadNode(#[from] NodeError),
+    /// A user of the node without a password, or a password without one.
+    #[error("{given} is set without {lacking}: set both, or neither to use the node's cookie")]
+    HalfCredentials {
+        /// What is set.
+        given: &'static str,
+        /// What is not.
+        lacking: &'static str,
+    },
 }
 
 /// The file's keys.
@@ -117,10 +133,14 @@ struct File {
     log_format: Option<LogFormat>,
     log_level: Option<String>,
     progress: Option<ProgressMode>,
+    node_url: Option<String>,
+    node_cookie: Option<PathBuf>,
+    node_user: Option<String>,
+    node_password: Option<String>,
 }
 
 /// The names of [`File`]'s fields.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 18] = [
     "network",
     "blocks",
     "replica_url",
@@ -135,6 +155,10 @@ const KEYS: [&str; 14] = [
     "log_format",
     "log_level",
     "progress",
+    "node_url",
+    "node_cookie",
+    "node_user",
+    "node_password",
 ];
 
 /// Settings of every command.
@@ -186,6 +210,19 @@ pub struct RunSettings {
 pub fn settings(args: SharedArgs) -> Result<Settings, ConfigError> {
     let file = File::load(args.config.as_deref())?;
     merge(args, &file)
+}
+
+/// Returns how long a command that retries for ever by default retries.
+///
+/// # Errors
+/// [`ConfigError`] for a file that cannot be read.
+pub fn give_up_after(
+    flag: Option<u64>,
+    config: Option<&Path>,
+) -> Result<Option<Duration>, ConfigError> {
+    let seconds = flag.or(File::load(config)?.give_up_after);
+    let limit = seconds.map(Duration::from_secs);
+    Ok(limit.filter(|limit| !limit.is_zero()))
 }
 
 /// Merges the settings of `run`.

@@ -3,38 +3,42 @@
 use std::process::ExitCode;
 
 use crate::engine::Outcome;
+use crate::sink::SinkError;
 
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done: in sync (`--once`), status printed, or stopped by a signal.
+    /// Done: in sync (`--once`), imported, exported, status printed, the same coins, or stopped by a signal.
     Done,
     /// A defect, or the operating system refused something basic.
     Failed,
     /// A flag, variable, configuration file or key is wrong. Also what flag errors exit with.
     Usage,
-    /// The source of blocks cannot be used.
+    /// The source of blocks, the snapshot or the node cannot be used.
     Source,
     /// The canister cannot be used: it does not exist, refuses this adapter, or follows another
     /// chain. Retrying does not help.
     Canister,
-    /// In sync, but blocks the canister refused had to be left out.
+    /// In sync, but blocks the canister refused had to be left out; or it refused a whole snapshot.
     Refused,
     /// The replica or canister did not answer, for longer than the setting allows.
     Unreachable,
+    /// The canister's coins are not those it was compared with.
+    Differs,
 }
 
 impl Exit {
     /// The table shown in `--help`.
     pub const HELP: &str = "\
 Exit codes:
-  0  done: in sync (--once), status printed, or stopped by a signal
+  0  done: in sync (--once), imported, exported, verified, status printed, or stopped by a signal
   1  defect in the adapter, or the operating system refused something basic
   2  a flag, variable, configuration file or identity is wrong
-  3  the source of blocks cannot be used
+  3  the source of blocks, the snapshot or the node cannot be used
   4  the canister cannot be used: missing, refuses this adapter, or on another chain
-  5  in sync, but without blocks that the canister refused
-  6  the replica or canister does not answer (see --give-up-after)";
+  5  in sync, but without blocks that the canister refused; or it refused a whole snapshot
+  6  the replica or canister does not answer (see --give-up-after)
+  7  verify: the canister's coins differ from the node's or the snapshot's";
 
     /// Returns the number.
     pub const fn code(self) -> u8 {
@@ -46,6 +50,16 @@ Exit codes:
             Self::Canister => 4,
             Self::Refused => 5,
             Self::Unreachable => 6,
+            Self::Differs => 7,
+        }
+    }
+
+    /// Returns how a command ends whose call to the canister failed.
+    pub const fn of_sink(error: &SinkError) -> Self {
+        if error.is_transient() {
+            Self::Unreachable
+        } else {
+            Self::Canister
         }
     }
 

@@ -127,6 +127,11 @@ impl HeaderTree {
         self.best_node(height).map(|node| node.context.hash())
     }
 
+    /// Returns the best chain's header at a height.
+    pub fn header_at(&self, height: Height) -> Option<Header> {
+        self.best_node(height).map(|node| *node.context.header())
+    }
+
     /// Returns the height of a block, whichever branch it is on.
     pub fn height_of(&self, hash: BlockHash) -> Option<Height> {
         self.node(hash).map(|node| node.context.height())

@@ -6,7 +6,10 @@
 //! | [`headers`] | judges headers and knows the best chain |
 //! | [`source`] | where blocks come from: block files |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
+//! | [`node`] | asks a Bitcoin Core node |
+//! | [`snapshot`] | whole UTXO sets in files: imports and exports |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
+//! | [`verify`] | compares a canister's coins with a node's or a file's |
 //! | [`status`] | one screen about a canister |
 //! | [`cli`], [`config`] | flags, environment and file, merged into settings |
 //! | [`logging`], [`progress`] | what people see |
@@ -27,8 +30,11 @@ pub mod engine;
 pub mod exit;
 pub mod headers;
 pub mod logging;
+pub mod node;
 pub mod progress;
 pub mod run;
 pub mod sink;
+pub mod snapshot;
 pub mod source;
 pub mod status;
+pub mod verify;

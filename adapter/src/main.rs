@@ -3,19 +3,32 @@
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bitcoin::BlockHash;
 use clap::Parser;
-use millrace_adapter::cli::{Cli, Command, RunArgs, StatusArgs};
+use millrace_adapter::cli::{
+    Cli, Command, ExportArgs, HeadersFrom, ImportArgs, RunArgs, SnapshotCommand, StatusArgs,
+    VerifyArgs,
+};
 use millrace_adapter::config::{self, Settings};
 use millrace_adapter::engine::EngineConfig;
 use millrace_adapter::exit::Exit;
 use millrace_adapter::logging;
+use millrace_adapter::node::Node;
 use millrace_adapter::progress::{self, Reporter};
 use millrace_adapter::run::{run, stop_signal};
 use millrace_adapter::sink::Sink;
 use millrace_adapter::sink::agent::AgentSink;
+use millrace_adapter::snapshot::download::{Export, export};
+use millrace_adapter::snapshot::headers::HeaderSource;
+use millrace_adapter::snapshot::import::Plan;
+use millrace_adapter::snapshot::meter::Meter;
+use millrace_adapter::snapshot::pieces::Pieces;
+use millrace_adapter::snapshot::upload::upload;
+use millrace_adapter::snapshot::{self, FileError, open};
 use millrace_adapter::source::file::FileSource;
 use millrace_adapter::status::{self, StatusError};
-use millrace_core::UnixSeconds;
+use millrace_adapter::verify::{NodeOf, Verify, verify};
+use millrace_core::{Height, UnixSeconds};
 
 /// An error that ends the process.
 struct Failure {
@@ -25,9 +38,13 @@ struct Failure {
 
 impl Failure {
     fn usage(error: impl std::fmt::Display) -> Self {
+        Self::new(error, Exit::Usage)
+    }
+
+    fn new(error: impl std::fmt::Display, exit: Exit) -> Self {
         Self {
             message: error.to_string(),
-            exit: Exit::Usage,
+            exit,
         }
     }
 }
@@ -48,6 +65,9 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => run_command(args).await,
             Command::Status(args) => status_command(args).await,
+            Command::Snapshot(SnapshotCommand::Import(args)) => import_command(args).await,
+            Command::Snapshot(SnapshotCommand::Export(args)) => export_command(args).await,
+            Command::Verify(args) => verify_command(args).await,
         }
     });
     // Reads and calls that were abandoned need no farewell.
@@ -84,8 +104,7 @@ async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
         message_bytes_max: settings.message_bytes_max.min(sink.argument_bytes_max()),
         read_ahead_bytes: settings.read_ahead_bytes,
         give_up_after: settings.give_up_after,
-        // Two adapters need different jitter; the process number is enough for that.
-        seed: unix_now().get() ^ u64::from(std::process::id()).rotate_left(40),
+        seed: seed(),
     };
     let source = FileSource::new(&settings.blocks, shared.network);
     let outcome = run(engine, source, sink, Reporter::new(bar), stop_signal()).await;
@@ -116,13 +135,12 @@ async fn status_command(args: StatusArgs) -> Result<Exit, Failure> {
         unix_now(),
     )
     .await
-    .map_err(|error| Failure {
-        exit: match &error {
+    .map_err(|error| {
+        let exit = match &error {
             StatusError::Source(_) => Exit::Source,
-            StatusError::Sink(error) if error.is_transient() => Exit::Unreachable,
-            StatusError::Sink(_) => Exit::Canister,
-        },
-        message: error.to_string(),
+            StatusError::Sink(error) => Exit::of_sink(error),
+        };
+        Failure::new(error, exit)
     })?;
     if args.json {
         println!("{:#}", status.to_json());
@@ -130,6 +148,125 @@ async fn status_command(args: StatusArgs) -> Result<Exit, Failure> {
         print!("{status}");
     }
     Ok(Exit::Done)
+}
+
+async fn import_command(args: ImportArgs) -> Result<Exit, Failure> {
+    let config = args.shared.config.clone();
+    let settings = config::settings(args.shared).map_err(Failure::usage)?;
+    let node = config::node_settings(args.node, config.as_deref(), settings.network);
+    let node = node.map_err(Failure::usage)?;
+    let limit = config::give_up_after(args.give_up_after, config.as_deref());
+    let give_up_after = limit.map_err(Failure::usage)?;
+    let hash = args.hash.as_deref().map(snapshot::printed_hash).transpose();
+    let hash_serialized = hash.map_err(Failure::usage)?;
+    let mut meter = meter(&settings)?;
+    let unusable = |error: FileError| {
+        let path = args.file.display();
+        Failure::new(format!("{path}: {error}"), Exit::Source)
+    };
+    let file = open(&args.file).map_err(unusable)?;
+    let pieces = Pieces::new(file, settings.network).map_err(unusable)?;
+    let plan = Plan {
+        metadata: *pieces.metadata(),
+        hash_serialized,
+        give_up_after,
+        seed: seed(),
+    };
+    let sink = sink(&settings)?;
+    let from = args.headers_from.unwrap_or(match &settings.blocks {
+        Some(_) => HeadersFrom::Blocks,
+        None => HeadersFrom::Node,
+    });
+    let headers = match (from, &settings.blocks) {
+        (HeadersFrom::Node, _) => HeaderSource::Node(Node::new(&node).map_err(Failure::usage)?),
+        (HeadersFrom::Blocks, Some(blocks)) => {
+            tracing::info!("reading headers from {}", blocks.display());
+            let source = FileSource::new(blocks, settings.network);
+            let tree = status::read_headers(source, settings.network, unix_now()).await;
+            HeaderSource::Files {
+                tree: Box::new(tree.map_err(|error| Failure::new(error, Exit::Source))?),
+                name: blocks.display().to_string(),
+            }
+        }
+        (HeadersFrom::Blocks, None) => {
+            return Err(Failure::usage("--headers-from blocks needs --blocks"));
+        }
+    };
+    tracing::info!(
+        canister = %settings.canister,
+        base = %plan.metadata.base,
+        coins = plan.metadata.coins,
+        caller = sink.caller().to_text(),
+        "importing {}",
+        args.file.display(),
+    );
+    let imported = upload(plan, pieces, &headers, &sink, &mut meter).await;
+    let base = imported.map_err(|error| Failure::new(&error, error.exit()))?;
+    println!(
+        "the canister has the coins after block {} at height {}",
+        base.hash, base.height
+    );
+    Ok(Exit::Done)
+}
+
+async fn export_command(args: ExportArgs) -> Result<Exit, Failure> {
+    let settings = config::settings(args.shared).map_err(Failure::usage)?;
+    let block = args.block.as_deref().map(|text| {
+        let block = text.parse::<BlockHash>();
+        block.map_err(|error| Failure::usage(format!("--block {text:?} is no hash: {error}")))
+    });
+    let block = block.transpose()?;
+    let mut meter = meter(&settings)?;
+    let what = Export {
+        file: &args.file,
+        network: settings.network,
+        block,
+    };
+    let written = export(&what, &sink(&settings)?, &mut meter).await;
+    let written = written.map_err(|error| Failure::new(&error, error.exit()))?;
+    println!("coins            {}", written.coins);
+    println!("base block       {}", written.base);
+    println!("hash_serialized  {}", written.hash_serialized);
+    Ok(Exit::Done)
+}
+
+async fn verify_command(args: VerifyArgs) -> Result<Exit, Failure> {
+    let config = args.shared.config.clone();
+    let settings = config::settings(args.shared).map_err(Failure::usage)?;
+    let node = config::node_settings(args.node, config.as_deref(), settings.network);
+    let node = node.map_err(Failure::usage)?;
+    let mut meter = meter(&settings)?;
+    let is_file_alone = args.snapshot.is_some() && !node.is_named;
+    if is_file_alone && args.height.is_some() {
+        return Err(Failure::usage(
+            "--height is compared with a node: name one with --node-url, or leave --height out",
+        ));
+    }
+    let node = if is_file_alone {
+        None
+    } else {
+        Some(NodeOf {
+            node: Node::new(&node).map_err(Failure::usage)?,
+            network: settings.network,
+        })
+    };
+    let what = Verify {
+        network: settings.network,
+        height: args.height.map(Height::new),
+        snapshot: args.snapshot.as_deref(),
+        dump_folder: args.dump_folder.as_deref(),
+    };
+    let verdict = verify(&what, node.as_ref(), &sink(&settings)?, &mut meter).await;
+    let verdict = verdict.map_err(|error| Failure::new(&error, error.exit()))?;
+    print!("{verdict}");
+    Ok(verdict.exit())
+}
+
+/// Starts logging around a progress line of a long job.
+fn meter(settings: &Settings) -> Result<Meter, Failure> {
+    let bar = progress::bar(settings.progress, settings.log_format);
+    logging::start(settings.log_format, &settings.log_level, &bar).map_err(Failure::usage)?;
+    Ok(Meter::new(bar))
 }
 
 fn sink(settings: &Settings) -> Result<AgentSink, Failure> {
@@ -141,6 +278,11 @@ fn sink(settings: &Settings) -> Result<AgentSink, Failure> {
         settings.fetch_root_key,
     )
     .map_err(Failure::usage)
+}
+
+/// Returns a seed for jitter. Two adapters need different ones; the process number is enough for that.
+fn seed() -> u64 {
+    unix_now().get() ^ u64::from(std::process::id()).rotate_left(40)
 }
 
 fn unix_now() -> UnixSeconds {

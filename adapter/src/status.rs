@@ -80,7 +80,11 @@ pub async fn gather(
     })
 }
 
-async fn read_headers(
+/// Reads all headers of a source.
+///
+/// # Errors
+/// [`SourceError`].
+pub async fn read_headers(
     mut source: impl BlockSource,
     network: Network,
     now: UnixSeconds,

@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use millrace_core::Network;
+use millrace_core::snapshot::Metadata;
 use tempfile::TempDir;
 
 const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
@@ -186,6 +188,140 @@ fn help_documents_exit_codes_and_variables() {
         "--until-synced",
     ] {
         assert!(text.contains(expected), "{expected} is missing: {text}");
+    }
+}
+
+/// A snapshot of mainnet without coins.
+fn empty_snapshot() -> Vec<u8> {
+    Metadata {
+        network: Network::Mainnet,
+        base: Network::Mainnet.genesis_block().block_hash(),
+        coins: 0,
+    }
+    .encode()
+    .to_vec()
+}
+
+#[test]
+fn snapshots_and_their_settings_are_checked_before_anything_is_sent() {
+    let directory = TempDir::new().expect("a temporary directory");
+    fs::write(directory.path().join("good.dat"), empty_snapshot()).expect("writable");
+    fs::write(directory.path().join("noise.dat"), [9; 100]).expect("writable");
+    let cases: [(&[&str], i32, &str); 10] = [
+        (
+            &["snapshot", "import", "missing.dat"],
+            3,
+            "missing.dat: cannot open",
+        ),
+        (
+            &["snapshot", "import", "noise.dat"],
+            3,
+            "no `dumptxoutset` wrote it",
+        ),
+        (
+            &["snapshot", "import", "good.dat", "--network", "signet"],
+            3,
+            "network magic",
+        ),
+        (
+            &["snapshot", "import", "good.dat", "--hash", "abc"],
+            2,
+            "64 hexadecimal digits",
+        ),
+        (
+            &["snapshot", "import", "good.dat", "--headers-from", "blocks"],
+            2,
+            "needs --blocks",
+        ),
+        (
+            &["snapshot", "import", "good.dat", "--node-user", "x"],
+            2,
+            "without node_password",
+        ),
+        (
+            &["snapshot", "import", "good.dat", "--node-url", "localhost"],
+            2,
+            "node URL",
+        ),
+        (&["snapshot", "export", "good.dat"], 2, "exists already"),
+        (
+            &["snapshot", "export", "new.dat", "--block", "abc"],
+            2,
+            "--block \"abc\" is no hash",
+        ),
+        (
+            &["verify", "--snapshot", "good.dat", "--height", "3"],
+            2,
+            "name one with --node-url",
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let url = nobody();
+        let shared = ["--canister", CANISTER, "--replica-url", &url];
+        let arguments = [arguments, &shared].concat();
+        assert_fails_in(directory.path(), &arguments, &[], code, expected);
+    }
+}
+
+#[test]
+fn nobody_there_is_told_by_who_is_missing() {
+    let directory = TempDir::new().expect("a temporary directory");
+    fs::write(directory.path().join("good.dat"), empty_snapshot()).expect("writable");
+    let (url, node) = (nobody(), nobody());
+    let cookie = directory.path().join("cookie");
+    fs::write(&cookie, "a:b").expect("writable");
+    let cookie = cookie.display().to_string();
+    let cases: [(&[&str], i32, &str); 2] = [
+        (
+            &["snapshot", "import", "good.dat", "--give-up-after", "1"],
+            6,
+            "gave up after",
+        ),
+        (
+            &["verify", "--node-url", &node, "--node-cookie", &cookie],
+            3,
+            "cannot reach the node",
+        ),
+    ];
+    for (arguments, code, expected) in cases {
+        let shared = ["--canister", CANISTER, "--replica-url", &url];
+        let arguments = [arguments, &shared].concat();
+        assert_fails_in(directory.path(), &arguments, &[], code, expected);
+    }
+}
+
+#[test]
+fn help_of_snapshots_and_comparisons_names_what_they_take() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let cases: [(&[&str], &[&str]); 3] = [
+        (
+            &["snapshot", "import", "--help"],
+            &[
+                "--hash",
+                "--headers-from",
+                "MILLRACE_NODE_URL",
+                "Exit codes:",
+            ],
+        ),
+        (&["snapshot", "export", "--help"], &["--block", "partial"]),
+        (
+            &["verify", "--help"],
+            &[
+                "--dump-folder",
+                "--snapshot",
+                "--height",
+                "coinstatsindex",
+                "  7  ",
+            ],
+        ),
+    ];
+    for (arguments, all) in cases {
+        let output = adapter(directory.path(), arguments, &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0));
+        for expected in all {
+            assert!(text.contains(expected), "{expected} is missing: {text}");
+        }
     }
 }
 

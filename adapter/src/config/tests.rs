@@ -3,7 +3,8 @@
 use clap::Parser;
 
 use super::*;
-use crate::cli::{Cli, Command, RunArgs};
+use crate::cli::{Cli, Command, NodeArgs, RunArgs};
+use crate::node::Credentials;
 
 const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
 
@@ -11,7 +12,7 @@ fn run_args(flags: &[&str]) -> RunArgs {
     let arguments = ["adapter", "run"].iter().chain(flags);
     match Cli::try_parse_from(arguments).expect("valid flags").command {
         Command::Run(args) => args,
-        Command::Status(_) => panic!("`run` was given"),
+        _ => panic!("`run` was given"),
     }
 }
 
@@ -151,4 +152,44 @@ fn a_configuration_that_was_named_must_exist() {
     let args = run_args(&["--config", "/nonexistent/adapter.toml"]);
     let error = run_settings(args.shared, &args.run).expect_err("no such file");
     assert!(error.to_string().contains("/nonexistent/adapter.toml"));
+}
+
+#[test]
+fn a_node_is_let_in_with_what_was_named_nearest() {
+    let cookie = |path: &str| Credentials::Cookie(PathBuf::from(path));
+    let password = |user: &str, password: &str| Credentials::Password {
+        user: user.to_owned(),
+        password: crate::sink::identity::SecretText::new(password.to_owned()),
+    };
+    let with = |user: &str, password: &str, cookie: &str| {
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        NodeArgs {
+            node_url: None,
+            node_cookie: given(cookie).map(PathBuf::from),
+            node_user: given(user),
+            node_password: given(password),
+        }
+    };
+    let in_file = "node_user = \"f\"\nnode_password = \"g\"\nnode_cookie = \"h\"";
+    let cases = [
+        (in_file, with("", "", ""), password("f", "g")),
+        (in_file, with("a", "b", ""), password("a", "b")),
+        (in_file, with("", "", "c"), cookie("c")),
+        ("node_cookie = \"h\"", with("", "", ""), cookie("h")),
+        ("node_user = \"\"", with("", "", "c"), cookie("c")),
+    ];
+    for (text, args, expected) in cases {
+        let file = file(text);
+        let settings = node_settings(args, Some(file.path()), Network::Signet).expect(text);
+        assert_eq!(settings.credentials, expected, "{text}");
+        assert_eq!(settings.url.as_str(), "http://127.0.0.1:38332/");
+        assert!(settings.is_named);
+    }
+    let file = file("");
+    let bare = node_settings(NodeArgs::default(), Some(file.path()), Network::Mainnet);
+    assert!(!bare.expect("defaults").is_named);
+    for args in [with("a", "", ""), with("", "b", "")] {
+        let error = node_settings(args, Some(file.path()), Network::Mainnet).expect_err("half");
+        assert!(error.to_string().contains("set both"), "{error}");
+    }
 }

@@ -2,23 +2,32 @@
 
 use std::time::Duration;
 
-/// Pauses that double from [`Backoff::FIRST`] to [`Backoff::LONGEST`].
+/// Pauses that double from a first to a longest one.
 #[derive(Clone, Debug)]
 pub struct Backoff {
+    first: Duration,
+    longest: Duration,
     failures: u32,
     /// State of a xorshift generator; never zero.
     seed: u64,
 }
 
 impl Backoff {
-    /// Pause after the first failure, before jitter.
+    /// Usual pause after the first failure, before jitter.
     pub const FIRST: Duration = Duration::from_millis(500);
-    /// Longest pause, before jitter.
+    /// Usual longest pause, before jitter.
     pub const LONGEST: Duration = Duration::from_secs(30);
 
-    /// Starts without failures. Equal seeds give equal pauses.
+    /// Starts without failures, with the usual pauses. Equal seeds give equal pauses.
     pub const fn new(seed: u64) -> Self {
+        Self::between(Self::FIRST, Self::LONGEST, seed)
+    }
+
+    /// Starts without failures, with pauses that double from `first` to `longest`.
+    pub const fn between(first: Duration, longest: Duration, seed: u64) -> Self {
         Self {
+            first,
+            longest,
             failures: 0,
             seed: if seed == 0 { 1 } else { seed },
         }
@@ -28,9 +37,7 @@ impl Backoff {
     pub fn fail(&mut self) -> Duration {
         let doublings = self.failures.min(6);
         self.failures = self.failures.saturating_add(1);
-        let pause = Self::FIRST
-            .saturating_mul(1 << doublings)
-            .min(Self::LONGEST);
+        let pause = self.first.saturating_mul(1 << doublings).min(self.longest);
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;

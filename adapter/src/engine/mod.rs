@@ -20,7 +20,7 @@
 //! ([`EngineConfig::pushes_max`]), one question and one discovery in flight, 64 locator entries.
 
 mod asking;
-mod backoff;
+pub(crate) mod backoff;
 mod feed;
 mod feeding;
 mod locator;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bitcoin::BlockHash;
-use candid::{Decode, Encode, Principal};
+use candid::{CandidType, Decode, Encode, Principal};
 use ic_agent::{Agent, AgentError, Identity};
 use millrace_candid::{BlockPart, FeedError, FeedStateArgs, FeedStateResult, PushBlocksResult};
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use url::Url;
@@ -218,36 +219,71 @@ impl AgentSink {
     }
 }
 
+impl AgentSink {
+    /// Makes a query call and decodes what it returns.
+    ///
+    /// # Errors
+    /// [`SinkError`] says whether another attempt can help.
+    pub(crate) async fn query<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: &impl CandidType,
+    ) -> Result<T, SinkError> {
+        let args = self.encoded(method, args)?;
+        let shared = &self.shared;
+        let query = shared.agent.query(&shared.canister, method).with_arg(args);
+        let reply = self.call(method, QUERY_TIMEOUT, query.call()).await?;
+        self.decoded(method, &reply)
+    }
+
+    /// Makes an update call and decodes what it returns.
+    ///
+    /// # Errors
+    /// [`SinkError`] says whether another attempt can help; the call may have been carried out all the same.
+    pub(crate) async fn update<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        args: &impl CandidType,
+    ) -> Result<T, SinkError> {
+        let args = self.encoded(method, args)?;
+        let shared = &self.shared;
+        let update = shared.agent.update(&shared.canister, method).with_arg(args);
+        let reply = self
+            .call(method, PUSH_TIMEOUT, update.call_and_wait())
+            .await?;
+        self.decoded(method, &reply)
+    }
+
+    fn encoded(&self, method: &'static str, args: &impl CandidType) -> Result<Vec<u8>, SinkError> {
+        Encode!(args).map_err(|error| self.bad_answer(method, error.to_string()))
+    }
+
+    fn decoded<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &'static str,
+        reply: &[u8],
+    ) -> Result<T, SinkError> {
+        Decode!(reply, T).map_err(|error| self.bad_answer(method, error.to_string()))
+    }
+}
+
 impl Sink for AgentSink {
     async fn feed_state(&self, locator: Vec<BlockHash>) -> Result<FeedView, SinkError> {
         const METHOD: &str = "feed_state";
         let args = FeedStateArgs {
             locator: locator.into_iter().map(convert::hash_bytes).collect(),
         };
-        let bad = |reason: String| self.bad_answer(METHOD, reason);
-        let args = Encode!(&args).map_err(|error| bad(error.to_string()))?;
-        let shared = &self.shared;
-        let query = shared.agent.query(&shared.canister, METHOD).with_arg(args);
-        let reply = self.call(METHOD, QUERY_TIMEOUT, query.call()).await?;
-        let result = Decode!(&reply, FeedStateResult).map_err(|error| bad(error.to_string()))?;
+        let result: FeedStateResult = self.query(METHOD, &args).await?;
         let state = result.map_err(|error| self.refused(METHOD, error))?;
-        convert::feed_view(state).map_err(|error| bad(error.to_string()))
+        convert::feed_view(state).map_err(|error| self.bad_answer(METHOD, error.to_string()))
     }
 
     async fn push(&self, parts: Vec<Part>) -> Result<Receipt, SinkError> {
         const METHOD: &str = "push_blocks";
         let parts: Vec<BlockPart> = parts.into_iter().map(convert::block_part).collect();
-        let bad = |reason: String| self.bad_answer(METHOD, reason);
-        let args = Encode!(&parts).map_err(|error| bad(error.to_string()))?;
-        drop(parts);
-        let shared = &self.shared;
-        let update = shared.agent.update(&shared.canister, METHOD).with_arg(args);
-        let reply = self
-            .call(METHOD, PUSH_TIMEOUT, update.call_and_wait())
-            .await?;
-        let result = Decode!(&reply, PushBlocksResult).map_err(|error| bad(error.to_string()))?;
+        let result: PushBlocksResult = self.update(METHOD, &parts).await?;
         let receipt = result.map_err(|error| self.refused(METHOD, error))?;
-        convert::receipt(receipt).map_err(|error| bad(error.to_string()))
+        convert::receipt(receipt).map_err(|error| self.bad_answer(METHOD, error.to_string()))
     }
 
     fn argument_bytes_max(&self) -> u32 {

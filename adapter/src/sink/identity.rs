@@ -23,6 +23,18 @@ pub enum IdentitySource {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
 
+impl SecretText {
+    /// Keeps a text.
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text, for those it is meant for.
+    pub fn revealed(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for SecretText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("…")
@@ -59,7 +71,7 @@ impl IdentitySource {
     /// Reads a setting: PEM text itself, or the path of a PEM file.
     pub fn from_setting(value: &str) -> Self {
         if value.trim_start().starts_with(PEM_START) {
-            Self::Text(SecretText(value.to_owned()))
+            Self::Text(SecretText::new(value.to_owned()))
         } else {
             Self::File(PathBuf::from(value))
         }

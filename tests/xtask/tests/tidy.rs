@@ -104,7 +104,7 @@ const MAY_NOT_USE: [(&str, &[&str]); 2] = [
 
 /// Folders of pure code, and what must not be named in it: time, chance and the outside world come
 /// in as arguments.
-const PURE: [(&str, &[&str]); 3] = [
+const PURE: [(&str, &[&str]); 4] = [
     (
         "canister/core/src",
         &[
@@ -130,6 +130,18 @@ const PURE: [(&str, &[&str]); 3] = [
     ),
     (
         "adapter/src/engine",
+        &[
+            "SystemTime::now",
+            "Instant::now",
+            "std::fs",
+            "std::net",
+            "std::thread",
+            "tokio",
+            "rand::",
+        ],
+    ),
+    (
+        "adapter/src/snapshot/import",
         &[
             "SystemTime::now",
             "Instant::now",

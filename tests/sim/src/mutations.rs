@@ -61,7 +61,7 @@ pub const MUTATIONS: [Mutation; 29] = [
         file: "canister/src/drain.rs",
         find: "ready.extend(waiting.into_iter().map(|(child, _)| child));",
         replace: "if !PLANTED { ready.extend(waiting.into_iter().map(|(child, _)| child)); }",
-        checks: &["nothing accepted is lost"],
+        checks: &["nothing accepted is lost", "a reply's blocks are queued"],
     },
     Mutation {
         name: "look a fork's coins up on the best chain",

@@ -234,7 +234,7 @@ impl<S: Subject> Run<S> {
                 ..SetConfigRequest::default()
             })?;
         }
-        run.seen = run.observe()?;
+        run.look()?;
         Ok(run)
     }
 
@@ -338,8 +338,7 @@ impl<S: Subject> Run<S> {
         // The next version copes with what the last one could not.
         self.subject.set_poison(None);
         self.poison = None;
-        let before = std::mem::take(&mut self.seen);
-        self.seen = self.observe()?;
+        let before = self.look()?;
         self.check_kept(&before)?;
         self.given_up.clear();
         self.strikes = 0;

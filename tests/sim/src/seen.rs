@@ -77,8 +77,15 @@ impl<S: Subject> Run<S> {
         })
     }
 
-    /// Looks at everything.
-    pub(crate) fn observe(&mut self) -> Result<Seen, Failure> {
+    /// Looks at everything again, and returns what was seen before.
+    pub(crate) fn look(&mut self) -> Result<Seen, Failure> {
+        let seen = self.observe()?;
+        let before = std::mem::replace(&mut self.seen, seen);
+        self.known.extend(before.held.union(&before.connected));
+        Ok(before)
+    }
+
+    fn observe(&mut self) -> Result<Seen, Failure> {
         let state = self.feed_state()?;
         let queued = self.queue_length()?;
         let (tip, anchor) = (

@@ -88,7 +88,7 @@ impl<S: Subject> Run<S> {
         }
         if let Some(access) = change.api_access {
             self.is_open = access == Flag::Enabled;
-            self.seen = self.observe()?;
+            self.look()?;
         }
         if let Some(adapters) = change.adapters {
             self.has_second = adapters.len() > 1;

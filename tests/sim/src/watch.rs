@@ -92,8 +92,7 @@ impl<S: Subject> Run<S> {
             self.coverage.note("asked", &asked.request);
             self.source.asked = Some(asked);
         }
-        let before = std::mem::take(&mut self.seen);
-        self.seen = self.observe()?;
+        let before = self.look()?;
         self.note_reorg(&before);
         let is_empty = self.seen.queued == 0;
         self.has_strays &= !is_empty;
@@ -139,7 +138,6 @@ impl<S: Subject> Run<S> {
     /// and what it had or may have had, with what is above it.
     fn let_go(&mut self, before: &Seen) -> u64 {
         let (model, now) = (&self.model, &self.seen);
-        self.known.extend(before.held.union(&before.connected));
         let gone: BTreeSet<usize> = {
             let known = self.known.iter().copied();
             known.filter(|place| !now.has(*place)).collect()

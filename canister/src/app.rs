@@ -95,7 +95,7 @@ impl<M: Memory> App<M> {
         Self::with_store(Store::create(memory, network)?, config)
     }
 
-    fn with_store(mut store: Store<M>, config: Config) -> Result<Self, AppError> {
+    pub(crate) fn with_store(mut store: Store<M>, config: Config) -> Result<Self, AppError> {
         let encoded = config.encode(store.network())?;
         store.cells.set_config(encoded);
         Ok(Self::around(store, config, Sync::new()))

@@ -40,12 +40,13 @@ const ONE_STEP: Budgets = Budgets {
     stable_pages_per_heartbeat: 1,
 };
 
-fn adapter(folder: &Path) -> Command {
+/// The program, with nothing of the environment's settings.
+pub fn adapter(folder: &Path) -> Command {
     adapter::command(&artifacts::binary("adapter", "millrace-adapter"), folder)
 }
 
 /// Writes a seed's key as a PEM file.
-fn key(folder: &Path, seed: [u8; 32]) -> PathBuf {
+pub fn key(folder: &Path, seed: [u8; 32]) -> PathBuf {
     let key = PrivateKey::deserialize_raw_32(&seed);
     let path = folder.join(format!("adapter-{}.pem", seed[0]));
     let pem = key.serialize_pkcs8_pem(PrivateKeyFormat::Pkcs8v2);
@@ -235,7 +236,7 @@ async fn finish(mut adapter: Process) {
 }
 
 /// Runs what blocks beside the agent's tasks.
-async fn output_of<T: Send + 'static>(
+pub async fn output_of<T: Send + 'static>(
     blocking: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> T {
     tokio::task::spawn_blocking(blocking)
@@ -244,6 +245,7 @@ async fn output_of<T: Send + 'static>(
         .expect("the adapter starts")
 }
 
-fn message(output: &Output) -> String {
+/// What a program wrote.
+pub fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout)
 }

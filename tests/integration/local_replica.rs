@@ -177,7 +177,7 @@ impl Deployed {
     }
 }
 
-async fn query<R: CandidType + DeserializeOwned>(
+pub async fn query<R: CandidType + DeserializeOwned>(
     agent: &Agent,
     canister: Principal,
     method: &str,

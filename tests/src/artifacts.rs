@@ -34,6 +34,16 @@ pub fn mainnet_sets() -> PathBuf {
     fixture("bitcoin-core/mainnet_utxo_set_info.csv")
 }
 
+/// Testnet3 blocks 1 to 4000.
+pub fn testnet3_blocks() -> PathBuf {
+    fixture("dfinity/testnet3_blocks_1_4000.dat")
+}
+
+/// What Bitcoin Core says of some heights of those.
+pub fn testnet3_sets() -> PathBuf {
+    fixture("bitcoin-core/testnet3_utxo_set_info.csv")
+}
+
 fn fixture(name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(name)
 }

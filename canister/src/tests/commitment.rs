@@ -299,9 +299,9 @@ fn the_first_heights_of_mainnet_have_the_sums_that_recomputation_gives() {
 }
 
 /// What Bitcoin Core says of mainnet: height, and the rest of what `get_utxo_set_info` answers.
-fn said_by_core() -> Vec<(u32, [String; 4])> {
+fn said_by_core(chain: &str) -> Vec<(u32, [String; 4])> {
     let path = format!(
-        "{}/../tests/fixtures/bitcoin-core/mainnet_utxo_set_info.csv",
+        "{}/../tests/fixtures/bitcoin-core/{chain}_utxo_set_info.csv",
         env!("CARGO_MANIFEST_DIR")
     );
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -317,18 +317,33 @@ fn said_by_core() -> Vec<(u32, [String; 4])> {
 
 #[test]
 fn mainnet_heights_are_what_bitcoin_core_says() {
-    let mut canister = Canister::new(InitConfig {
+    let canister = Canister::new(ten_deep());
+    compare_with_core(canister, &real_blocks(), "mainnet");
+}
+
+/// Nobody can install a canister for it, but its first blocks are the only real ones of a test network that
+/// are at hand in a row.
+#[test]
+fn testnet3_heights_are_what_bitcoin_core_says() {
+    let canister = Canister::on(millrace_core::Network::Testnet3, ten_deep());
+    compare_with_core(canister, &testnet3_blocks(), "testnet3");
+}
+
+fn ten_deep() -> InitConfig {
+    InitConfig {
         utxo_set_commitment: Some(Flag::Enabled),
         stability_threshold: Some(10u8.into()),
         ..pushed()
-    });
-    let blocks = real_blocks();
+    }
+}
+
+fn compare_with_core(mut canister: Canister, blocks: &[Vec<u8>], chain: &str) {
     let mut compared = 0;
-    for (from, to) in [(0, 600), (600, 4_521)] {
+    for (from, to) in [(0, 600), (600, blocks.len())] {
         canister.feed(&blocks[from..to]);
         canister.upgrade();
         let last = canister.app.store().anchor_height().get();
-        for (height, said) in said_by_core() {
+        for (height, said) in said_by_core(chain) {
             if (from as u32..=last).contains(&height) {
                 let info = info(&canister, Some(height)).unwrap();
                 let numbers = [info.outputs.to_string(), info.total_amount.0.to_string()];
@@ -339,7 +354,7 @@ fn mainnet_heights_are_what_bitcoin_core_says() {
             }
         }
     }
-    assert!(compared > 140, "{compared}");
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]

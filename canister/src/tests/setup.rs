@@ -14,10 +14,12 @@ use millrace_candid::{
     GetStatusArgs, GetUtxosArgs, InitConfig, InitNetwork, Owner, PartOutcome, PushReceipt, Status,
     Utxo, UtxosFilter,
 };
-use millrace_core::{Bytes, Instructions, UnixSeconds};
+use millrace_core::{Bytes, Instructions, Network, UnixSeconds};
+use millrace_store::Store;
 use serde_bytes::ByteBuf;
 
 use crate::app::AppError;
+use crate::config::Config;
 use crate::pull::Ask;
 use crate::watchdog::{BLAME_STRIKES, CAUTIOUS_STRIKES, WATCH_SECONDS};
 use crate::{App, Env, convert};
@@ -144,6 +146,16 @@ impl Canister {
                 cycles_to_spend: Cell::default(),
             },
         })
+    }
+
+    /// Begins with the genesis block of a network that no configuration names.
+    pub fn on(network: Network, config: InitConfig) -> Self {
+        let mut canister = Self::new(config.clone());
+        let (config, _) = Config::initial(config).unwrap();
+        canister.memory = TestMemory::default();
+        let store = Store::create(canister.memory.clone(), network).unwrap();
+        canister.app = App::with_store(store, config).unwrap();
+        canister
     }
 
     /// Drops the heap and opens the stable memory again.
@@ -333,6 +345,11 @@ fn framed(name: &str) -> Vec<Vec<u8>> {
 /// Mainnet blocks 1 to 4521.
 pub fn real_blocks() -> Vec<Vec<u8>> {
     framed("blocktools/1M.dat")
+}
+
+/// Testnet3 blocks 1 to 4000.
+pub fn testnet3_blocks() -> Vec<Vec<u8>> {
+    framed("dfinity/testnet3_blocks_1_4000.dat")
 }
 
 /// Blocks 1 to 2016 of another valid mainnet branch; each pays the same address.

@@ -5,6 +5,7 @@
 
 mod locks;
 mod node;
+mod process;
 mod random;
 mod snapshot;
 
@@ -53,9 +54,12 @@ impl Expected {
 
 /// What Bitcoin Core said of mainnet.
 fn recorded() -> Vec<Expected> {
-    let path = artifacts::mainnet_sets();
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    read(&artifacts::mainnet_sets())
+}
+
+fn read(path: &std::path::Path) -> Vec<Expected> {
+    let text =
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.lines().skip(1).map(Expected::of_line).collect()
 }
 
@@ -171,6 +175,20 @@ fn core_node_says_of_mainnet_what_was_recorded() {
     let node = Node::start("main");
     node.submit(&mainnet_blocks()[1..]);
     let recorded = recorded();
+    let heights = recorded.iter().map(|expected| expected.height);
+    assert_eq!(node.sets(heights), recorded);
+}
+
+#[test]
+#[ignore = "needs Bitcoin Core: `cargo xtask bitcoind`"]
+fn core_node_says_of_testnet3_what_was_recorded() {
+    let node = Node::start("test");
+    let bytes = std::fs::read(artifacts::testnet3_blocks()).expect("the fixture is there");
+    let magic = bitcoin::p2p::Magic::TESTNET3.to_bytes();
+    let file = millrace_tests::block_file::parse(&bytes, magic).expect("the fixture is whole");
+    assert_eq!(file.blocks.len(), 4_000);
+    node.submit(&file.blocks);
+    let recorded = read(&artifacts::testnet3_sets());
     let heights = recorded.iter().map(|expected| expected.height);
     assert_eq!(node.sets(heights), recorded);
 }

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,7 @@ impl Node {
             url: format!("http://127.0.0.1:{port}/"),
             cookie: folder.path().join(match chain {
                 "main" => ".cookie".to_owned(),
+                "test" => "testnet3/.cookie".to_owned(),
                 other => format!("{other}/.cookie"),
             }),
             folder,
@@ -145,6 +146,11 @@ impl Node {
         let bytes = std::fs::read(&path).expect("the node wrote it");
         std::fs::remove_file(&path).expect("our folder");
         (bytes, said)
+    }
+
+    /// Where it answers, and the file with the password for that.
+    pub fn access(&self) -> (&str, &Path) {
+        (&self.url, &self.cookie)
     }
 
     /// The headers of the best chain from height 1 on.

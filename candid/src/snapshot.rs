@@ -61,7 +61,7 @@ pub enum SnapshotImport {
         /// Coins of the set.
         of: u64,
     },
-    /// All coins are there, all checks passed; sorted runs are being merged.
+    /// All coins are there, and their hash is the expected one; sorted runs are being merged.
     #[serde(rename = "merging")]
     Merging {
         /// The base block.
@@ -149,7 +149,7 @@ pub type SnapshotImportResult = Result<SnapshotImport, SnapshotError>;
 /// Argument of `get_coins`.
 #[derive(CandidType, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct GetCoinsArgs {
-    /// The last outpoint of the page before; begins with the first coin when absent.
+    /// `next` of the page before; begins with the first coin when absent.
     pub after: Option<OutPoint>,
     /// Read the chain that ends at this block instead of at the best tip.
     pub at_tip: Option<ByteBuf>,
@@ -172,14 +172,15 @@ pub struct CoinOfSet {
     pub script: ByteBuf,
 }
 
-/// Some of all coins, ascending by transaction id (internal order) and output index.
+/// Some of all coins, ascending by transaction id (internal order) and output index; a page that passes over
+/// 10,000 spent ones may have none, and goes on.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct CoinsPage {
     /// The coins.
     pub coins: Vec<CoinOfSet>,
     /// Number of all coins at the tip, those of the genesis block among them.
     pub total: u64,
-    /// Where the next page goes on; null after the last one.
+    /// Where the next page goes on, which may lie beyond the last coin; null after the last page.
     pub next: Option<OutPoint>,
     /// The last block considered.
     pub tip: BlockId,

@@ -109,14 +109,28 @@ pub fn charge(payment: &impl Payment, price: u128) -> Result<(), Refused> {
 }
 
 impl<M: Memory> App<M> {
-    /// Checks that the API is open, and no snapshot is being imported.
+    /// Checks that the API is open.
+    ///
+    /// # Errors
+    /// [`Refused::ApiDisabled`].
+    pub(crate) const fn check_access(&self) -> Result<(), Refused> {
+        if self.config.access.is_api_enabled {
+            Ok(())
+        } else {
+            Err(Refused::ApiDisabled)
+        }
+    }
+
+    /// Checks that the API is open, and that there is something to read: no snapshot is being imported.
     ///
     /// # Errors
     /// [`Refused::ApiDisabled`], [`Refused::NotSynced`].
-    pub(crate) fn check_access(&self) -> Result<(), Refused> {
-        if !self.config.access.is_api_enabled {
-            return Err(Refused::ApiDisabled);
-        }
+    pub(crate) fn check_reads(&self) -> Result<(), Refused> {
+        self.check_access()?;
+        self.check_import()
+    }
+
+    fn check_import(&self) -> Result<(), Refused> {
         match self.store.imports.get() {
             Some(import) if self.store.imports.is_under_way() => Err(Refused::NotSynced {
                 height: Height::ZERO,
@@ -155,7 +169,7 @@ impl<M: Memory> App<M> {
     /// Returns whether the best connected block is at most [`SYNC_TOLERANCE`] below the best known
     /// header, and the work that leads to it is what the configuration asks for.
     pub(crate) fn is_synced(&self) -> bool {
-        self.sync_state().is_ok()
+        self.check_import().is_ok() && self.sync_state().is_ok()
     }
 
     fn sync_state(&self) -> Result<(), Refused> {
@@ -175,7 +189,7 @@ impl<M: Memory> App<M> {
     /// Checks what every typed read needs. A read at a tip that the caller names is answered while
     /// newer blocks are missing: it says itself how old the answer may be.
     pub(crate) fn check_read(&self, names_tip: bool) -> Result<(), wire::ReadError> {
-        let checked = self.check_access().and_then(|()| {
+        let checked = self.check_reads().and_then(|()| {
             if names_tip {
                 Ok(())
             } else {

@@ -156,15 +156,23 @@ fn inspect_message() {
     let is_wanted = match ic_cdk::api::msg_method_name().as_str() {
         // They refuse replicated calls anyway.
         "bitcoin_get_utxos_query" | "bitcoin_get_balance_query" => false,
-        "push_blocks" | "report_transactions" => APP.with_borrow(|app| {
-            let caller = ic_cdk::api::msg_caller();
-            app.as_ref().is_none_or(|app| app.is_adapter(&caller))
-        }),
+        "push_blocks" | "report_transactions" => is_adapter(),
+        "begin_snapshot_import"
+        | "push_snapshot_headers"
+        | "push_snapshot_coins"
+        | "discard_snapshot_import" => {
+            is_adapter() || ic_cdk::api::is_controller(&ic_cdk::api::msg_caller())
+        }
         _ => true,
     };
     if is_wanted {
         ic_cdk::api::accept_message();
     }
+}
+
+fn is_adapter() -> bool {
+    let caller = ic_cdk::api::msg_caller();
+    APP.with_borrow(|app| app.as_ref().is_none_or(|app| app.is_adapter(&caller)))
 }
 
 fn main() {}

@@ -183,11 +183,12 @@ impl<M: Memory> App<M> {
 
     /// Returns the next step, if anything is to be done.
     pub(crate) fn plan(&mut self) -> Option<Work> {
-        if self.store.imports.is_under_way() {
-            let may_work = self.memory_pause == 0 && self.store.wants_import_step();
-            return may_work.then_some(Work::Import);
-        }
         let watch = self.store.cells.watch();
+        if self.store.imports.is_under_way() {
+            let may_work = self.memory_pause == 0 && !watch.is_importing_halted;
+            let is_wanted = may_work && self.store.wants_import_step();
+            return is_wanted.then_some(Work::Import);
+        }
         self.store.coins.follow(self.store.tree.best_tip());
         let may_compact = !watch.is_compacting_halted;
         if may_compact && self.store.coins.must_compact() {

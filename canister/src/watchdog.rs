@@ -9,7 +9,7 @@
 //!    step of work, chosen from durable state alone;
 //! 2. an item that was the one of each heartbeat at [`BLAME_STRIKES`] further strikes is given up: a queued
 //!    block is refused, a block being connected is quarantined with its descendants, retiring, merging
-//!    or committing stops until the next upgrade, an import is refused. What was given up is not taken in again before that.
+//!    committing or merging an import stops until the next upgrade. What was given up is not taken in again before that.
 //!
 //! Blocks may be pushed at any time. So queue and work take turns in such heartbeats, and the first of the queue
 //! and the next step of work are counted apart, by name: a block that was pushed a moment ago is not blamed for
@@ -165,10 +165,14 @@ impl<M: Memory> App<M> {
                 });
             }
             Item::Import => {
-                let refused = self.store.refuse_import(REASON.to_owned());
-                if let Err(error) = refused {
-                    self.note_fault(env, "refusing an import", &error);
-                }
+                env.log(
+                    "merging what was imported never ends; it is halted until the next upgrade",
+                );
+                let watch = self.store.cells.watch();
+                self.store.cells.set_watch(Watch {
+                    is_importing_halted: true,
+                    ..watch
+                });
             }
             Item::Commit => {
                 env.log("the commitment never ends; it is halted until the next upgrade");

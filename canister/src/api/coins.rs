@@ -32,24 +32,17 @@ impl<M: Memory> App<M> {
                 max: MAX_COINS,
             });
         }
-        let mut from = match &args.after {
-            Some(after) => Some(key_after(after)?),
-            None => Some(OutpointKey::FIRST),
+        let from = match &args.after {
+            Some(after) => key_after(after)?,
+            None => OutpointKey::FIRST,
         };
         let tip = self.read_tip(args.at_tip.as_ref())?;
         let view = self.view(tip)?;
-        let mut coins = Vec::new();
-        // A page has a coin, unless there are no more.
-        while let Some(at) = from.filter(|_| coins.is_empty()) {
-            let page = view.all_coins(&at, limit as usize, MAX_SCRIPT_BYTES);
-            let page = page.map_err(convert::store_error)?;
-            coins = page.coins.into_iter().map(of_set).collect();
-            from = page.next;
-        }
-        let last = coins.last().map(|coin: &CoinOfSet| coin.outpoint.clone());
+        let page = view.all_coins(&from, limit as usize, MAX_SCRIPT_BYTES);
+        let page = page.map_err(convert::store_error)?;
         Ok(CoinsPage {
-            next: last.filter(|_| from.is_some()),
-            coins,
+            next: page.next.map(outpoint_before),
+            coins: page.coins.into_iter().map(of_set).collect(),
             total: view.utxo_count(),
             tip: tip.to_wire(),
         })
@@ -68,6 +61,25 @@ fn of_set((key, coin): (OutpointKey, PutCoin)) -> CoinOfSet {
         height: coin.height.get(),
         coinbase: coin.coinbase,
         script: ByteBuf::from(script.into_bytes()),
+    }
+}
+
+/// Returns the largest outpoint before a key, which is not the first one.
+fn outpoint_before(key: OutpointKey) -> wire::OutPoint {
+    let mut txid = key.txid;
+    let vout = key.vout.checked_sub(1).unwrap_or_else(|| {
+        for byte in txid.iter_mut().rev() {
+            let is_done = *byte > 0;
+            *byte = byte.wrapping_sub(1);
+            if is_done {
+                break;
+            }
+        }
+        u32::MAX
+    });
+    wire::OutPoint {
+        txid: ByteBuf::from(txid),
+        vout,
     }
 }
 

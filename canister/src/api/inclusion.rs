@@ -50,7 +50,8 @@ impl<M: Memory> App<M> {
         Ok(ProvenInclusion {
             block: convert::block_id(hash, block.height),
             position,
-            confirmations: if is_below {
+            // Of a block that was never connected, inner hashes may pass for transactions.
+            confirmations: if is_below && block.transactions.is_some() {
                 tip.confirmations(block.height)
             } else {
                 0

@@ -17,7 +17,7 @@ impl<M: Memory> App<M> {
     /// [`ReadError`]: the API is closed, no commitment is kept or it is not complete yet, or the height
     /// is not kept.
     pub fn get_utxo_set_info(&self, args: &GetUtxoSetInfoArgs) -> GetUtxoSetInfoResult {
-        self.check_access()
+        self.check_reads()
             .map_err(|refused| refused.to_read_error())?;
         let (min_height, max_height) = match self.commitment_standing() {
             wire::UtxoSetCommitment::Complete {

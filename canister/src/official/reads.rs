@@ -115,7 +115,7 @@ impl<M: Memory> App<M> {
 
     /// The checks before every official read, in the official order.
     pub(super) fn check_official(&self, network: NetworkInRequest) -> Result<(), Refusal> {
-        self.check_access()?;
+        self.check_reads()?;
         self.check_network(network)?;
         self.check_synced()?;
         Ok(())

@@ -8,8 +8,8 @@ use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, Txid};
 use candid::Principal;
 use millrace_candid::{
     BeginSnapshotImportArgs, CoinOfSet, Flag, GetCoinsArgs, GetStatusArgs, GetUtxoSetInfoArgs,
-    InitConfig, PartOutcome, PushSnapshotCoinsArgs, PushSnapshotHeadersArgs, ReadError,
-    SetConfigRequest, SnapshotError, SnapshotImport,
+    InclusionProof, InitConfig, PartOutcome, PushSnapshotCoinsArgs, PushSnapshotHeadersArgs,
+    ReadError, SetConfigRequest, SnapshotError, SnapshotImport, VerifyTxInclusionArgs,
 };
 use millrace_core::snapshot::{
     METADATA_BYTES, Metadata, SerializedHash, SnapshotCoin, write_coin, write_group_head,
@@ -179,6 +179,21 @@ fn a_canister_that_took_in_a_snapshot_goes_on_like_the_one_it_came_from() {
     assert_eq!(coins_at(&second, base), coins_at(&first, base));
     let height = Some(anchor.get());
     assert_eq!(info(&second, height), info(&first, height));
+    // How many transactions older blocks have is not known, so that a proof in one is no confirmation.
+    let at = anchor.get() as usize - 1;
+    let args = VerifyTxInclusionArgs {
+        txid: ByteBuf::from(blocks[at].txdata[0].compute_txid().to_byte_array()),
+        proof: InclusionProof::Branch {
+            block: ByteBuf::from(base.to_byte_array()),
+            position: 0,
+            siblings: vec![],
+        },
+        at_tip: None,
+    };
+    let proven = second.app.verify_tx_inclusion(&args).unwrap();
+    assert_eq!((proven.confirmations, proven.transactions), (0, None));
+    let proven = first.app.verify_tx_inclusion(&args).unwrap();
+    assert_eq!((proven.confirmations, proven.transactions), (4, Some(1)));
     // Blocks after it come as they would anywhere.
     second.feed_blocks(&blocks[anchor.get() as usize..]);
     assert_eq!(second.tip(), first.tip());
@@ -328,7 +343,7 @@ fn who_may_and_what_is_wanted_is_said() {
 }
 
 #[test]
-fn a_merge_that_never_ends_refuses_the_import() {
+fn a_merge_that_never_ends_is_halted_until_the_next_upgrade() {
     let (_, file, blocks) = original();
     let mut canister = Canister::new(committing());
     begin(&mut canister, &file, CONTROLLER).unwrap();
@@ -338,14 +353,20 @@ fn a_merge_that_never_ends_refuses_the_import() {
     for _ in 0..PATIENCE {
         canister.watchdog();
     }
+    canister.settle();
     let standing = canister.app.get_snapshot_import();
     assert!(
-        matches!(standing, SnapshotImport::Refused { .. }),
+        matches!(standing, SnapshotImport::Merging { .. }),
         "{standing:?}"
     );
+    assert_eq!(canister.app.plan(), None);
+    assert!(!canister.status().synced);
+    canister.upgrade();
     canister.settle();
-    canister.app.discard_snapshot_import(CONTROLLER).unwrap();
-    canister.feed_blocks(&blocks);
-    assert_eq!(canister.tip().1, 40);
+    let standing = canister.app.get_snapshot_import();
+    assert!(
+        matches!(standing, SnapshotImport::Complete { .. }),
+        "{standing:?}"
+    );
     canister.audit();
 }

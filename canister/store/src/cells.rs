@@ -191,6 +191,8 @@ pub struct Watch {
     pub is_compacting_halted: bool,
     /// Whether the commitment to the stable set is given up until the next upgrade.
     pub is_committing_halted: bool,
+    /// Whether merging what was imported is given up until the next upgrade.
+    pub is_importing_halted: bool,
     /// The first of the queue when the watchdog last woke and there was one.
     pub queued: Option<Suspect>,
     /// The next step of work when the watchdog last woke and nothing was queued.
@@ -237,6 +239,7 @@ fn decode_suspect(bytes: &mut &[u8]) -> Option<Suspect> {
 /// Bits of what is halted besides retiring.
 const COMPACTING: u32 = 1;
 const COMMITTING: u32 = 2;
+const IMPORTING: u32 = 4;
 
 /// Configuration, pull state and watchdog state.
 pub struct Cells<M: Memory> {
@@ -292,6 +295,7 @@ impl<M: Memory> Cells<M> {
             is_retiring_halted,
             is_compacting_halted: others & COMPACTING != 0,
             is_committing_halted: others & COMMITTING != 0,
+            is_importing_halted: others & IMPORTING != 0,
             queued: decode_suspect(&mut rest),
             work: decode_suspect(&mut rest),
         }
@@ -301,7 +305,8 @@ impl<M: Memory> Cells<M> {
     pub fn set_watch(&mut self, watch: Watch) {
         if watch != self.watch() {
             let others = (u32::from(watch.is_compacting_halted) * COMPACTING)
-                | (u32::from(watch.is_committing_halted) * COMMITTING);
+                | (u32::from(watch.is_committing_halted) * COMMITTING)
+                | (u32::from(watch.is_importing_halted) * IMPORTING);
             self.watch.set(join(&[
                 &watch.strikes.to_le_bytes(),
                 &watch.cautious.to_le_bytes(),

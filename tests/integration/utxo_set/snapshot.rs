@@ -40,6 +40,9 @@ const MAX_TURNS: usize = 20_000;
 /// What Bitcoin Core wrote.
 struct Dump {
     bytes: Vec<u8>,
+    /// The same, the coins of each transaction in the order of their indexes: Bitcoin Core's order is another one from
+    /// index 16,512 on.
+    ascending: Vec<u8>,
     metadata: Metadata,
     /// As stored; as printed it is reversed.
     digest: Vec<u8>,
@@ -54,12 +57,22 @@ impl Dump {
         assert_eq!(said["coins_written"], Value::from(metadata.coins));
         let digest = said["txoutset_hash"].as_str().expect("a hash");
         let mut reader = CoinReader::new(&bytes[METADATA_BYTES..], Position::start());
-        let (mut coins, mut hash) = (Vec::new(), SerializedHash::default());
+        let mut coins = Vec::new();
         while let Some(coin) = reader.next_coin().expect("Core's own coins") {
-            coin.counted(|coin| hash.put(coin));
             coins.push(coin);
         }
         assert_eq!(coins.len() as u64, metadata.coins);
+        coins.sort_by_key(|coin| (coin.outpoint.txid.to_byte_array(), coin.outpoint.vout));
+        let mut ascending = metadata.encode().to_vec();
+        let mut hash = SerializedHash::default();
+        for group in coins.chunk_by(|one, other| one.outpoint.txid == other.outpoint.txid) {
+            write_group_head(&mut ascending, &group[0].outpoint.txid, group.len() as u64);
+            for coin in group {
+                write_coin(&mut ascending, coin);
+                coin.counted(|coin| hash.put(coin));
+            }
+        }
+        assert_eq!(ascending.len(), bytes.len());
         assert_eq!(hash.finish().to_string(), digest);
         let mut digest = hex::decode(digest).expect("hexadecimal digits");
         digest.reverse();
@@ -69,12 +82,13 @@ impl Dump {
             coins,
             headers: node.headers(),
             bytes,
+            ascending,
         }
     }
 
     /// Returns the bytes of some whole coins, and where the next ones begin.
     fn piece(&self, offset: u64, position: Position) -> (&[u8], Position) {
-        let rest = &self.bytes[usize::try_from(offset).expect("it is on the heap")..];
+        let rest = &self.ascending[usize::try_from(offset).expect("it is on the heap")..];
         let mut reader = CoinReader::new(&rest[..rest.len().min(PIECE_BYTES)], position);
         while reader.next_coin().expect("Core's own coins").is_some() {}
         (&rest[..reader.consumed()], reader.position())

@@ -18,15 +18,18 @@ use crate::runs::checkpoint::{self, SLOT_BYTES};
 use crate::runs::coin_entry::PutCoin;
 use crate::runs::key::OutpointKey;
 use crate::runs::manifest::{ChangeId, ChangeRecord, State};
+use crate::runs::merge::MAX_MERGE_INPUTS;
 use crate::runs::piece::Piece;
 
 /// Pieces that are merged into one, at most. A merge holds some KiB on the heap for each.
-pub const IMPORT_FAN_IN: usize = 128;
-
-/// Pieces that may wait to be merged: more are not taken.
-pub const MAX_IMPORT_PIECES: usize = 2 * IMPORT_FAN_IN;
+pub const IMPORT_FAN_IN: usize = MAX_MERGE_INPUTS;
 
 impl<M: Memory> Coins<M> {
+    /// Returns whether so many pieces wait to be merged that no more are taken.
+    pub(crate) fn is_import_behind(&self) -> bool {
+        self.imported_len() >= 2 * self.import_fan_in
+    }
+
     /// Returns how many changes the imported set is in.
     pub fn imported_len(&self) -> usize {
         self.index.imported().len()
@@ -91,7 +94,8 @@ impl<M: Memory> Coins<M> {
         let full = levels.filter_map(|nodes| nodes.get(..self.import_fan_in));
         let inputs = match full.last() {
             Some(nodes) => nodes,
-            None if is_all && imported.len() > 1 => {
+            // Small pieces could fill several levels without completing one.
+            None if (is_all || imported.len() >= 2 * self.import_fan_in) && imported.len() > 1 => {
                 let from = imported.len().saturating_sub(self.import_fan_in);
                 imported.get(from..).unwrap_or_default()
             }

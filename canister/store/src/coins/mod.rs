@@ -44,7 +44,7 @@ use index::Index;
 
 pub use ahead::MAX_WAITING_GROUPS;
 pub use compact::{FAN_OUT, MAX_LEVEL_CHANGES};
-pub use import::{IMPORT_FAN_IN, MAX_IMPORT_PIECES};
+pub use import::IMPORT_FAN_IN;
 pub use resolve::{Kept, ResolvedCoins, Resolver};
 pub use sweep::{ChangePage, StablePage};
 pub use view::{Balance, CoinPage, MAX_SPENT_PASSED, View};

@@ -109,18 +109,17 @@ impl<M: Memory> Coins<M> {
     pub fn stable_page(&self, from: &OutpointKey, limit: usize) -> Result<StablePage, StoreError> {
         let newest_first = self.index.stable().iter().rev();
         let runs = newest_first.map(|node| &node.runs);
-        page_of(&self.region, runs, from, limit, usize::MAX)
+        page_of(&self.region, runs, from, [limit, usize::MAX, usize::MAX])
     }
 }
 
-/// Returns coins of changes, given newest first, under up to `limit` outpoints (at least one), or until
-/// their scripts have more than `script_bytes`.
+/// Returns coins of changes, given newest first: under so many outpoints (at least one), so many, or until their
+/// scripts have so many bytes, whichever comes first.
 pub(super) fn page_of<'a, M: Memory>(
     region: &M,
     changes: impl Iterator<Item = &'a ChangeRuns>,
     from: &OutpointKey,
-    limit: usize,
-    script_bytes: usize,
+    [outpoints, coins, script_bytes]: [usize; 3],
 ) -> Result<StablePage, StoreError> {
     // Of two changes that name an outpoint, the first one knows.
     let mut cursors = changes
@@ -128,7 +127,7 @@ pub(super) fn page_of<'a, M: Memory>(
         .collect::<Result<Vec<_>, _>>()?;
     let mut page = StablePage::default();
     let mut left = script_bytes;
-    for _ in 0..limit.max(1) {
+    for _ in 0..outpoints.max(1) {
         let Some((at, outpoint)) = first_of(&mut cursors, region)? else {
             return Ok(page);
         };
@@ -144,7 +143,7 @@ pub(super) fn page_of<'a, M: Memory>(
                 cursor.advance();
             }
         }
-        if left == 0 {
+        if left == 0 || page.coins.len() >= coins {
             break;
         }
     }

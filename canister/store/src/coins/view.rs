@@ -124,8 +124,8 @@ impl<M: Memory> View<'_, M> {
         })
     }
 
-    /// Returns the coins under up to `limit` outpoints (at least one) that some change names, from `from` on; fewer
-    /// once their scripts have more than `script_bytes`.
+    /// Returns up to `limit` coins (at least one) from `from` on; fewer once their scripts have more than `script_bytes`, or
+    /// [`MAX_SPENT_PASSED`] outpoints were looked at: a page that passes over spent ones may have none, and goes on.
     ///
     /// Costs a seek in each change, and for each outpoint a look at where each of them stands.
     ///
@@ -137,7 +137,8 @@ impl<M: Memory> View<'_, M> {
         limit: usize,
         script_bytes: usize,
     ) -> Result<StablePage, StoreError> {
-        page_of(self.region, self.changes(), from, limit, script_bytes)
+        let limits = [MAX_SPENT_PASSED, limit.max(1), script_bytes];
+        page_of(self.region, self.changes(), from, limits)
     }
 
     fn changes(&self) -> impl Iterator<Item = &ChangeRuns> {

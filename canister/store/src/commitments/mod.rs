@@ -218,6 +218,7 @@ impl<M: Memory> Commitments<M> {
         let in_hand = state.in_hand.take();
         let Some(done) = in_hand.filter(|it| it.block == *block && it.next.is_none()) else {
             // It was not asked to follow: it stays behind, and is begun anew when it is.
+            self.save();
             return;
         };
         state.set.combine(&done.change);

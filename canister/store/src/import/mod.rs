@@ -20,7 +20,7 @@ use millrace_core::snapshot::{
 use millrace_core::tree::Tree;
 use millrace_core::{Height, Network, UnixSeconds};
 
-use crate::coins::{MAX_IMPORT_PIECES, Progress};
+use crate::coins::Progress;
 use crate::layout::WASM_PAGE_BYTES;
 use crate::runs::coin_entry::PutCoin;
 use crate::runs::key::OutpointKey;
@@ -32,6 +32,10 @@ pub use state::{Import, Phase};
 
 /// Headers between two looks at whether there is room for more.
 const HEADERS_AT_ONCE: usize = 500;
+
+/// Coins that one call takes, at most: with a commitment some 8 G instructions. What comes after them is for the next
+/// call.
+pub const MAX_COINS_AT_ONCE: usize = 100_000;
 
 /// Why an import refuses what came. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -259,7 +263,7 @@ impl<M: Memory> Store<M> {
                 given: offset,
             });
         }
-        if self.coins.imported_len() >= MAX_IMPORT_PIECES {
+        if self.coins.is_import_behind() {
             return Err(ImportError::Behind);
         }
         self.require_room()?;
@@ -378,7 +382,7 @@ fn read_coins(
     let mut reader = CoinReader::new(bytes, import.position);
     let mut committer = import.commitment.take().map(Committer::new);
     let mut coins = Vec::new();
-    while import.taken < import.coins {
+    while import.taken < import.coins && coins.len() < MAX_COINS_AT_ONCE {
         let offset = start + reader.consumed() as u64;
         let malformed = |reason: String| ImportError::MalformedCoins { offset, reason };
         let coin = match reader.next_coin() {

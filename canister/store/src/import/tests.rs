@@ -199,8 +199,10 @@ fn taken_in<M: Memory + Clone>(
             Phase::Coins => {
                 let rest = &file.bytes[at.offset as usize..];
                 let count = rng.between(10_100, 30_000).min(rest.len());
-                store.import_coins(at.offset, &rest[..count]).unwrap();
-                if rng.once_in(2) {
+                let taken = store.import_coins(at.offset, &rest[..count]);
+                let is_behind = taken == Err(ImportError::Behind);
+                assert!(is_behind || taken.is_ok(), "{taken:?}");
+                if is_behind || rng.once_in(2) {
                     store.import_step(rng.between(1, 500)).unwrap();
                 }
             }
@@ -427,10 +429,86 @@ fn memory_that_cannot_grow_only_costs_time() {
         match done {
             Ok(()) => {}
             Err(ImportError::Store(StoreError::OutOfMemory { .. })) => refusals += 1,
+            Err(ImportError::Behind) => drop(store.import_step(500)),
             Err(other) => panic!("{other}"),
         }
         store.audit().unwrap();
     }
     assert!(refusals > 3, "{refusals}");
+    assert_eq!(all_coins(&store), file.coins);
+}
+
+#[test]
+fn more_pieces_than_are_merged_at_once_are_taken_in() {
+    let file = file(&coins(2, 160));
+    let memory = VectorMemory::default();
+    let mut store = Store::create(memory, NETWORK).unwrap();
+    store
+        .begin_import(&file.metadata, file.digest, false)
+        .unwrap();
+    store
+        .import_headers(Height::new(1), &headers(), None, NOW)
+        .unwrap();
+    // One piece for each coin, until merges are behind, and never a merge but then.
+    let mut most = 0;
+    while store.imports.get().unwrap().phase == Phase::Coins {
+        let import = store.imports.get().unwrap();
+        let (offset, position) = (import.offset, import.position);
+        let rest = &file.bytes[offset as usize..];
+        let mut reader = CoinReader::new(rest, position);
+        reader.next_coin().unwrap();
+        match store.import_coins(offset, &rest[..reader.consumed()]) {
+            Ok(()) => most = most.max(store.coins.imported_len()),
+            Err(ImportError::Behind) => {
+                while store.wants_import_step() {
+                    store.import_step(usize::MAX).unwrap();
+                }
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(most, 2 * crate::coins::IMPORT_FAN_IN);
+    while store.wants_import_step() {
+        store.import_step(10_000).unwrap();
+    }
+    store.audit().unwrap();
+    assert_eq!(all_coins(&store), file.coins);
+}
+
+#[test]
+fn pieces_that_fill_no_level_are_merged_before_none_are_taken_any_more() {
+    let file = file(&coins(3, 200));
+    let mut store = Store::create(VectorMemory::default(), NETWORK).unwrap();
+    store
+        .begin_import(&file.metadata, file.digest, false)
+        .unwrap();
+    store
+        .import_headers(Height::new(1), &headers(), None, NOW)
+        .unwrap();
+    store.coins.set_import_fan_in(3);
+    let mut refused = 0;
+    while store.imports.get().unwrap().phase == Phase::Coins {
+        let import = store.imports.get().unwrap();
+        let (offset, position) = (import.offset, import.position);
+        let rest = &file.bytes[offset as usize..];
+        let mut reader = CoinReader::new(rest, position);
+        reader.next_coin().unwrap();
+        match store.import_coins(offset, &rest[..reader.consumed()]) {
+            Ok(()) => {}
+            Err(ImportError::Behind) => {
+                refused += 1;
+                assert!(store.wants_import_step(), "nothing would ever change");
+            }
+            Err(other) => panic!("{other}"),
+        }
+        // As many as heartbeats get done.
+        for _ in 0..3 {
+            store.import_step(usize::MAX).unwrap();
+        }
+        assert!(refused < 10_000, "it never ends");
+    }
+    while store.wants_import_step() {
+        store.import_step(10_000).unwrap();
+    }
     assert_eq!(all_coins(&store), file.coins);
 }

@@ -21,8 +21,8 @@ use super::script_merge::ScriptMerge;
 use crate::StoreError;
 use crate::coins::Progress;
 
-/// Most changes merged at once; each holds a leaf on the heap.
-pub const MAX_MERGE_INPUTS: usize = 16;
+/// Most changes merged at once; each holds a leaf of each run on the heap, some 600 KiB in all.
+pub const MAX_MERGE_INPUTS: usize = 128;
 
 /// Whether the oldest change of all takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

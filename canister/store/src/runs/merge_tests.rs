@@ -153,7 +153,7 @@ fn more_inputs_than_the_heap_is_planned_for_are_refused() {
     let refused = bench.merge(&vec![change; MAX_MERGE_INPUTS + 1], Depth::Above, 1);
     assert!(matches!(
         refused,
-        Err(StoreError::BeyondEnd { end: 17, .. })
+        Err(StoreError::BeyondEnd { end: 129, .. })
     ));
 }
 

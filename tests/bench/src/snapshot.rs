@@ -169,7 +169,7 @@ fn measure(bench: &Bench, file: &File, commitment: Flag, name: &str) -> Result<R
         }
         for record in canister.records()? {
             if record.method == "push_snapshot_coins" {
-                pushed.add(&record);
+                pushed.join(&Counts::of_work(&[record]));
             } else {
                 merged.join(&Counts::of_work(&[record]));
             }

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod reads;
+mod snapshots;
 mod writes;
 
 use super::setup::*;
@@ -111,8 +112,9 @@ fn regtest() -> Canister {
 /// Passes bytes to an entry point, as the Wasm module does: decode, then the method. Whether it
 /// succeeds does not matter.
 fn enter(canister: &mut Canister, in_flight: &mut Option<CallId>, method: &str, bytes: &[u8]) {
-    let is_known =
-        reads::enter(canister, method, bytes) || writes::enter(canister, *in_flight, method, bytes);
+    let is_known = reads::enter(canister, method, bytes)
+        || snapshots::enter(canister, method, bytes)
+        || writes::enter(canister, *in_flight, method, bytes);
     assert!(is_known, "no entry point {method}");
     // A call of an earlier heartbeat stays the one in flight until it is answered.
     *in_flight = canister.heartbeat().map(|ask| ask.id).or(*in_flight);
@@ -127,6 +129,8 @@ fn assert_goes_on(canister: &mut Canister) {
         ..SetConfigRequest::default()
     };
     canister.app.set_config(enabled).unwrap();
+    // Whatever was imported is no set that anybody vouched for.
+    drop(canister.app.discard_snapshot_import(snapshots::CONTROLLER));
     let good = block_of(vec![coinbase(u8::MAX)], 601, true);
     canister.push_bytes(&good);
     canister.settle();
@@ -142,7 +146,7 @@ proptest! {
     #[test]
     fn any_argument_and_any_change_of_one_is_answered(
         calls in prop::collection::vec(
-            (prop_oneof![reads::call(), writes::call()], prop::collection::vec(mutation(), 0..4)),
+            (prop_oneof![reads::call(), writes::call(), snapshots::call()], prop::collection::vec(mutation(), 0..4)),
             1..12,
         ),
     ) {
@@ -161,7 +165,8 @@ proptest! {
     ) {
         let (mut canister, mut in_flight) = (regtest(), None);
         let bytes = if with_magic { [b"DIDL", bytes.as_slice()].concat() } else { bytes };
-        for method in reads::METHODS.iter().chain(&writes::METHODS) {
+        let methods = reads::METHODS.iter().chain(&writes::METHODS);
+        for method in methods.chain(&snapshots::METHODS) {
             enter(&mut canister, &mut in_flight, method, &bytes);
         }
         assert_goes_on(&mut canister);

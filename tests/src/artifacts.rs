@@ -34,6 +34,11 @@ pub fn mainnet_sets() -> PathBuf {
     fixture("bitcoin-core/mainnet_utxo_set_info.csv")
 }
 
+/// Hashes of what Bitcoin Core says of all heights of both chains.
+pub fn set_listings() -> PathBuf {
+    fixture("bitcoin-core/utxo_set_listings.csv")
+}
+
 /// Testnet3 blocks 1 to 4000.
 pub fn testnet3_blocks() -> PathBuf {
     fixture("dfinity/testnet3_blocks_1_4000.dat")

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use bitcoin::consensus::{deserialize, serialize};
+use bitcoin::hashes::Hash;
 use bitcoin::{Block, BlockHash, OutPoint, ScriptBuf, TxOut};
 use millrace_candid::{
     Budgets, Flag, GetUtxoSetInfoArgs, InitConfig, ReadError, SetConfigRequest, UtxoSetCommitment,
@@ -337,24 +338,45 @@ fn ten_deep() -> InitConfig {
     }
 }
 
+/// Compares every height: some one by one, all of them by the hash of the list of what Bitcoin Core says.
 fn compare_with_core(mut canister: Canister, blocks: &[Vec<u8>], chain: &str) {
-    let mut compared = 0;
+    let (mut listing, mut next) = (String::new(), 0);
     for (from, to) in [(0, 600), (600, blocks.len())] {
         canister.feed(&blocks[from..to]);
         canister.upgrade();
         let last = canister.app.store().anchor_height().get();
-        for (height, said) in said_by_core(chain) {
-            if (from as u32..=last).contains(&height) {
-                let info = info(&canister, Some(height)).unwrap();
-                let numbers = [info.outputs.to_string(), info.total_amount.0.to_string()];
-                let [outputs, satoshi] = numbers;
-                let found = [outputs, satoshi, info.bogosize.to_string(), info.muhash];
-                assert_eq!(found, said, "height {height}");
-                compared += 1;
+        let said: BTreeMap<u32, [String; 4]> = said_by_core(chain).into_iter().collect();
+        for height in next..=last {
+            let info = info(&canister, Some(height)).unwrap();
+            let found = [
+                info.outputs.to_string(),
+                info.total_amount.0.to_string(),
+                info.bogosize.to_string(),
+                info.muhash,
+            ];
+            if let Some(said) = said.get(&height) {
+                assert_eq!(&found, said, "height {height}");
             }
+            let block = BlockHash::from_slice(&info.block.hash).unwrap();
+            listing += &format!("{height},{block},{}\n", found.join(","));
         }
+        next = last + 1;
     }
-    assert!(compared > 100, "{compared}");
+    let hash = bitcoin::hashes::sha256::Hash::hash(listing.as_bytes());
+    let expected = listings_of_core();
+    assert!(
+        expected.contains(&format!("{chain},{},{hash}", next - 1)),
+        "{chain} to {} is {hash}",
+        next - 1
+    );
+}
+
+fn listings_of_core() -> String {
+    let path = format!(
+        "{}/../tests/fixtures/bitcoin-core/utxo_set_listings.csv",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]

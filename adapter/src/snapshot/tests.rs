@@ -12,7 +12,7 @@ use std::io::Cursor;
 use bitcoin::hashes::Hash;
 use millrace_core::Network;
 use millrace_core::snapshot::{
-    CoinReader, METADATA_BYTES, Metadata, Position, SnapshotCoin, write_coin, write_group_head,
+    CoinReader, METADATA_BYTES, Metadata, Position, SnapshotCoin, write_group,
 };
 use proptest::prelude::*;
 
@@ -43,10 +43,7 @@ fn raw_file(count: u64, groups: &[Vec<SnapshotCoin>]) -> Vec<u8> {
     };
     let mut file = metadata.encode().to_vec();
     for group in groups {
-        write_group_head(&mut file, &group[0].outpoint.txid, group.len() as u64);
-        for coin in group {
-            write_coin(&mut file, coin);
-        }
+        write_group(&mut file, group);
     }
     file
 }

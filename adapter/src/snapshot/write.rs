@@ -6,8 +6,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, OutPoint};
 use millrace_core::Network;
 use millrace_core::snapshot::{
-    Metadata, SerializedDigest, SerializedHash, SnapshotCoin, group_order, write_coin,
-    write_group_head,
+    Metadata, SerializedDigest, SerializedHash, SnapshotCoin, group_order, write_group,
 };
 
 /// Bytes gathered before they are written.
@@ -118,18 +117,12 @@ impl<W: Write + Seek> SetWriter<W> {
     }
 
     fn write_group(&mut self) -> Result<(), WriteError> {
-        let Some(last) = self.last.filter(|_| !self.group.is_empty()) else {
-            return Ok(());
-        };
-        let count = self.group.len() as u64;
-        self.metadata.coins += count;
+        self.metadata.coins += self.group.len() as u64;
         self.group
             .sort_by_cached_key(|coin| group_order(coin.outpoint.vout));
         self.bytes.clear();
-        write_group_head(&mut self.bytes, &last.txid, count);
-        for coin in self.group.drain(..) {
-            write_coin(&mut self.bytes, &coin);
-        }
+        write_group(&mut self.bytes, &self.group);
+        self.group.clear();
         self.out.write_all(&self.bytes)?;
         Ok(())
     }

@@ -12,7 +12,7 @@ use millrace_candid::{
     ReadError, SetConfigRequest, SnapshotError, SnapshotImport, VerifyTxInclusionArgs,
 };
 use millrace_core::snapshot::{
-    METADATA_BYTES, Metadata, SerializedHash, SnapshotCoin, write_coin, write_group_head,
+    METADATA_BYTES, Metadata, SerializedHash, SnapshotCoin, write_group,
 };
 use millrace_core::{Height, Network};
 use serde_bytes::ByteBuf;
@@ -82,9 +82,8 @@ fn file(base: BlockHash, coins: &[CoinOfSet]) -> File {
     let mut bytes = metadata.encode().to_vec();
     let mut hash = SerializedHash::default();
     for group in coins.chunk_by(|one, other| one.outpoint.txid == other.outpoint.txid) {
-        write_group_head(&mut bytes, &group[0].outpoint.txid, group.len() as u64);
+        write_group(&mut bytes, group);
         for coin in group {
-            write_coin(&mut bytes, coin);
             coin.counted(|coin| hash.put(coin));
         }
     }

@@ -12,8 +12,7 @@ use millrace_candid::{
     PushSnapshotHeadersArgs, SnapshotError, SnapshotImport, SnapshotImportResult,
 };
 use millrace_core::snapshot::{
-    CoinReader, METADATA_BYTES, Metadata, Position, SerializedHash, SnapshotCoin, write_coin,
-    write_group_head,
+    CoinReader, METADATA_BYTES, Metadata, Position, SerializedHash, SnapshotCoin, write_group,
 };
 use millrace_core::{Height, Network};
 use millrace_tests::artifacts;
@@ -66,9 +65,8 @@ impl Dump {
         let mut ascending = metadata.encode().to_vec();
         let mut hash = SerializedHash::default();
         for group in coins.chunk_by(|one, other| one.outpoint.txid == other.outpoint.txid) {
-            write_group_head(&mut ascending, &group[0].outpoint.txid, group.len() as u64);
+            write_group(&mut ascending, group);
             for coin in group {
-                write_coin(&mut ascending, coin);
                 coin.counted(|coin| hash.put(coin));
             }
         }
@@ -206,7 +204,6 @@ fn exported(setup: &Setup, metadata: &Metadata) -> Vec<u8> {
     }
     for group in coins.chunk_by(|one, other| one.outpoint.txid == other.outpoint.txid) {
         let txid = Txid::from_slice(&group[0].outpoint.txid).expect("32 bytes");
-        write_group_head(&mut bytes, &txid, group.len() as u64);
         let mut group: Vec<SnapshotCoin> = group
             .iter()
             .map(|coin| SnapshotCoin {
@@ -222,7 +219,7 @@ fn exported(setup: &Setup, metadata: &Metadata) -> Vec<u8> {
             .collect();
         // The order of Bitcoin Core's database.
         group.sort_by_key(|coin| millrace_core::snapshot::group_order(coin.outpoint.vout));
-        group.iter().for_each(|coin| write_coin(&mut bytes, coin));
+        write_group(&mut bytes, &group);
     }
     bytes
 }

@@ -102,6 +102,17 @@ const MAY_NOT_USE: [(&str, &[&str]); 2] = [
     ("millrace-store", &["candid", "ic-cdk", "rand", "tokio"]),
 ];
 
+/// What the adapter's decisions must not name.
+const OUTSIDE_THE_ADAPTER: &[&str] = &[
+    "SystemTime::now",
+    "Instant::now",
+    "std::fs",
+    "std::net",
+    "std::thread",
+    "tokio",
+    "rand::",
+];
+
 /// Folders of pure code, and what must not be named in it: time, chance and the outside world come
 /// in as arguments.
 const PURE: [(&str, &[&str]); 4] = [
@@ -128,30 +139,8 @@ const PURE: [(&str, &[&str]); 4] = [
             "candid::",
         ],
     ),
-    (
-        "adapter/src/engine",
-        &[
-            "SystemTime::now",
-            "Instant::now",
-            "std::fs",
-            "std::net",
-            "std::thread",
-            "tokio",
-            "rand::",
-        ],
-    ),
-    (
-        "adapter/src/snapshot/import",
-        &[
-            "SystemTime::now",
-            "Instant::now",
-            "std::fs",
-            "std::net",
-            "std::thread",
-            "tokio",
-            "rand::",
-        ],
-    ),
+    ("adapter/src/engine", OUTSIDE_THE_ADAPTER),
+    ("adapter/src/snapshot/import", OUTSIDE_THE_ADAPTER),
 ];
 
 fn repository() -> PathBuf {

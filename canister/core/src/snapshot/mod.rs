@@ -39,8 +39,9 @@ use crate::network::Network;
 use crate::units::Height;
 
 pub use assumed::{AssumedSet, assumed};
+pub use number::{compress_amount, restore_amount};
 pub use read::{CoinReader, Position, SnapshotError};
-pub use write::{group_order, write_coin, write_group_head};
+pub use write::{group_order, write_coin, write_group, write_group_head};
 
 /// Bytes of the metadata.
 pub const METADATA_BYTES: usize = 51;

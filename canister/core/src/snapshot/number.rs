@@ -95,8 +95,8 @@ pub(super) fn put_varint(out: &mut Vec<u8>, number: u64) {
 /// Most decimal zeros that are left out of an amount.
 const MAX_ZEROS: u64 = 9;
 
-/// Leaves the decimal zeros of an amount out.
-pub(super) const fn compress_amount(satoshi: u64) -> u64 {
+/// Leaves the decimal zeros of an amount below 2^60 out, as Bitcoin Core's `CompressAmount` does.
+pub const fn compress_amount(satoshi: u64) -> u64 {
     if satoshi == 0 {
         return 0;
     }
@@ -113,7 +113,7 @@ pub(super) const fn compress_amount(satoshi: u64) -> u64 {
 }
 
 /// Puts the zeros back; `None` beyond 64 bits.
-pub(super) fn restore_amount(compressed: u64) -> Option<u64> {
+pub fn restore_amount(compressed: u64) -> Option<u64> {
     let Some(rest) = compressed.checked_sub(1) else {
         return Some(0);
     };

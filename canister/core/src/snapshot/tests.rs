@@ -25,10 +25,7 @@ fn coin(txid: u8, vout: u32, satoshi: u64, script: &str) -> SnapshotCoin {
 fn written(groups: &[Vec<SnapshotCoin>]) -> Vec<u8> {
     let mut out = Vec::new();
     for group in groups {
-        write_group_head(&mut out, &group[0].outpoint.txid, group.len() as u64);
-        for coin in group {
-            write_coin(&mut out, coin);
-        }
+        write_group(&mut out, group);
     }
     out
 }

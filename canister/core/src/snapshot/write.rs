@@ -12,6 +12,16 @@ pub fn write_group_head(out: &mut Vec<u8>, txid: &Txid, coins: u64) {
     put_compact_size(out, coins);
 }
 
+/// Appends the coins of a transaction, in the order given; nothing where there are none.
+pub fn write_group(out: &mut Vec<u8>, coins: &[SnapshotCoin]) {
+    if let Some(first) = coins.first() {
+        write_group_head(out, &first.outpoint.txid, coins.len() as u64);
+    }
+    for coin in coins {
+        write_coin(out, coin);
+    }
+}
+
 /// Appends a coin.
 pub fn write_coin(out: &mut Vec<u8>, coin: &SnapshotCoin) {
     put_compact_size(out, u64::from(coin.outpoint.vout));

@@ -23,7 +23,7 @@ use millrace_core::commitment::{COMMITMENT_BYTES, Commitment};
 
 use crate::StoreError;
 use crate::record::{join, take};
-use crate::runs::key::OutpointKey;
+use crate::runs::key::{OUTPOINT_KEY_BYTES, OutpointKey};
 
 pub(super) const STATE_BYTES: usize = 2_048;
 
@@ -32,8 +32,6 @@ const MAGIC: [u8; 4] = *b"MCMT";
 const HAS_MARK: u8 = 1;
 const HAS_BLOCK: u8 = 2;
 const HAS_MORE: u8 = 4;
-
-const KEY_BYTES: usize = 36;
 
 /// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,11 +102,11 @@ impl State {
         }
         let height = Height::new(u32::from_le_bytes(take(&mut rest).unwrap_or_default()));
         let block = BlockHash::from_byte_array(take(&mut rest).unwrap_or_default());
-        let mark = key_of(&mut rest).filter(|_| flags & HAS_MARK != 0);
+        let mark = OutpointKey::take(&mut rest).filter(|_| flags & HAS_MARK != 0);
         let set = commitment_of(&mut rest);
         let in_hand = InHand {
             block: BlockHash::from_byte_array(take(&mut rest).unwrap_or_default()),
-            next: key_of(&mut rest).filter(|_| flags & HAS_MORE != 0),
+            next: OutpointKey::take(&mut rest).filter(|_| flags & HAS_MORE != 0),
             change: commitment_of(&mut rest),
         };
         Ok(Some(Self {
@@ -122,17 +120,8 @@ impl State {
     }
 }
 
-fn key_bytes(key: Option<OutpointKey>) -> [u8; KEY_BYTES] {
-    key.map_or([0; KEY_BYTES], |key| {
-        join(&[&key.txid, &key.vout.to_le_bytes()])
-    })
-}
-
-fn key_of(rest: &mut &[u8]) -> Option<OutpointKey> {
-    Some(OutpointKey {
-        txid: take(rest)?,
-        vout: u32::from_le_bytes(take(rest)?),
-    })
+fn key_bytes(key: Option<OutpointKey>) -> [u8; OUTPOINT_KEY_BYTES] {
+    key.map_or([0; OUTPOINT_KEY_BYTES], |key| key.to_bytes())
 }
 
 fn commitment_of(rest: &mut &[u8]) -> Commitment {

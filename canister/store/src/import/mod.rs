@@ -13,9 +13,10 @@ use bitcoin::block::Header;
 use bitcoin::{Amount, BlockHash};
 use ic_stable_structures::Memory;
 use millrace_core::commitment::{Commitment, Committer, counts};
-use millrace_core::header::{HeaderContext, HeaderError};
+use millrace_core::header::{ChainWork, HeaderContext, HeaderError};
 use millrace_core::snapshot::{
-    CoinReader, METADATA_BYTES, Metadata, Position, SerializedHash, SnapshotCoin, SnapshotError,
+    CoinReader, METADATA_BYTES, Metadata, Position, SerializedDigest, SerializedHash, SnapshotCoin,
+    SnapshotError,
 };
 use millrace_core::tree::Tree;
 use millrace_core::{Height, Network, UnixSeconds};
@@ -206,7 +207,7 @@ impl<M: Memory> Store<M> {
         &mut self,
         first: Height,
         headers: &[Header],
-        minimum_chain_work: Option<millrace_core::header::ChainWork>,
+        minimum_chain_work: Option<ChainWork>,
         now: UnixSeconds,
     ) -> Result<(), ImportError> {
         let mut import = self.wanted(Phase::Headers)?.clone();
@@ -277,14 +278,14 @@ impl<M: Memory> Store<M> {
         if import.taken == import.coins {
             import.phase = Phase::Merging;
             let found = import.hash.clone().finish();
-            let expected = millrace_core::snapshot::SerializedDigest(import.expected);
+            let expected = SerializedDigest(import.expected);
             if found != expected {
-                self.imports.set(Some(import.clone()))?;
                 let base = import.base;
-                return Ok(self.refuse_import(format!(
+                let reason = format!(
                     "the set at {base} hashes to {found}, and {expected} was expected: get the \
                      file from elsewhere"
-                ))?);
+                );
+                return Ok(self.refuse(import, reason)?);
             }
         }
         Ok(self.imports.set(Some(import))?)
@@ -348,13 +349,16 @@ impl<M: Memory> Store<M> {
         let Some(import) = self.imports.get().filter(|_| self.imports.is_under_way()) else {
             return Ok(());
         };
-        let refused = Import {
+        self.refuse(import.clone(), reason)
+    }
+
+    fn refuse(&mut self, import: Import, reason: String) -> Result<(), StoreError> {
+        self.coins.discard_import();
+        self.imports.set(Some(Import {
             phase: Phase::Refused,
             reason,
-            ..import.clone()
-        };
-        self.coins.discard_import();
-        self.imports.set(Some(refused))
+            ..import
+        }))
     }
 
     /// Gives an import up that is not complete, and everything that came with it.

@@ -37,7 +37,6 @@ const MAGIC: [u8; 4] = *b"MIMP";
 const KEEPS_COMMITMENT: u8 = 1;
 const HAS_COINS: u8 = 2;
 
-const KEY_BYTES: usize = 36;
 const REASON_BYTES: usize = 700;
 
 const WHAT: &str = "state of an import";
@@ -107,7 +106,6 @@ impl Import {
             flags |= HAS_COINS;
         }
         let last = self.last.unwrap_or(OutpointKey::FIRST);
-        let last: [u8; KEY_BYTES] = join(&[&last.txid, &last.vout.to_le_bytes()]);
         let commitment = self.commitment.as_ref();
         let commitment = commitment.map_or([0; COMMITMENT_BYTES], Commitment::to_bytes);
         let reason = self.reason.as_bytes();
@@ -124,7 +122,7 @@ impl Import {
             &self.taken.to_le_bytes(),
             self.position.txid.as_byte_array(),
             &self.position.left.to_le_bytes(),
-            &last,
+            &last.to_bytes(),
             &self.hash.to_bytes(),
             &commitment,
             reason,
@@ -161,10 +159,7 @@ impl Import {
             txid: Txid::from_byte_array(take(rest)?),
             left: u64::from_le_bytes(take(rest)?),
         };
-        let last = OutpointKey {
-            txid: take(rest)?,
-            vout: u32::from_le_bytes(take(rest)?),
-        };
+        let last = OutpointKey::take(rest)?;
         let hash = SerializedHash::from_bytes(&take::<SERIALIZED_HASH_BYTES>(rest)?)?;
         let commitment = Commitment::from_bytes(&take::<COMMITMENT_BYTES>(rest)?);
         let reason = rest.get(..reason_bytes.min(REASON_BYTES))?;

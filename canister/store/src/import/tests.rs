@@ -7,7 +7,7 @@ use bitcoin::{CompactTarget, OutPoint, ScriptBuf, TxMerkleNode, Txid};
 use ic_stable_structures::VectorMemory;
 use millrace_core::commitment::Commitment;
 use millrace_core::script::ScriptHash;
-use millrace_core::snapshot::{SerializedDigest, write_coin, write_group_head};
+use millrace_core::snapshot::{SerializedDigest, write_coin, write_group, write_group_head};
 
 use super::*;
 use crate::limited::Limited;
@@ -124,8 +124,7 @@ fn file(groups: &[Vec<SnapshotCoin>]) -> File {
     };
     let mut bytes = metadata.encode().to_vec();
     for group in groups {
-        write_group_head(&mut bytes, &group[0].outpoint.txid, group.len() as u64);
-        group.iter().for_each(|coin| write_coin(&mut bytes, coin));
+        write_group(&mut bytes, group);
     }
     let mut hash = SerializedHash::default();
     for coin in &coins {
@@ -247,13 +246,33 @@ fn a_snapshot_becomes_the_stable_set_whatever_interrupts_it() {
     }
 }
 
+/// Takes all headers in.
+fn with_headers<M: Memory>(memory: M, file: &File, keeps_commitment: bool) -> Store<M> {
+    let mut store = Store::create(memory, NETWORK).unwrap();
+    store
+        .begin_import(&file.metadata, file.digest, keeps_commitment)
+        .unwrap();
+    store
+        .import_headers(Height::new(1), &headers(), None, NOW)
+        .unwrap();
+    store
+}
+
 /// Takes headers and coins up to a position in, one piece each.
 fn begun(file: &File, bytes: &[u8]) -> Result<Store<VectorMemory>, ImportError> {
-    let mut store = Store::create(VectorMemory::default(), NETWORK).unwrap();
-    store.begin_import(&file.metadata, file.digest, false)?;
-    store.import_headers(Height::new(1), &headers(), None, NOW)?;
+    let mut store = with_headers(VectorMemory::default(), file, false);
     store.import_coins(METADATA_BYTES as u64, bytes)?;
     Ok(store)
+}
+
+/// Takes one more coin in.
+fn import_next_coin<M: Memory>(store: &mut Store<M>, file: &File) -> Result<(), ImportError> {
+    let import = store.imports.get().unwrap();
+    let (offset, position) = (import.offset, import.position);
+    let rest = &file.bytes[offset as usize..];
+    let mut reader = CoinReader::new(rest, position);
+    reader.next_coin().unwrap();
+    store.import_coins(offset, &rest[..reader.consumed()])
 }
 
 #[test]
@@ -400,13 +419,7 @@ fn memory_that_cannot_grow_only_costs_time() {
         inner: VectorMemory::default(),
         limit: Rc::new(Cell::new(u64::MAX)),
     };
-    let mut store = Store::create(memory.clone(), NETWORK).unwrap();
-    store
-        .begin_import(&file.metadata, file.digest, true)
-        .unwrap();
-    store
-        .import_headers(Height::new(1), &headers(), None, NOW)
-        .unwrap();
+    let mut store = with_headers(memory.clone(), &file, true);
     store.coins.set_import_fan_in(3);
     let mut refusals = 0;
     for round in 0.. {
@@ -441,23 +454,11 @@ fn memory_that_cannot_grow_only_costs_time() {
 #[test]
 fn more_pieces_than_are_merged_at_once_are_taken_in() {
     let file = file(&coins(2, 160));
-    let memory = VectorMemory::default();
-    let mut store = Store::create(memory, NETWORK).unwrap();
-    store
-        .begin_import(&file.metadata, file.digest, false)
-        .unwrap();
-    store
-        .import_headers(Height::new(1), &headers(), None, NOW)
-        .unwrap();
+    let mut store = with_headers(VectorMemory::default(), &file, false);
     // One piece for each coin, until merges are behind, and never a merge but then.
     let mut most = 0;
     while store.imports.get().unwrap().phase == Phase::Coins {
-        let import = store.imports.get().unwrap();
-        let (offset, position) = (import.offset, import.position);
-        let rest = &file.bytes[offset as usize..];
-        let mut reader = CoinReader::new(rest, position);
-        reader.next_coin().unwrap();
-        match store.import_coins(offset, &rest[..reader.consumed()]) {
+        match import_next_coin(&mut store, &file) {
             Ok(()) => most = most.max(store.coins.imported_len()),
             Err(ImportError::Behind) => {
                 while store.wants_import_step() {
@@ -478,22 +479,11 @@ fn more_pieces_than_are_merged_at_once_are_taken_in() {
 #[test]
 fn pieces_that_fill_no_level_are_merged_before_none_are_taken_any_more() {
     let file = file(&coins(3, 200));
-    let mut store = Store::create(VectorMemory::default(), NETWORK).unwrap();
-    store
-        .begin_import(&file.metadata, file.digest, false)
-        .unwrap();
-    store
-        .import_headers(Height::new(1), &headers(), None, NOW)
-        .unwrap();
+    let mut store = with_headers(VectorMemory::default(), &file, false);
     store.coins.set_import_fan_in(3);
     let mut refused = 0;
     while store.imports.get().unwrap().phase == Phase::Coins {
-        let import = store.imports.get().unwrap();
-        let (offset, position) = (import.offset, import.position);
-        let rest = &file.bytes[offset as usize..];
-        let mut reader = CoinReader::new(rest, position);
-        reader.next_coin().unwrap();
-        match store.import_coins(offset, &rest[..reader.consumed()]) {
+        match import_next_coin(&mut store, &file) {
             Ok(()) => {}
             Err(ImportError::Behind) => {
                 refused += 1;

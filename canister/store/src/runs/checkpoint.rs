@@ -143,8 +143,7 @@ impl Saved for Digest {
 
 impl Saved for OutpointKey {
     fn save(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.txid);
-        self.vout.save(out);
+        out.extend_from_slice(&self.to_bytes());
     }
 
     fn restore(input: &mut Input<'_>) -> Result<Self, StoreError> {

@@ -6,6 +6,8 @@ use bitcoin::hashes::Hash;
 use bitcoin::{OutPoint, Txid};
 use millrace_core::Height;
 
+use crate::record::{join, take};
+
 pub use millrace_core::script::{SCRIPT_KEY_BYTES, ScriptKey};
 
 /// What a filter and a fence know of a key: both halves are parts of a hash, so they are uniform
@@ -36,6 +38,9 @@ impl Digest {
 /// 2^64 divided by the golden ratio: spreads small numbers over all bits.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Bytes of a stored [`OutpointKey`].
+pub const OUTPOINT_KEY_BYTES: usize = 36;
+
 /// An outpoint as coin runs sort it: transaction id bytes, then index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutpointKey {
@@ -51,6 +56,19 @@ impl OutpointKey {
         txid: [0; 32],
         vout: 0,
     };
+
+    /// Returns the stored form: transaction id, output index.
+    pub fn to_bytes(&self) -> [u8; OUTPOINT_KEY_BYTES] {
+        join(&[&self.txid, &self.vout.to_le_bytes()])
+    }
+
+    /// Reads the stored form off the front of `bytes`, or returns `None` when fewer are left.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            txid: take(bytes)?,
+            vout: u32::from_le_bytes(take(bytes)?),
+        })
+    }
 
     /// Returns the digest: outputs of one transaction share its prefix, so that filters are written in
     /// the order of keys, and have bits of their own.

@@ -4,6 +4,7 @@
 //! shortest form is read, so that equal entries have equal bytes.
 
 use bitcoin::Amount;
+use millrace_core::snapshot::{compress_amount, restore_amount};
 
 use crate::StoreError;
 use crate::record::take;
@@ -53,7 +54,7 @@ pub fn put_signed(out: &mut Vec<u8>, number: i128) {
 pub fn put_amount(out: &mut Vec<u8>, amount: Amount) {
     let satoshi = amount.to_sat();
     if satoshi < NARROW {
-        put_varint(out, compress_narrow(satoshi));
+        put_varint(out, compress_amount(satoshi));
     } else {
         put_wide(out, compress_wide(satoshi));
     }
@@ -62,24 +63,6 @@ pub fn put_amount(out: &mut Vec<u8>, amount: Amount) {
 /// Amounts below this, which is more than there can be under consensus rules, are compressed and
 /// restored within 64 bits: Wasm computes with 128 ten times as slowly.
 const NARROW: u64 = 1 << 60;
-
-fn compress_narrow(satoshi: u64) -> u64 {
-    if satoshi == 0 {
-        return 0;
-    }
-    let mut rest = satoshi;
-    let mut zeros = 0;
-    while zeros < u64::from(MAX_ZEROS) && rest.is_multiple_of(10) {
-        rest /= 10;
-        zeros += 1;
-    }
-    if zeros == u64::from(MAX_ZEROS) {
-        1 + (rest - 1) * 10 + zeros
-    } else {
-        // The last digit is not zero, which leaves nine.
-        1 + (rest / 10 * 9 + rest % 10 - 1) * 10 + zeros
-    }
-}
 
 /// Wider than Bitcoin Core's result, since any 64-bit amount can appear here.
 fn compress_wide(satoshi: u64) -> u128 {
@@ -102,23 +85,9 @@ fn compress_wide(satoshi: u64) -> u128 {
 
 fn decompress(number: u128) -> Option<u64> {
     match u64::try_from(number) {
-        Ok(narrow) if narrow < NARROW => decompress_narrow(narrow),
+        Ok(narrow) if narrow < NARROW => restore_amount(narrow),
         _ => decompress_wide(number),
     }
-}
-
-fn decompress_narrow(number: u64) -> Option<u64> {
-    let Some(number) = number.checked_sub(1) else {
-        return Some(0);
-    };
-    let zeros = (number % 10) as u32;
-    let rest = number / 10;
-    let digits = if zeros == MAX_ZEROS {
-        rest + 1
-    } else {
-        rest / 9 * 10 + rest % 9 + 1
-    };
-    digits.checked_mul(10u64.pow(zeros))
 }
 
 fn decompress_wide(number: u128) -> Option<u64> {

@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`engine`] | decides what to read and what to push: a state machine without I/O or clock |
-//! | [`headers`] | judges headers and knows the best chain |
+//! | [`headers`] | judges headers and knows the best chain (of `millrace-p2p`) |
 //! | [`source`] | where blocks come from: block files |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
@@ -28,7 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod exit;
-pub mod headers;
+pub use millrace_p2p::headers;
 pub mod logging;
 pub mod node;
 pub mod progress;

@@ -8,6 +8,7 @@
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
+//! | [`relay`] | brings transactions from the canister to Bitcoin's network |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`verify`] | compares a canister's coins with a node's or a file's |
 //! | [`status`] | one screen about a canister |
@@ -32,6 +33,7 @@ pub use millrace_p2p::headers;
 pub mod logging;
 pub mod node;
 pub mod progress;
+pub mod relay;
 pub mod run;
 pub mod sink;
 pub mod snapshot;

@@ -3,6 +3,7 @@
 mod answer;
 mod calls;
 mod settings;
+mod submit;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use answer::{Asked, quote, results};
 
 pub use calls::{Dumped, HEADERS_MAX, NodeChain, SetSummary};
 pub use settings::{Credentials, NodeSettings, default_cookie, default_url, parse_url};
+pub use submit::Submitted;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -183,7 +183,7 @@ impl AgentSink {
         }
     }
 
-    fn bad_answer(&self, method: &'static str, reason: String) -> SinkError {
+    pub(super) fn bad_answer(&self, method: &'static str, reason: String) -> SinkError {
         SinkError::BadAnswer {
             canister: self.shared.canister_text.clone(),
             method,
@@ -191,15 +191,27 @@ impl AgentSink {
         }
     }
 
+    pub(super) fn not_an_adapter(&self, caller: Principal) -> SinkError {
+        SinkError::NotAnAdapter {
+            caller: caller.to_text(),
+            canister: self.shared.canister_text.clone(),
+        }
+    }
+
+    pub(super) fn canister_failed(&self, reason: String) -> SinkError {
+        SinkError::CanisterFailed {
+            canister: self.shared.canister_text.clone(),
+            reason,
+        }
+    }
+
     fn refused(&self, method: &'static str, error: FeedError) -> SinkError {
-        let canister = self.shared.canister_text.clone();
         match error {
-            FeedError::NotAnAdapter { caller } => SinkError::NotAnAdapter {
-                caller: caller.to_text(),
-                canister,
+            FeedError::NotAnAdapter { caller } => self.not_an_adapter(caller),
+            FeedError::SyncingDisabled => SinkError::SyncingDisabled {
+                canister: self.shared.canister_text.clone(),
             },
-            FeedError::SyncingDisabled => SinkError::SyncingDisabled { canister },
-            FeedError::Internal(reason) => SinkError::CanisterFailed { canister, reason },
+            FeedError::Internal(reason) => self.canister_failed(reason),
             FeedError::TooManyParts { given, max } => self.bad_answer(
                 method,
                 format!("{given} parts refused, at most {max} allowed"),

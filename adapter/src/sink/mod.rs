@@ -4,6 +4,7 @@ pub mod agent;
 mod classify;
 mod convert;
 pub mod identity;
+mod outbox;
 
 #[cfg(test)]
 mod tests;

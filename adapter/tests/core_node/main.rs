@@ -4,6 +4,7 @@
 
 mod bitcoind;
 mod comparing;
+mod relaying;
 
 use std::fs::File;
 use std::io::Cursor;

@@ -3,10 +3,9 @@
 //!
 //! Tests that need a node are ignored unless asked for; `cargo xtask test` runs them where one is there.
 
-mod locks;
-mod node;
+pub mod locks;
 mod process;
-mod random;
+pub mod random;
 mod snapshot;
 
 use bitcoin::Block;
@@ -20,18 +19,17 @@ use millrace_tests::artifacts;
 use millrace_tests::block_file::read_mainnet;
 use millrace_tests::setup::{Setup, pushed};
 
-use node::Node;
 use random::RandomChain;
 
 /// What is said of a height.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    height: u32,
-    block: String,
-    outputs: u64,
-    satoshi: u64,
-    bogosize: u64,
-    muhash: String,
+    pub height: u32,
+    pub block: String,
+    pub outputs: u64,
+    pub satoshi: u64,
+    pub bogosize: u64,
+    pub muhash: String,
 }
 
 impl Expected {

@@ -11,9 +11,9 @@ use millrace_core::snapshot::{CoinReader, METADATA_BYTES, Metadata, Position};
 use millrace_tests::mining::script;
 use millrace_tests::process::Process;
 
-use super::node::Node;
 use super::random::RandomChain;
 use crate::adapter_process::{adapter, key, message, output_of};
+use crate::bitcoind::Node;
 use crate::local_replica::{DEVELOPER, Deployed, query};
 
 /// Kills before the import is left to end.

@@ -13,6 +13,9 @@ const MATURITY: u32 = 100;
 /// Blocks after which regtest's subsidy halves.
 const HALVING: u32 = 150;
 
+/// Blocks below the newest one whose coins are remembered.
+const KEPT: u32 = 150;
+
 /// Longest branch that is overtaken.
 const MAX_REORG: usize = 3;
 
@@ -82,6 +85,26 @@ impl RandomChain {
         made
     }
 
+    /// Makes a branch that forks off `depth` blocks below the tip and is longer by one.
+    pub fn branch_off(&mut self, depth: usize) -> Vec<Block> {
+        let mut parent = self.tip;
+        for _ in 0..depth {
+            parent = self.miner.tree.block(parent).header.prev_blockhash;
+        }
+        let mut made = Vec::new();
+        for _ in 0..=depth {
+            parent = self.mine(parent);
+            made.push(self.miner.tree.block(parent).clone());
+        }
+        self.tip = parent;
+        made
+    }
+
+    /// The hash of the best block.
+    pub const fn tip(&self) -> BlockHash {
+        self.tip
+    }
+
     fn mine(&mut self, parent: BlockHash) -> BlockHash {
         let height = self.miner.tree.height(parent) + 1;
         let mut coins = self.coins[&parent].clone();
@@ -122,6 +145,10 @@ impl RandomChain {
         let txid = self.miner.tree.block(hash).txdata[0].compute_txid();
         coins.extend(new_coins(txid, &locks, &coinbase, (height, MATURITY)));
         self.coins.insert(hash, coins);
+        // No branch begins so far down.
+        let tree = &self.miner.tree;
+        let kept = |hash: &BlockHash| tree.height(*hash) + KEPT > height;
+        self.coins.retain(|hash, _| kept(hash));
         hash
     }
 

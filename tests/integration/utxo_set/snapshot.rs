@@ -22,9 +22,9 @@ use pocket_ic::{PocketIcBuilder, PocketIcState};
 use serde_bytes::ByteBuf;
 use serde_json::Value;
 
-use super::node::Node;
 use super::random::RandomChain;
 use super::{committing, complete, of_canister};
+use crate::bitcoind::Node;
 
 /// Bytes of a message with coins.
 const PIECE_BYTES: usize = 1_900_000;

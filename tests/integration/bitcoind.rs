@@ -1,4 +1,5 @@
-//! A Bitcoin Core of one's own: no peers, an index of the coins at every height, an empty data folder.
+//! A Bitcoin Core of one's own: an index of the coins at every height, an empty data folder, no peers but those that
+//! connect to it.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,7 +14,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::Expected;
+use crate::utxo_set::Expected;
 
 /// The environment variable that names another `bitcoind` than the one `cargo xtask bitcoind` builds.
 const PROGRAM: &str = "BITCOIND_EXE";
@@ -21,9 +22,16 @@ const PROGRAM: &str = "BITCOIND_EXE";
 /// How long the node may take to start, and its index to follow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Options of a node that peers can connect to.
+pub const LISTENING: &[&str] = &["-listen=1", "-listenonion=0", "-discover=0"];
+
 pub struct Node {
-    process: Process,
+    process: Option<Process>,
     folder: TempDir,
+    /// What it is started with.
+    arguments: Vec<String>,
+    /// Where its peers connect to, if it listens.
+    peer_port: u16,
     url: String,
     cookie: PathBuf,
     client: Client,
@@ -49,27 +57,29 @@ fn program() -> PathBuf {
 impl Node {
     /// Starts a node on `chain`, named as Bitcoin Core's `-chain` takes it.
     pub fn start(chain: &str) -> Self {
+        Self::with(chain, &["-coinstatsindex=1", "-listen=0"])
+    }
+
+    /// Starts a node with further options.
+    pub fn with(chain: &str, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the node");
-        // Somebody could take the port in between; the node's log would say so.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("a bound port").port();
-        drop(listener);
-        let mut command = Command::new(program());
-        command
-            .arg(format!("-datadir={}", folder.path().display()))
-            .arg(format!("-chain={chain}"))
-            .arg(format!("-rpcport={port}"))
-            .args([
-                "-coinstatsindex=1",
-                "-connect=0",
-                "-listen=0",
-                "-dbcache=16",
-            ])
-            .args(["-server=1", "-par=1", "-printtoconsole=1"]);
-        let log = folder.path().join("log");
-        let process = Process::start("bitcoind", &mut command, &log).expect("bitcoind starts");
+        let (port, peer_port) = free_ports();
+        let mut arguments = vec![
+            format!("-datadir={}", folder.path().display()),
+            format!("-chain={chain}"),
+            format!("-rpcport={port}"),
+        ];
+        if options.contains(&"-listen=1") {
+            arguments.push(format!("-bind=127.0.0.1:{peer_port}"));
+        }
+        let common = ["-connect=0", "-dbcache=16", "-server=1", "-par=1"];
+        arguments.extend(common.map(str::to_owned));
+        arguments.push("-printtoconsole=1".to_owned());
+        arguments.extend(options.iter().map(|option| (*option).to_owned()));
         let mut node = Self {
-            process,
+            process: None,
+            arguments,
+            peer_port,
             url: format!("http://127.0.0.1:{port}/"),
             cookie: folder.path().join(match chain {
                 "main" => ".cookie".to_owned(),
@@ -79,17 +89,61 @@ impl Node {
             folder,
             client: Client::new(),
         };
+        node.run();
+        node
+    }
+
+    /// Starts the program and waits until it answers.
+    fn run(&mut self) {
+        let mut command = Command::new(program());
+        command.args(&self.arguments);
+        let log = self.folder.path().join("log");
+        let process = Process::start("bitcoind", &mut command, &log).expect("bitcoind starts");
+        let process = self.process.insert(process);
         let start = Instant::now();
-        while node.try_call("getblockcount", &json!([])).is_none() {
-            let ended = node.process.exit_status().expect("the system can tell");
+        loop {
+            let ended = process.exit_status().expect("the system can tell");
             assert!(
                 ended.is_none() && start.elapsed() < PATIENCE,
                 "bitcoind does not answer: {}",
-                node.process.log_end()
+                process.log_end()
             );
+            let asked = Asked {
+                client: &self.client,
+                url: &self.url,
+                cookie: &self.cookie,
+            };
+            if asked
+                .call(&json!({"method": "getblockcount", "id": 0}))
+                .is_some()
+            {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
-        node
+    }
+
+    /// Ends the node in good order and starts it again with the same data, at the same ports.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    /// Ends the node in good order.
+    pub fn stop(&mut self) {
+        let process = self.process.take().expect("a running node");
+        process.stop(PATIENCE).expect("bitcoind ends when asked to");
+    }
+
+    /// Starts a stopped node.
+    pub fn resume(&mut self) {
+        assert!(self.process.is_none(), "the node runs");
+        self.run();
+    }
+
+    /// Where peers connect to.
+    pub fn peer_address(&self) -> String {
+        format!("127.0.0.1:{}", self.peer_port)
     }
 
     /// Hands blocks over; each must be good.
@@ -164,38 +218,88 @@ impl Node {
         (1..=best.expect("a height")).map(header).collect()
     }
 
-    fn call(&self, method: &str, arguments: &Value) -> Value {
-        self.try_call(method, arguments).unwrap_or_else(|| {
-            let folder = self.folder.path().display();
-            panic!(
-                "bitcoind ({folder}) does not answer {method}: {}",
-                self.process.log_end()
-            )
-        })
+    /// Calls a method, which must succeed.
+    pub fn call(&self, method: &str, arguments: &Value) -> Value {
+        let answer = self.ask(&json!({"method": method, "params": arguments, "id": 0}));
+        assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+        answer["result"].clone()
     }
 
-    /// Returns the result, or nothing when the node does not answer yet.
-    fn try_call(&self, method: &str, arguments: &Value) -> Option<Value> {
-        let cookie = match std::fs::read_to_string(&self.cookie) {
+    /// Calls a method, which must fail, and returns what the node says.
+    pub fn refused(&self, method: &str, arguments: &Value) -> String {
+        let answer = self.ask(&json!({"method": method, "params": arguments, "id": 0}));
+        let message = answer["error"]["message"].as_str();
+        message
+            .unwrap_or_else(|| panic!("{method} succeeds: {answer}"))
+            .to_owned()
+    }
+
+    /// Calls a method once for each of `arguments`, in messages of a thousand; each must succeed.
+    pub fn call_many(&self, method: &str, arguments: &[Value]) -> Vec<Value> {
+        let mut results = Vec::with_capacity(arguments.len());
+        for arguments in arguments.chunks(1_000) {
+            let calls: Vec<Value> = (0..)
+                .zip(arguments)
+                .map(|(id, params): (u32, _)| json!({"method": method, "params": params, "id": id}))
+                .collect();
+            let answers = self.ask(&Value::from(calls));
+            let answers = answers.as_array().expect("an answer for each call");
+            assert_eq!(answers.len(), arguments.len());
+            for (id, answer) in answers.iter().enumerate() {
+                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
+                assert_eq!(answer["id"], id, "in the order of the calls");
+                results.push(answer["result"].clone());
+            }
+        }
+        results
+    }
+
+    fn ask(&self, request: &Value) -> Value {
+        let asked = Asked {
+            client: &self.client,
+            url: &self.url,
+            cookie: &self.cookie,
+        };
+        asked.call(request).unwrap_or_else(|| {
+            let folder = self.folder.path().display();
+            let log = self.process.as_ref().map(Process::log_end);
+            panic!("bitcoind ({folder}) does not answer {request}: {log:?}")
+        })
+    }
+}
+
+/// Two ports that nobody listens at. Somebody could take them in between; the node's log would say so.
+fn free_ports() -> (u16, u16) {
+    let bound = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    let [one, other] = bound.map(|listener| listener.local_addr().expect("a bound port").port());
+    (one, other)
+}
+
+/// Whom to ask.
+struct Asked<'a> {
+    client: &'a Client,
+    url: &'a str,
+    cookie: &'a Path,
+}
+
+impl Asked<'_> {
+    /// Returns the whole answer, or nothing when the node does not answer yet.
+    fn call(&self, request: &Value) -> Option<Value> {
+        let cookie = match std::fs::read_to_string(self.cookie) {
             Ok(cookie) => cookie,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => panic!("{}: {error}", self.cookie.display()),
         };
         let (user, password) = cookie.split_once(':')?;
-        let request = json!({"method": method, "params": arguments, "id": 0});
         let response = self
             .client
-            .post(&self.url)
+            .post(self.url)
             .basic_auth(user, Some(password))
-            .json(&request)
+            .json(request)
             .send()
             .ok()?;
         let answer: Value = response.json().ok()?;
         // Still warming up.
-        if answer["error"]["code"] == -28 {
-            return None;
-        }
-        assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-        Some(answer["result"].clone())
+        (answer["error"]["code"] != -28).then_some(answer)
     }
 }

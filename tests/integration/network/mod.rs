@@ -1,0 +1,7 @@
+//! The `adapter` program between real Bitcoin Core nodes and the real canister.
+//!
+//! Tests that need a node are ignored unless asked for; `cargo xtask test` runs them where one is there.
+
+mod compare;
+mod following;
+mod world;

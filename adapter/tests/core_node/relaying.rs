@@ -12,6 +12,11 @@ use serde_json::{Value, json};
 
 use crate::bitcoind::Bitcoind;
 
+/// A script that anyone can satisfy: so many times nothing, and a one. It makes transactions long enough for Bitcoin Core.
+fn anyone() -> ScriptBuf {
+    ScriptBuf::from_bytes([&[0x61; 29][..], &[0x51]].concat())
+}
+
 /// Spends an output that anyone can spend.
 fn spend(outpoint: OutPoint, satoshi: u64) -> Transaction {
     Transaction {
@@ -23,10 +28,9 @@ fn spend(outpoint: OutPoint, satoshi: u64) -> Transaction {
             sequence: Sequence::MAX,
             witness: Witness::new(),
         }],
-        // Long enough that Bitcoin Core takes so small a transaction.
         output: vec![TxOut {
             value: Amount::from_sat(satoshi),
-            script_pubkey: ScriptBuf::from_bytes(vec![0x51; 30]),
+            script_pubkey: anyone(),
         }],
     }
 }
@@ -99,9 +103,7 @@ async fn core_node_may_get_a_child_before_its_parent() {
         txid: parent.compute_txid(),
         vout: 0,
     };
-    let mut child = spend(vout, 4_999_980_000);
-    // The parent's script leaves more than one element, which only consensus allows.
-    child.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0x51; 40]);
+    let child = spend(vout, 4_999_980_000);
     let mut now = Duration::ZERO;
     let mut relay = NodeRelay::new(node.node.clone());
     relay.add(now, &[to_relay(&child)]);

@@ -8,6 +8,7 @@
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
+//! | [`measure`] | how fast a source is |
 //! | [`relay`] | brings transactions from the canister to Bitcoin's network |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`verify`] | compares a canister's coins with a node's or a file's |
@@ -31,6 +32,7 @@ pub mod engine;
 pub mod exit;
 pub use millrace_p2p::headers;
 pub mod logging;
+pub mod measure;
 pub mod node;
 pub mod progress;
 pub mod relay;

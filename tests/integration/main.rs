@@ -6,7 +6,6 @@ mod bad_blocks;
 mod bad_feeding;
 mod bad_reads;
 mod bitcoin_client_crate;
-mod bitcoind;
 mod budgets;
 mod chains;
 mod confirmations;

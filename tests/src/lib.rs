@@ -7,6 +7,7 @@
 
 pub mod adapter;
 pub mod artifacts;
+pub mod bitcoind;
 pub mod block_file;
 pub mod chain;
 pub mod coins;

@@ -9,9 +9,9 @@ use millrace_tests::process::Process;
 use tokio::runtime::Runtime;
 
 use crate::adapter_process::{adapter, key};
-use crate::bitcoind::{LISTENING, Node};
 use crate::local_replica::Deployed;
 use crate::utxo_set::random::RandomChain;
+use millrace_tests::bitcoind::{LISTENING, Node};
 
 /// Whom the canister takes blocks from.
 pub const ADAPTER: [u8; 32] = [4; 32];

@@ -16,50 +16,38 @@ use millrace_candid::{
     GetUtxoSetInfoResult, InitConfig, InitNetwork, ReadError, SetConfigRequest, UtxoSetCommitment,
 };
 use millrace_tests::artifacts;
+use millrace_tests::bitcoind::{Node, SetSummary};
 use millrace_tests::block_file::read_mainnet;
 use millrace_tests::setup::{Setup, pushed};
 
 use random::RandomChain;
 
-/// What is said of a height.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
-    pub height: u32,
-    pub block: String,
-    pub outputs: u64,
-    pub satoshi: u64,
-    pub bogosize: u64,
-    pub muhash: String,
-}
-
-impl Expected {
-    /// Reads a line of the recorded values.
-    fn of_line(line: &str) -> Self {
-        let fields: Vec<&str> = line.split(',').collect();
-        let [height, block, outputs, satoshi, bogosize, muhash] = fields[..] else {
-            panic!("{line}");
-        };
-        let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{line}"));
-        Self {
-            height: height.parse().unwrap_or_else(|_| panic!("{line}")),
-            block: block.to_owned(),
-            outputs: number(outputs),
-            satoshi: number(satoshi),
-            bogosize: number(bogosize),
-            muhash: muhash.to_owned(),
-        }
+/// Reads a line of the recorded values.
+fn of_line(line: &str) -> SetSummary {
+    let fields: Vec<&str> = line.split(',').collect();
+    let [height, block, outputs, satoshi, bogosize, muhash] = fields[..] else {
+        panic!("{line}");
+    };
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("{line}"));
+    SetSummary {
+        height: height.parse().unwrap_or_else(|_| panic!("{line}")),
+        block: block.to_owned(),
+        outputs: number(outputs),
+        satoshi: number(satoshi),
+        bogosize: number(bogosize),
+        muhash: muhash.to_owned(),
     }
 }
 
 /// What Bitcoin Core said of mainnet.
-fn recorded() -> Vec<Expected> {
+fn recorded() -> Vec<SetSummary> {
     read(&artifacts::mainnet_sets())
 }
 
-fn read(path: &std::path::Path) -> Vec<Expected> {
+fn read(path: &std::path::Path) -> Vec<SetSummary> {
     let text =
         std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.lines().skip(1).map(Expected::of_line).collect()
+    text.lines().skip(1).map(of_line).collect()
 }
 
 fn mainnet_blocks() -> Vec<Block> {
@@ -73,11 +61,11 @@ fn asked(setup: &Setup, height: Option<u32>) -> GetUtxoSetInfoResult {
     asked.expect("a query is answered")
 }
 
-fn of_canister(setup: &Setup, height: u32) -> Expected {
+fn of_canister(setup: &Setup, height: u32) -> SetSummary {
     let info = asked(setup, Some(height)).unwrap_or_else(|error| panic!("{height}: {error:?}"));
     let mut hash = info.block.hash.to_vec();
     hash.reverse();
-    Expected {
+    SetSummary {
         height: info.block.height,
         block: hex::encode(hash),
         outputs: info.outputs,
@@ -178,7 +166,7 @@ fn core_node_says_of_mainnet_what_was_recorded() {
 
 /// Compares what is recorded of a chain with what a node says: some heights one by one, all of them by the hash of
 /// their list.
-fn compare_all(node: &Node, chain: &str, recorded: &[Expected]) {
+fn compare_all(node: &Node, chain: &str, recorded: &[SetSummary]) {
     let path = artifacts::set_listings();
     let listings = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -192,7 +180,7 @@ fn compare_all(node: &Node, chain: &str, recorded: &[Expected]) {
     let said = node.sets(0..=last);
     let mut listing = String::new();
     for set in &said {
-        let Expected {
+        let SetSummary {
             height,
             block,
             outputs,

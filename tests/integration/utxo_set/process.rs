@@ -13,8 +13,8 @@ use millrace_tests::process::Process;
 
 use super::random::RandomChain;
 use crate::adapter_process::{adapter, key, message, output_of};
-use crate::bitcoind::Node;
 use crate::local_replica::{DEVELOPER, Deployed, query};
+use millrace_tests::bitcoind::Node;
 
 /// Kills before the import is left to end.
 const KILLS: u64 = 12;

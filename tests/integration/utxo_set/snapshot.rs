@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::random::RandomChain;
 use super::{committing, complete, of_canister};
-use crate::bitcoind::Node;
+use millrace_tests::bitcoind::Node;
 
 /// Bytes of a message with coins.
 const PIECE_BYTES: usize = 1_900_000;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench canister`: builds the module and the program that measures it, then runs that.
+//! `cargo xtask bench`: builds what is measured and the program that measures it, then runs that.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,16 +6,23 @@ use std::process::Command;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::binaries::{self, BENCH_CANISTER};
+use crate::binaries::{self, BENCH_ADAPTER, BENCH_CANISTER};
+use crate::metadata::Metadata;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
-use crate::{process, wasm};
+use crate::{bitcoind, process, wasm};
 
 /// The committed counts.
 const RESULTS: &str = "tests/bench/results";
 
-/// Canisters that took in a chain, apart from cargo's own folders.
+/// Canisters that took in a chain, and chains, apart from cargo's own folders.
 const CACHE: &str = "target/bench";
+
+/// The adapter as users build it.
+const ADAPTER: &str = "release/adapter";
+
+/// What the adapter's sources did on the machine of whoever changed them last.
+const ADAPTER_RESULTS: &str = "ADAPTER.md";
 
 /// What to measure.
 #[derive(Args)]
@@ -28,6 +35,19 @@ pub struct Options {
 enum What {
     /// Count instructions, pages and bytes of the canister's module in the local replica
     Canister(CanisterOptions),
+    /// Measure how fast the adapter reads a chain from each source, beside a bitcoind that downloads it
+    Adapter(AdapterOptions),
+}
+
+/// How to measure the adapter.
+#[derive(Args)]
+pub struct AdapterOptions {
+    /// Large blocks of the chain, 1.6 MB each [default: 400]
+    #[arg(long, value_name = "N")]
+    blocks: Option<u32>,
+    /// Leave the committed table alone
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// How to measure the canister.
@@ -55,8 +75,36 @@ pub struct CanisterOptions {
 /// # Errors
 /// When something does not build, a workload fails, or a count worsened under `--check`.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let What::Canister(options) = &options.what;
     binaries::require_linux()?;
+    match &options.what {
+        What::Canister(options) => run_canister(workspace, options),
+        What::Adapter(options) => run_adapter(workspace, options),
+    }
+}
+
+fn run_adapter(workspace: &Workspace, options: &AdapterOptions) -> Result<()> {
+    let bitcoind = bitcoind::find_or_build(&bitcoind::Options::default())?;
+    let build = ["build", "--release", "--package", "millrace-adapter"];
+    process::run(process::cargo(workspace.root()).args(build))?;
+    let adapter = Metadata::load(workspace)?.target_dir.join(ADAPTER);
+    let [program] = binaries::build(workspace, [BENCH_ADAPTER])?;
+    let mut command = process::command(&program);
+    command
+        .env("BITCOIND_EXE", bitcoind)
+        .arg("--adapter")
+        .arg(adapter);
+    command.arg("--cache").arg(workspace.path(CACHE));
+    if let Some(blocks) = options.blocks {
+        command.args(["--blocks", &blocks.to_string()]);
+    }
+    if !options.dry_run {
+        let results = workspace.path(RESULTS).join(ADAPTER_RESULTS);
+        command.arg("--results").arg(results);
+    }
+    process::run(&mut command)
+}
+
+fn run_canister(workspace: &Workspace, options: &CanisterOptions) -> Result<()> {
     wasm::run(workspace, &wasm::Options::measured())?;
     let [program] = binaries::build(workspace, [BENCH_CANISTER])?;
     let mut arguments = options.rest.clone();

@@ -35,6 +35,11 @@ pub const BENCH_CANISTER: Program = Program {
     package: "millrace-bench",
     name: "bench-canister",
 };
+/// Measures the adapter's sources.
+pub const BENCH_ADAPTER: Program = Program {
+    package: "millrace-tests",
+    name: "bench-adapter",
+};
 /// Runs the canister's module through seeded schedules.
 pub const SIM_WASM: Program = Program {
     package: "millrace-sim-wasm",

@@ -38,7 +38,7 @@ const CMAKE_OPTIONS: [&str; 11] = [
 ];
 
 /// How the build may burden the machine.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Compile this many files at a time (default: one for each processor)
     #[arg(long, short, value_name = "N")]
@@ -51,6 +51,19 @@ pub struct Options {
 /// # Errors
 /// When `BITCOIND_EXE` names no file, or the build fails: its own output says why.
 pub fn run(options: &Options) -> Result<()> {
+    let bitcoind = find_or_build(options)?;
+    println!("{}", bitcoind.display());
+    if env::var_os("BITCOIND_EXE").is_none() {
+        println!("{}", bitcoind.with_file_name(PROGRAMS[1]).display());
+    }
+    Ok(())
+}
+
+/// Returns `bitcoind`, built if it is neither named nor there.
+///
+/// # Errors
+/// When `BITCOIND_EXE` names no file, or the build fails: its own output says why.
+pub fn find_or_build(options: &Options) -> Result<PathBuf> {
     if let Some(chosen) = env::var_os("BITCOIND_EXE") {
         let path = PathBuf::from(&chosen);
         if !path.is_file() {
@@ -59,8 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
                 path.display()
             );
         }
-        println!("{}", path.display());
-        return Ok(());
+        return Ok(path);
     }
     let folder = cache_dir()?.join(format!("bitcoind-{CORE}"));
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -72,10 +84,8 @@ pub fn run(options: &Options) -> Result<()> {
             build(&folder, options)?;
         }
     }
-    for path in &finished {
-        println!("{}", path.display());
-    }
-    Ok(())
+    let [bitcoind, _] = finished;
+    Ok(bitcoind)
 }
 
 /// Returns `bitcoind` if there is one: what `BITCOIND_EXE` names, or the one that was built.

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::process::Process;
 use bitcoin::Block;
 use bitcoin::consensus::encode::serialize_hex;
-use millrace_tests::process::Process;
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::utxo_set::Expected;
 
 /// The environment variable that names another `bitcoind` than the one `cargo xtask bitcoind` builds.
 const PROGRAM: &str = "BITCOIND_EXE";
@@ -22,9 +20,27 @@ const PROGRAM: &str = "BITCOIND_EXE";
 /// How long the node may take to start, and its index to follow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What `gettxoutsetinfo muhash` says of a height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetSummary {
+    /// The height.
+    pub height: u32,
+    /// The block, as printed.
+    pub block: String,
+    /// Number of coins.
+    pub outputs: u64,
+    /// Sum of their amounts.
+    pub satoshi: u64,
+    /// Core's measure of size.
+    pub bogosize: u64,
+    /// MuHash3072, as printed.
+    pub muhash: String,
+}
+
 /// Options of a node that peers can connect to.
 pub const LISTENING: &[&str] = &["-listen=1", "-listenonion=0", "-discover=0"];
 
+/// A running node; killed when dropped.
 pub struct Node {
     process: Option<Process>,
     folder: TempDir,
@@ -72,8 +88,12 @@ impl Node {
         if options.contains(&"-listen=1") {
             arguments.push(format!("-bind=127.0.0.1:{peer_port}"));
         }
-        let common = ["-connect=0", "-dbcache=16", "-server=1", "-par=1"];
+        // Further options may say otherwise: the last one counts.
+        let common = ["-dbcache=16", "-server=1", "-par=1"];
         arguments.extend(common.map(str::to_owned));
+        if !options.iter().any(|option| option.starts_with("-connect=")) {
+            arguments.push("-connect=0".to_owned());
+        }
         arguments.push("-printtoconsole=1".to_owned());
         arguments.extend(options.iter().map(|option| (*option).to_owned()));
         let mut node = Self {
@@ -141,6 +161,21 @@ impl Node {
         self.run();
     }
 
+    /// Processor time that the node has used, all threads together.
+    pub fn processor_time(&self) -> Duration {
+        /// Clock ticks of a second, on every Linux.
+        const TICKS: u64 = 100;
+        let id = self.process.as_ref().expect("a running node").id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a running process");
+        // The name, in parentheses, may have spaces; user and system time are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')').expect("proc(5)");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times
+            .map(|time| time.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_millis(ticks * 1_000 / TICKS)
+    }
+
     /// Where peers connect to.
     pub fn peer_address(&self) -> String {
         format!("127.0.0.1:{}", self.peer_port)
@@ -163,7 +198,7 @@ impl Node {
     }
 
     /// What `gettxoutsetinfo muhash` says of each height, once the index got so far.
-    pub fn sets(&self, heights: impl IntoIterator<Item = u32>) -> Vec<Expected> {
+    pub fn sets(&self, heights: impl IntoIterator<Item = u32>) -> Vec<SetSummary> {
         let start = Instant::now();
         let best = self.call("getblockcount", &json!([]));
         loop {
@@ -177,13 +212,13 @@ impl Node {
         heights.into_iter().map(|height| self.set(height)).collect()
     }
 
-    fn set(&self, height: u32) -> Expected {
+    fn set(&self, height: u32) -> SetSummary {
         let info = self.call("gettxoutsetinfo", &json!(["muhash", height]));
         let number = |name: &str| info[name].as_u64().unwrap_or_else(|| panic!("{info}"));
         let text = |name: &str| info[name].as_str().unwrap_or_else(|| panic!("{info}"));
         let amount = info["total_amount"].to_string();
         let amount = bitcoin::Amount::from_str_in(&amount, bitcoin::Denomination::Bitcoin);
-        Expected {
+        SetSummary {
             height,
             block: text("bestblock").to_owned(),
             outputs: number("txouts"),

@@ -19,6 +19,8 @@
 )]
 
 pub mod address;
+pub mod book;
+mod chance;
 pub mod headers;
 pub mod message;
 pub mod node;

@@ -24,3 +24,4 @@ mod chance;
 pub mod headers;
 pub mod message;
 pub mod node;
+pub mod relay;

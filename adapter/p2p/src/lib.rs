@@ -19,6 +19,9 @@
 )]
 
 pub mod address;
+pub mod book;
+mod chance;
 pub mod headers;
 pub mod message;
 pub mod node;
+pub mod relay;

@@ -1,4 +1,25 @@
 //! The messages of the protocol that an adapter sends or understands.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`command`] | the names of messages |
+//! | `decode`, `encode` | payloads to messages and back |
+//! | `address` | addresses in them |
+//! | `block` | checks a block by itself |
+//! | `strip` | leaves witness data out |
+
+mod address;
+mod block;
+pub mod command;
+mod decode;
+mod encode;
+mod error;
+mod reader;
+mod strip;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use bitcoin::block::Header;
 use bitcoin::p2p::message_blockdata::Inventory;
@@ -6,6 +27,12 @@ use bitcoin::{BlockHash, Txid, Wtxid};
 use millrace_core::block::BlockError;
 
 use crate::address::PeerAddress;
+
+pub use block::check as check_block;
+pub use decode::decode;
+pub use error::PayloadError;
+pub use strip::strip_witness;
+pub use walk::Malformed;
 
 /// Bytes of a message's payload, at most (Bitcoin Core's `MAX_PROTOCOL_MESSAGE_LENGTH`).
 pub const MAX_PAYLOAD_BYTES: usize = 4_000_000;

@@ -143,6 +143,58 @@ impl HeaderTree {
             .is_some_and(|height| self.hash_at(height) == Some(hash))
     }
 
+    /// Returns what is known of a block's header, whichever branch it is on.
+    pub fn context_of(&self, hash: BlockHash) -> Option<&HeaderContext> {
+        self.node(hash).map(|node| &node.context)
+    }
+
+    /// Returns whether a block was refused, or follows one that was.
+    pub fn is_refused(&self, hash: BlockHash) -> bool {
+        self.node(hash).is_some_and(|node| node.is_refused)
+    }
+
+    /// Returns the work of the best chain.
+    pub fn tip_work(&self) -> ChainWork {
+        self.best_work()
+    }
+
+    /// Returns the height up to which the chain that ends at a block is the best chain.
+    /// Costs O(1) on the best chain, O(depth) on a branch.
+    pub fn fork_height(&self, hash: BlockHash) -> Option<Height> {
+        let mut current = *self.positions.get(&hash)?;
+        loop {
+            let node = self.at(current)?;
+            let height = node.context.height();
+            if height == Height::ZERO || self.best.get(height.get() as usize) == Some(&current) {
+                return Some(height);
+            }
+            current = node.parent;
+        }
+    }
+
+    /// Returns whether the chain that ends at `tip` contains `block`. Costs O(1) if both are on the
+    /// best chain, O(depth of the branches) otherwise.
+    pub fn contains(&self, tip: BlockHash, block: BlockHash) -> bool {
+        let (Some(height), Some(mut current)) =
+            (self.height_of(block), self.positions.get(&tip).copied())
+        else {
+            return false;
+        };
+        if self.is_on_best_chain(block) {
+            return self.fork_height(tip).is_some_and(|fork| fork >= height);
+        }
+        while let Some(node) = self.at(current) {
+            if node.context.height() <= height {
+                return node.context.hash() == block;
+            }
+            if self.best.get(node.context.height().get() as usize) == Some(&current) {
+                return false;
+            }
+            current = node.parent;
+        }
+        false
+    }
+
     /// Takes in headers in any order; see [`Accepted`]. Headers seen before change nothing.
     /// Costs O(1) per header, and O(depth) for each change of branch.
     pub fn accept(&mut self, headers: &[Header], now: UnixSeconds) -> Accepted {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millrace_core::UnixSeconds;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::engine::{Command, Engine, EngineConfig, Event, Now, Outcome};
@@ -19,15 +20,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How often progress is shown at least.
 const REFRESH: Duration = Duration::from_millis(250);
 
-/// Requests and events under way. The engine has few at a time; the bound is never reached, and
+/// Answers of the canister under way. The engine has few at a time; the bound is never reached, and
 /// reaching it would only delay.
 const CHANNEL_LENGTH: usize = 64;
-
-/// What the source's task is asked.
-enum Request {
-    Discover(Vec<bitcoin::BlockHash>),
-    Read(bitcoin::BlockHash),
-}
 
 /// Feeds `sink` from `source` until the engine is done or `stop` completes.
 pub async fn run(
@@ -38,20 +33,24 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) -> Outcome {
     let started = Instant::now();
-    let mut engine = Engine::new(config);
+    let mut engine = Engine::new(config, source.reads_max());
     let (events, mut inbox) = mpsc::channel(CHANNEL_LENGTH);
-    let (requests, outbox) = mpsc::unbounded_channel();
-    let mut source = tokio::spawn(serve(source, outbox, events.clone()));
+    // At most one discovery and the source's own number of reads, blocks that wait here included.
+    let mut asked = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     let mut stopped_at = None;
     let mut event = Event::Tick;
     let outcome = 'run: loop {
         for command in engine.on(now(started), event) {
             match command {
-                Command::Discover { locator } => send(&requests, Request::Discover(locator)),
+                Command::Discover { locator } => {
+                    let discovery = source.discover(locator);
+                    asked.spawn(async move { Event::Discovered(discovery.await) });
+                }
                 Command::Read(hashes) => {
                     for hash in hashes {
-                        send(&requests, Request::Read(hash));
+                        let read = source.read(hash);
+                        asked.spawn(async move { Event::Read(hash, read.await) });
                     }
                 }
                 Command::Ask { locator } => {
@@ -76,11 +75,14 @@ pub async fn run(
         let wake_at = engine.wake_at().min(elapsed.saturating_add(REFRESH));
         event = tokio::select! {
             Some(event) = inbox.recv() => event,
-            // It ends only by a defect of its own: nothing would ever be read again.
-            ended = &mut source => {
-                let reason = ended.map_or_else(|error| error.to_string(), |()| "it ended".to_owned());
-                break 'run Outcome::SourceFailed(SourceError::Stopped { reason });
-            }
+            Some(answer) = asked.join_next() => match answer {
+                Ok(event) => event,
+                // A defect: what was asked for would never come.
+                Err(error) => {
+                    let reason = error.to_string();
+                    break 'run Outcome::SourceFailed(SourceError::Stopped { reason });
+                }
+            },
             () = &mut stop, if stopped_at.is_none() => {
                 stopped_at = Some(started.elapsed());
                 Event::Stop
@@ -88,7 +90,6 @@ pub async fn run(
             () = sleep_until(TokioInstant::from_std(started + wake_at)) => Event::Tick,
         };
     };
-    source.abort();
     reporter.end();
     outcome
 }
@@ -109,29 +110,6 @@ fn report<T: Send + 'static>(
         // Nobody listens any more after the end.
         let _ = events.send(event(result)).await;
     });
-}
-
-/// Answers requests to the source one after another.
-async fn serve(
-    mut source: impl BlockSource,
-    mut requests: mpsc::UnboundedReceiver<Request>,
-    events: mpsc::Sender<Event>,
-) {
-    while let Some(request) = requests.recv().await {
-        let event = match request {
-            Request::Discover(locator) => Event::Discovered(source.discover(locator).await),
-            Request::Read(hash) => Event::Read(hash, source.read(hash).await),
-        };
-        if events.send(event).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Passes a request on. The channel has no bound of its own: the engine's read-ahead is one.
-fn send(requests: &mpsc::UnboundedSender<Request>, request: Request) {
-    // A task that ended is noticed where events are waited for.
-    let _ = requests.send(request);
 }
 
 fn now(started: Instant) -> Now {

@@ -85,7 +85,7 @@ pub async fn gather(
 /// # Errors
 /// [`SourceError`].
 pub async fn read_headers(
-    mut source: impl BlockSource,
+    source: impl BlockSource,
     network: Network,
     now: UnixSeconds,
 ) -> Result<HeaderTree, SourceError> {

@@ -234,11 +234,15 @@ async fn a_push_that_panics_is_tried_again() {
 struct Panicking;
 
 impl BlockSource for Panicking {
-    async fn discover(&mut self, _: Vec<BlockHash>) -> Result<Discovery, SourceError> {
+    fn reads_max(&self) -> usize {
+        1
+    }
+
+    async fn discover(&self, _: Vec<BlockHash>) -> Result<Discovery, SourceError> {
         panic!("a defect of the source");
     }
 
-    async fn read(&mut self, _: BlockHash) -> Result<Vec<u8>, SourceError> {
+    async fn read(&self, _: BlockHash) -> Result<Vec<u8>, SourceError> {
         panic!("a defect of the source");
     }
 }

@@ -14,17 +14,13 @@ impl Engine {
         if !self.may_feed() || now.elapsed < self.resume_at {
             return;
         }
-        let headers = &self.headers;
-        let hashes = self.reading.request(|height| headers.hash_at(height));
-        if !hashes.is_empty() {
-            self.commands.push(Command::Read(hashes));
-        }
+        self.read_ahead(now);
         while self.may_push() {
             let Some(limits) = self.limits() else {
                 break;
             };
             // A message goes out full, or when there is nothing to wait for.
-            let is_full = self.reading.fills(limits.message_bytes, limits.parts);
+            let is_full = self.is_message_ready(limits);
             if self.reading.is_reading() && !is_full {
                 break;
             }
@@ -42,6 +38,11 @@ impl Engine {
             }
             self.push(packed);
         }
+    }
+
+    fn is_message_ready(&self, limits: Limits) -> bool {
+        let from = self.cursor.height;
+        self.reading.fills(from, limits.message_bytes, limits.parts)
     }
 
     /// Returns whether the place to go on is known.
@@ -76,8 +77,13 @@ impl Engine {
     fn pack_next(&self, limits: Limits) -> Packed {
         let view = self.view.as_ref();
         let half_received = view.map_or([].as_slice(), |view| &view.half_received);
-        let blocks = self.reading.blocks();
-        pack(&self.headers, blocks, half_received, self.cursor, limits)
+        pack(
+            &self.headers,
+            &self.reading,
+            half_received,
+            self.cursor,
+            limits,
+        )
     }
 
     /// Bytes of queue room that nothing on its way will take.
@@ -101,7 +107,7 @@ impl Engine {
         for sent in &packed.sent {
             self.pushed_bytes = self.pushed_bytes.saturating_add(u64::from(sent.length));
             if sent.ends_block() {
-                self.reading.forget(sent.hash);
+                self.reading.forget(sent.position.height);
             }
         }
         self.in_flight.insert(id, packed.sent);
@@ -212,7 +218,7 @@ impl Engine {
     /// Leaves out the parts of a block that the canister turned out to have.
     fn skip_rest_of(&mut self, sent: Sent) {
         if self.cursor.height == sent.position.height && self.cursor.offset > 0 {
-            self.reading.forget(sent.hash);
+            self.reading.forget(sent.position.height);
             self.cursor = Position::start_of(sent.position.height.next());
         }
     }

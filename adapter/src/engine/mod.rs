@@ -16,7 +16,8 @@
 //!                         +--- rewind: no room, lost, refused <+
 //! ```
 //!
-//! Bounds: blocks read ahead ([`EngineConfig::read_ahead_bytes`]), pushes in flight
+//! Bounds: blocks read ahead ([`EngineConfig::read_ahead_bytes`], [`READ_AHEAD_BLOCKS_MAX`]), blocks
+//! under way from the source (a number that the source names), pushes in flight
 //! ([`EngineConfig::pushes_max`]), one question and one discovery in flight, 64 locator entries.
 
 mod asking;
@@ -55,6 +56,7 @@ pub use feed::{
 };
 pub use locator::{MAX_LOCATOR, thinning};
 pub use pack::{MESSAGE_OVERHEAD_BYTES, PART_OVERHEAD_BYTES};
+pub use reading::READ_AHEAD_BLOCKS_MAX;
 pub use report::{Notice, Outcome, Progress, Waiting};
 
 /// How long between questions while the engine waits for the canister.
@@ -95,7 +97,8 @@ pub struct EngineConfig {
     pub pushes_max: u32,
     /// Candid bytes of one push, at most; the canister's own limit also holds.
     pub message_bytes_max: u32,
-    /// Bytes of blocks read before they can be pushed, at most; but one block always.
+    /// Bytes of blocks read before they can be pushed, at most; but one block always. Those on their
+    /// way from the source are estimated by the sizes of the last ones.
     pub read_ahead_bytes: u64,
     /// How long the canister may be unreachable before the engine gives up; for ever if absent.
     pub give_up_after: Option<Duration>,
@@ -185,10 +188,15 @@ pub struct Engine {
     is_held: bool,
     /// Nothing is pushed or asked before this time.
     resume_at: Duration,
+    /// Nothing is asked of the source before this time.
+    read_at: Duration,
     free_bytes: u64,
     free_blocks: u32,
     retries: Backoff,
     setbacks: Backoff,
+    source_retries: Backoff,
+    /// Whether the source's last answer was that it has none.
+    is_source_failing: bool,
     failing_since: Option<Duration>,
     /// Refusals and read failures by block, of blocks not given up yet.
     failures: HashMap<BlockHash, u32>,
@@ -205,8 +213,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts; the first event gets the first commands.
-    pub fn new(config: EngineConfig) -> Self {
+    /// Starts; the first event gets the first commands. At most `reads_max` blocks are on their way
+    /// from the source at a time, but one always.
+    pub fn new(config: EngineConfig, reads_max: usize) -> Self {
         Self {
             headers: HeaderTree::new(config.network),
             is_indexed: false,
@@ -219,7 +228,7 @@ impl Engine {
             search: None,
             is_suspicious: false,
             best_common: Height::ZERO,
-            reading: ReadAhead::new(config.read_ahead_bytes),
+            reading: ReadAhead::new(config.read_ahead_bytes, reads_max),
             cursor: Position::start_of(Height::new(1)),
             in_flight: BTreeMap::new(),
             next_push: PushId(0),
@@ -227,10 +236,13 @@ impl Engine {
             rewind: None,
             is_held: false,
             resume_at: Duration::ZERO,
+            read_at: Duration::ZERO,
             free_bytes: 0,
             free_blocks: 0,
             retries: Backoff::new(config.seed),
             setbacks: Backoff::new(config.seed.rotate_left(32) ^ 0x5eed),
+            source_retries: Backoff::new(config.seed.rotate_left(16) ^ 0x50e5),
+            is_source_failing: false,
             failing_since: None,
             failures: HashMap::new(),
             refused_blocks: 0,
@@ -270,11 +282,11 @@ impl Engine {
         } else {
             Duration::MAX
         };
-        let resume_at = match self.resume_at.is_zero() {
-            true => Duration::MAX,
-            false => self.resume_at,
-        };
-        self.ask_due().min(discover_at).min(resume_at)
+        let pauses = [self.resume_at, self.read_at].into_iter();
+        let pause_ends = pauses.filter(|time| !time.is_zero()).min();
+        self.ask_due()
+            .min(discover_at)
+            .min(pause_ends.unwrap_or(Duration::MAX))
     }
 
     fn advance(&mut self, now: Now) {
@@ -283,6 +295,9 @@ impl Engine {
         }
         if self.resume_at <= now.elapsed {
             self.resume_at = Duration::ZERO;
+        }
+        if self.read_at <= now.elapsed {
+            self.read_at = Duration::ZERO;
         }
         if self.in_flight.is_empty() {
             self.apply_rewind();

@@ -3,12 +3,11 @@
 //! Small blocks travel many to a message; a large block's parts span messages. Blocks stay in
 //! chain order, because the canister refuses a block whose parent it has not seen.
 
-use std::collections::HashMap;
-
 use bitcoin::BlockHash;
 use millrace_core::Height;
 
 use super::feed::{HalfReceived, Part};
+use super::reading::ReadAhead;
 use crate::headers::HeaderTree;
 
 /// Bytes a push takes besides its parts: Candid's type table and the count.
@@ -112,7 +111,7 @@ pub struct Packed {
 /// Packs a message that starts at `from`. Costs O(bytes of the message).
 pub fn pack(
     headers: &HeaderTree,
-    blocks: &HashMap<BlockHash, Vec<u8>>,
+    blocks: &ReadAhead,
     half_received: &[HalfReceived],
     from: Position,
     mut limits: Limits,
@@ -129,7 +128,7 @@ pub fn pack(
             packed.stop = Stop::EndOfChain;
             break;
         };
-        let Some(block) = blocks.get(&hash) else {
+        let Some(block) = blocks.block(packed.next.height, hash) else {
             packed.stop = Stop::Unread;
             break;
         };

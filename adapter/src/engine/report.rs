@@ -76,6 +76,8 @@ pub enum Waiting {
     Indexing,
     /// The canister does not answer.
     Unreachable,
+    /// The source brings nothing for now.
+    SourceUnavailable,
     /// The canister's queue is full.
     QueueFull,
     /// Everything is pushed; the canister connects it.
@@ -91,6 +93,7 @@ impl fmt::Display for Waiting {
         f.write_str(match self {
             Self::Indexing => "reading the source's headers",
             Self::Unreachable => "the canister does not answer; retrying",
+            Self::SourceUnavailable => "the source brings nothing for now; retrying",
             Self::QueueFull => "the canister's queue is full; waiting for it to drain",
             Self::Connecting => "everything is pushed; waiting for the canister to connect it",
             Self::SyncingDisabled => {
@@ -266,6 +269,8 @@ impl Engine {
             Some(Waiting::Unreachable)
         } else if !self.is_syncing {
             Some(Waiting::SyncingDisabled)
+        } else if self.is_source_failing && self.in_flight.is_empty() {
+            Some(Waiting::SourceUnavailable)
         } else if !self.is_indexed {
             Some(Waiting::Indexing)
         } else if self.search.is_some() || !self.in_flight.is_empty() {
@@ -282,7 +287,8 @@ impl Engine {
             })
         } else if self.is_held {
             Some(Waiting::QueueFull)
-        } else if self.reading.is_reading() || !self.resume_at.is_zero() {
+        } else if self.reading.is_reading() || !self.resume_at.is_zero() || !self.read_at.is_zero()
+        {
             None
         } else {
             Some(Waiting::QueueFull)

@@ -1,5 +1,7 @@
 //! Takes in headers and blocks from the source.
 
+use std::time::Duration;
+
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 
@@ -26,8 +28,12 @@ impl Engine {
         self.is_discovering = false;
         let discovery = match result {
             Ok(discovery) => discovery,
+            Err(error) if error.reach() == SourceErrorReach::Moment => {
+                return self.source_is_unavailable(now, &error);
+            }
             Err(error) => return self.discovery_failed(now, error),
         };
+        self.source_answered();
         for remark in discovery.remarks {
             self.notify(Notice::SourceRemark(remark));
         }
@@ -69,23 +75,65 @@ impl Engine {
         self.best_chain_changed(accepted.changed_from);
     }
 
+    /// Requests blocks, as far as the read-ahead's bounds allow.
+    pub(super) fn read_ahead(&mut self, now: Now) {
+        if now.elapsed < self.read_at {
+            return;
+        }
+        let headers = &self.headers;
+        let hashes = self.reading.request(|height| headers.hash_at(height));
+        if !hashes.is_empty() {
+            self.commands.push(Command::Read(hashes));
+        }
+    }
+
     pub(super) fn on_read(
         &mut self,
         now: Now,
         hash: BlockHash,
         result: Result<Vec<u8>, SourceError>,
     ) {
-        if !self.reading.end_request(hash) {
+        let Some(height) = self.reading.end_request(hash) else {
             // The chain changed since it was asked for.
             return;
-        }
-        match result {
-            Ok(bytes) => self.reading.keep(hash, bytes),
-            Err(error) if error.reach() == SourceErrorReach::Block => {
-                self.read_failed(now, hash, &error);
+        };
+        let error = match result {
+            Ok(bytes) => {
+                self.source_answered();
+                return self.reading.keep(height, hash, bytes);
             }
-            Err(error) => self.source_failed_to_read(now, hash, error),
+            Err(error) => error,
+        };
+        self.reading.retry_from(height);
+        match error.reach() {
+            SourceErrorReach::Block => self.read_failed(now, hash, &error),
+            SourceErrorReach::Source => self.source_failed_to_read(now, hash, error),
+            SourceErrorReach::Moment => self.source_is_unavailable(now, &error),
         }
+    }
+
+    /// Pauses the source, longer each time; requests that fail together count once.
+    fn source_is_unavailable(&mut self, now: Now, error: &SourceError) {
+        if now.elapsed < self.read_at {
+            return;
+        }
+        let pause = self.source_retries.fail();
+        self.is_source_failing = true;
+        self.pause_source(now.elapsed.saturating_add(pause));
+        self.notify(Notice::SourceRemark(format!(
+            "{error}; trying again in {} ms",
+            pause.as_millis()
+        )));
+    }
+
+    fn pause_source(&mut self, time: Duration) {
+        self.read_at = self.read_at.max(time);
+        self.discover_at = self.discover_at.max(time);
+    }
+
+    fn source_answered(&mut self) {
+        self.source_retries.succeed();
+        self.is_source_failing = false;
     }
 
     /// Ends the run if the source was never usable; one that was may be so again: a node moves,
@@ -101,13 +149,14 @@ impl Engine {
     /// Tries to read again when the file system refused: for a run that is to end a few times,
     /// otherwise until it works.
     fn source_failed_to_read(&mut self, now: Now, hash: BlockHash, error: SourceError) {
+        if now.elapsed < self.read_at {
+            // Many requests fail together, and say the same.
+            return;
+        }
         if self.count_failure(hash) && self.config.until == Until::Synced {
             return self.finish(Outcome::SourceFailed(error));
         }
-        if let Some(height) = self.headers.height_of(hash) {
-            self.reading.retry_from(height);
-        }
-        self.pause_until(now.elapsed.saturating_add(SOURCE_RETRY_PAUSE));
+        self.pause_source(now.elapsed.saturating_add(SOURCE_RETRY_PAUSE));
         self.notify(Notice::SourceRemark(error.to_string()));
     }
 
@@ -116,9 +165,8 @@ impl Engine {
         if self.count_failure(hash) {
             return self.give_up_block(hash, error.to_string());
         }
-        if let Some(height) = self.headers.height_of(hash) {
-            self.reading.retry_from(height);
-            self.pause_until(now.elapsed.saturating_add(READ_RETRY_PAUSE));
-        }
+        self.read_at = self
+            .read_at
+            .max(now.elapsed.saturating_add(READ_RETRY_PAUSE));
     }
 }

@@ -245,6 +245,28 @@ fn a_source_that_fails_after_it_worked_is_tried_again() {
 }
 
 #[test]
+fn a_node_that_is_away_is_waited_for_ever_more_patiently_before_and_after_it_worked() {
+    let chain = Chain::linear(400, |_| 20_000);
+    let mut simulation = Simulation::new(config(Until::Synced), &chain, Model::default(), 1);
+    simulation.source.is_away = true;
+    simulation.run_for(Duration::from_secs(120), Faults::none());
+    // 0.5 + 1 + 2 + 4 + 8 + 16 s, then 30 s each, by half or half again.
+    let attempts = simulation.source.attempts.take();
+    assert!((5..=20).contains(&attempts), "{attempts} attempts");
+    assert!(simulation.waits.contains(&Waiting::SourceUnavailable));
+    simulation.source.is_away = false;
+    simulation.model.connects_per_heartbeat = 20;
+    simulation.run_for(Duration::from_secs(31), Faults::none());
+    assert!(simulation.model.tip().height < Height::new(400));
+    simulation.source.is_away = true;
+    simulation.run_for(Duration::from_secs(300), Faults::none());
+    simulation.source.is_away = false;
+    let outcome = simulation.run(Faults::none());
+    assert!(synced(400)(&outcome), "{outcome:?}");
+    assert_eq!(simulation.pushed_bytes, chain.bytes_after_genesis());
+}
+
+#[test]
 fn permanent_conditions_end_the_run_with_their_reason() {
     let chain = Chain::linear(20, |_| 300);
     let run = |model: Model, source: &Chain| {

@@ -1,4 +1,4 @@
-//! Where blocks come from: the boundary to files and, later, to nodes and peers.
+//! Where blocks come from: the boundary to files, nodes and peers.
 
 pub mod file;
 
@@ -14,26 +14,36 @@ pub const MAX_HEADERS: usize = 10_000;
 ///
 /// A source only reports what it has. Which headers hold and which chain is best is decided by the
 /// engine, the same for every source.
+///
+/// Both methods return at once; the work is in the future, which lives on without the source. So a
+/// source is asked for many blocks before the first one is there, and answers in any order.
 pub trait BlockSource: Send + 'static {
+    /// Returns how many blocks it takes to be asked for at a time; at least 1. What more would be of
+    /// no use: a source with four connections needs few more than four, one that orders its fetches
+    /// itself wants to know its whole window.
+    fn reads_max(&self) -> usize;
+
     /// Looks for headers not reported before, at most [`MAX_HEADERS`], in any order. `locator`
-    /// names blocks the adapter knows, newest first; sources that keep no position need it.
+    /// names blocks the adapter knows, newest first; sources that keep no position need it. There is
+    /// never more than one discovery under way.
     ///
     /// # Errors
     /// [`SourceError`] says whether another attempt can help.
     fn discover(
-        &mut self,
+        &self,
         locator: Vec<BlockHash>,
-    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send + 'static;
 
     /// Reads a block of a header reported before: its consensus serialisation, whose first 80
-    /// bytes hash to `hash`.
+    /// bytes hash to `hash`. It is called in the order in which blocks are needed, so a source that
+    /// fetches ahead may take note of the order before it returns the future.
     ///
     /// # Errors
     /// [`SourceError`] says whether another attempt can help.
     fn read(
-        &mut self,
+        &self,
         hash: BlockHash,
-    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static;
 }
 
 /// What a discovery found.
@@ -126,6 +136,57 @@ pub enum SourceError {
         /// The block.
         hash: BlockHash,
     },
+    /// A node or its network brings nothing for now. Transient.
+    #[error("the node at {url} brings nothing for now: {reason}")]
+    Unavailable {
+        /// The node.
+        url: String,
+        /// What it or the network says, and what to look at.
+        reason: String,
+    },
+    /// A node answers, but not as a node does.
+    #[error("{url} does not answer {asked} as Bitcoin Core does: {reason}")]
+    BadAnswer {
+        /// The node.
+        url: String,
+        /// What it was asked.
+        asked: String,
+        /// What is wrong, and what to look at.
+        reason: String,
+    },
+    /// A node follows another network. Permanent.
+    #[error(
+        "the node at {url} is on {found}, not on {expected}; name another node, or set --network"
+    )]
+    OtherNetwork {
+        /// The node.
+        url: String,
+        /// Its network.
+        found: String,
+        /// The network asked for.
+        expected: String,
+    },
+    /// A node has deleted the block. Permanent.
+    #[error(
+        "the node at {url} has pruned block {hash}; use a node that keeps all blocks (prune=0), or \
+         another source"
+    )]
+    Pruned {
+        /// The node.
+        url: String,
+        /// The block.
+        hash: BlockHash,
+    },
+    /// A node sends bytes that are not the block asked for. Permanent for this block only.
+    #[error("the node at {url} sends a damaged block {hash}: {reason}")]
+    DamagedAnswer {
+        /// The node.
+        url: String,
+        /// The block.
+        hash: BlockHash,
+        /// What is wrong.
+        reason: String,
+    },
     /// The source's worker is gone; a defect.
     #[error("block source stopped: {reason}")]
     Stopped {
@@ -141,18 +202,26 @@ pub enum SourceErrorReach {
     Block,
     /// The source cannot be used.
     Source,
+    /// Nothing comes now; the same may succeed later.
+    Moment,
 }
 
 impl SourceError {
     /// Returns how far the error reaches.
     pub const fn reach(&self) -> SourceErrorReach {
         match self {
-            Self::Damaged { .. } | Self::Unknown { .. } => SourceErrorReach::Block,
+            Self::Damaged { .. } | Self::DamagedAnswer { .. } | Self::Unknown { .. } => {
+                SourceErrorReach::Block
+            }
+            Self::Unavailable { .. } => SourceErrorReach::Moment,
             Self::Unreadable { .. }
             | Self::NoBlockFiles { .. }
             | Self::BadKey { .. }
             | Self::WrongNetwork { .. }
             | Self::NoBlocks { .. }
+            | Self::BadAnswer { .. }
+            | Self::OtherNetwork { .. }
+            | Self::Pruned { .. }
             | Self::Stopped { .. } => SourceErrorReach::Source,
         }
     }

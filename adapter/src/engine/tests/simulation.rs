@@ -14,6 +14,9 @@ use crate::source::{Discovery, MAX_HEADERS, SourceError};
 /// Steps after which a simulation that does not end counts as stuck.
 const STEPS_MAX: u32 = 2_000_000;
 
+/// Blocks the source takes to be asked for at a time.
+const READS_MAX: usize = 2_000;
+
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A small deterministic generator.
@@ -85,6 +88,9 @@ pub struct Source {
     pub damaged: HashSet<BlockHash>,
     /// Whether the file system refuses everything.
     pub is_refused: bool,
+    /// Whether it is a node that does not answer.
+    pub is_away: bool,
+    pub attempts: std::cell::Cell<u32>,
 }
 
 impl Source {
@@ -93,6 +99,13 @@ impl Source {
     }
 
     fn refuse(&self) -> Result<(), SourceError> {
+        self.attempts.set(self.attempts.get() + 1);
+        if self.is_away {
+            return Err(SourceError::Unavailable {
+                url: "model".to_owned(),
+                reason: "away on purpose".to_owned(),
+            });
+        }
         if !self.is_refused {
             return Ok(());
         }
@@ -167,7 +180,7 @@ pub struct Simulation {
 impl Simulation {
     pub fn new(config: EngineConfig, chain: &Chain, model: Model, seed: u64) -> Self {
         Self {
-            engine: Engine::new(config.clone()),
+            engine: Engine::new(config.clone(), READS_MAX),
             config,
             life: 0,
             source: Source {
@@ -175,6 +188,8 @@ impl Simulation {
                 reported: 0,
                 damaged: HashSet::new(),
                 is_refused: false,
+                is_away: false,
+                attempts: std::cell::Cell::new(0),
             },
             model,
             random: Random::new(seed),
@@ -265,7 +280,7 @@ impl Simulation {
             self.faults_seen += 1;
         }
         if self.random.percent(faults.restart_percent) {
-            self.engine = Engine::new(self.config.clone());
+            self.engine = Engine::new(self.config.clone(), READS_MAX);
             self.life += 1;
             self.source.reported = 0;
             self.faults_seen += 1;

@@ -12,6 +12,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,9 @@ use millrace_core::Network;
 
 use super::{BlockSource, Discovery, SourceError};
 use index::Index;
+
+/// Blocks asked for at a time: the next one is read while the last one is checked.
+const READS_MAX: usize = 4;
 
 /// The file source. File access blocks, so it runs on the runtime's threads for that.
 #[derive(Clone, Debug)]
@@ -35,30 +39,42 @@ impl FileSource {
         }
     }
 
-    async fn with_index<T: Send + 'static>(
+    fn with_index<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Index) -> Result<T, SourceError> + Send + 'static,
-    ) -> Result<T, SourceError> {
+    ) -> impl Future<Output = Result<T, SourceError>> + Send + 'static {
         let index = Arc::clone(&self.index);
-        let task = tokio::task::spawn_blocking(move || {
-            // The index is changed record by record, so it stays sound if a thread dies with it.
-            let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut index)
-        });
-        task.await.unwrap_or_else(|error| {
-            Err(SourceError::Stopped {
-                reason: error.to_string(),
+        async move {
+            let task = tokio::task::spawn_blocking(move || {
+                // The index is changed record by record, so it stays sound if a thread dies with it.
+                let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&mut index)
+            });
+            task.await.unwrap_or_else(|error| {
+                Err(SourceError::Stopped {
+                    reason: error.to_string(),
+                })
             })
-        })
+        }
     }
 }
 
 impl BlockSource for FileSource {
-    async fn discover(&mut self, _locator: Vec<BlockHash>) -> Result<Discovery, SourceError> {
-        self.with_index(Index::discover).await
+    fn reads_max(&self) -> usize {
+        READS_MAX
     }
 
-    async fn read(&mut self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
-        self.with_index(move |index| index.read(hash)).await
+    fn discover(
+        &self,
+        _locator: Vec<BlockHash>,
+    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send + 'static {
+        self.with_index(Index::discover)
+    }
+
+    fn read(
+        &self,
+        hash: BlockHash,
+    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static {
+        self.with_index(move |index| index.read(hash))
     }
 }

@@ -368,7 +368,7 @@ fn blocks_of_another_network_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_source_reports_and_reads_through_its_boundary() {
-    let mut source = FileSource::new(&real_path(), Network::Mainnet);
+    let source = FileSource::new(&real_path(), Network::Mainnet);
     let discovery = source.discover(vec![]).await.expect("readable");
     assert_eq!(
         (discovery.headers.len(), discovery.has_more),

@@ -16,5 +16,6 @@ pub mod deployment;
 pub mod local_replica;
 pub mod mining;
 pub mod process;
+pub mod scripted_peer;
 pub mod setup;
 pub mod tree;

@@ -59,6 +59,17 @@ impl World {
         self.hand_over(made);
     }
 
+    /// Makes one block with the transactions that were given to the chain and no others, and hands it to the node.
+    pub fn grow_by_one_plain(&mut self) {
+        let made = self.chain.mine_included();
+        self.hand_over(vec![made]);
+    }
+
+    /// The blocks of the best chain, lowest first, without genesis.
+    pub fn best_chain(&self) -> Vec<Block> {
+        self.chain.best_chain()
+    }
+
     fn hand_over(&mut self, made: Vec<Block>) {
         self.node.submit(&made);
         self.blocks.extend(made);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bitcoin::{Block, BlockHash, ScriptBuf, TxOut};
+use bitcoin::{Block, BlockHash, ScriptBuf, Transaction, TxOut};
 use millrace_tests::mining::{BlockPlan, Miner, pay};
 
 use super::locks::{Coin, Lock, Owner};
@@ -32,6 +32,8 @@ pub struct RandomChain {
     passed: usize,
     unclaimed: usize,
     reorgs: usize,
+    /// Transactions for a block to come.
+    included: Vec<Transaction>,
     state: u64,
 }
 
@@ -49,6 +51,7 @@ impl RandomChain {
             passed: 0,
             unclaimed: 0,
             reorgs: 0,
+            included: Vec::new(),
             state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
     }
@@ -98,6 +101,52 @@ impl RandomChain {
         }
         self.tip = parent;
         made
+    }
+
+    /// The blocks of the best chain, lowest first, without genesis.
+    pub fn best_chain(&self) -> Vec<Block> {
+        self.miner.chain(self.tip).into_iter().cloned().collect()
+    }
+
+    /// A payment that a memory pool takes: a coin that a key locks, to a key, for a fee that is enough. The coin
+    /// stays in this chain's books until the payment is [included](Self::include).
+    pub fn standard_payment(&self) -> Transaction {
+        let height = self.miner.tree.height(self.tip) + 1;
+        let coins = self.coins[&self.tip].iter();
+        let coin = coins
+            .filter(|coin| coin.mature <= height && coin.lock == Lock::WitnessKeyHash)
+            .max_by_key(|coin| coin.satoshi)
+            .expect("a coin that a key locks");
+        let outputs = vec![pay(
+            &self.owner.script(Lock::WitnessKeyHash),
+            coin.satoshi - 10_000,
+        )];
+        self.owner.spend(&[*coin], outputs)
+    }
+
+    /// Keeps a transaction for the next [`Self::mine_included`].
+    pub fn include(&mut self, transaction: Transaction) {
+        self.included.push(transaction);
+    }
+
+    /// Mines a block of the transactions that were included.
+    pub fn mine_included(&mut self) -> Block {
+        let transactions = std::mem::take(&mut self.included);
+        let spent: Vec<bitcoin::OutPoint> = transactions
+            .iter()
+            .flat_map(|transaction| &transaction.input)
+            .map(|input| input.previous_output)
+            .collect();
+        let mut coins = self.coins[&self.tip].clone();
+        coins.retain(|coin| !spent.contains(&coin.outpoint));
+        let plan = BlockPlan {
+            coinbase: vec![pay(&self.owner.script(Lock::True), 0)],
+            transactions,
+            time: None,
+        };
+        self.tip = self.miner.mine(self.tip, plan);
+        self.coins.insert(self.tip, coins);
+        self.miner.tree.block(self.tip).clone()
     }
 
     /// The hash of the best block.

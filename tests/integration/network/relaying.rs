@@ -95,10 +95,11 @@ fn relayed_and_confirmed(world: &mut World) {
     });
 }
 
+/// The blocks are of 2011: while the node takes itself for one that is behind, it asks nobody for transactions.
 #[test]
 #[ignore = "needs Bitcoin Core: `cargo xtask bitcoind`"]
 fn core_node_gets_the_canister_s_transactions_over_the_peer_protocol() {
-    let mut world = World::new(67, &["-whitelist=127.0.0.1"]);
+    let mut world = World::new(67, &["-maxtipage=2000000000"]);
     world.grow(120);
     let adapter = world.peer_of_the_node();
     world.reach_tip();

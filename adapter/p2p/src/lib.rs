@@ -22,3 +22,4 @@ pub mod address;
 pub mod headers;
 pub mod message;
 pub mod node;
+pub mod transport;

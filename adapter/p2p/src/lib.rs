@@ -25,3 +25,4 @@ pub mod headers;
 pub mod message;
 pub mod node;
 pub mod relay;
+pub mod transport;

@@ -98,13 +98,7 @@ fn usable(address: Ipv6Addr) -> Option<Host> {
     (!nowhere).then_some(host)
 }
 
-fn keep(
-    known: &mut Vec<KnownAddress>,
-    time: u32,
-    services: u64,
-    host: Option<Host>,
-    port: u16,
-) {
+fn keep(known: &mut Vec<KnownAddress>, time: u32, services: u64, host: Option<Host>, port: u16) {
     if let Some(host) = host.filter(|_| port != 0) {
         known.push(KnownAddress {
             time,

@@ -61,10 +61,7 @@ impl<'a> Reader<'a> {
     pub(super) fn number(&mut self, field: &'static str) -> Result<u64, PayloadError> {
         let [first] = self.array(field)?;
         let (number, least) = match first {
-            0xfd => (
-                u64::from(u16::from_le_bytes(self.array(field)?)),
-                0xfd_u64,
-            ),
+            0xfd => (u64::from(u16::from_le_bytes(self.array(field)?)), 0xfd_u64),
             0xfe => (u64::from(self.u32(field)?), 0x1_0000),
             0xff => (self.u64(field)?, 0x1_0000_0000),
             short => (u64::from(short), 0),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`engine`] | decides what to read and what to push: a state machine without I/O or clock |
 //! | [`headers`] | judges headers and knows the best chain (of `millrace-p2p`) |
-//! | [`source`] | where blocks come from: block files |
+//! | [`source`] | where blocks come from: block files, a Bitcoin Core node |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |

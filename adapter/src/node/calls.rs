@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
+use bitcoin::hex::FromHex;
+use millrace_core::block::MAX_BLOCK_BYTES;
 use millrace_core::{Height, Network};
 use serde_json::{Value, json};
 
@@ -63,7 +65,56 @@ pub struct Dumped {
     pub hash_serialized: String,
 }
 
+/// What a node says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainState {
+    /// Bitcoin Core's name of its network; see [`chain_name`].
+    pub chain: String,
+    /// Height of its best block.
+    pub height: Height,
+    /// Height of the best header it knows.
+    pub headers: Height,
+    /// Its best block.
+    pub best: BlockHash,
+    /// Whether it is still downloading the chain.
+    pub is_catching_up: bool,
+}
+
 impl Node {
+    /// Asks where the node stands.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn chain_state(&self) -> Result<ChainState, NodeError> {
+        const METHOD: &str = "getblockchaininfo";
+        let answer = self.call(METHOD, json!([]), LOOK_UP_TIMEOUT).await?;
+        let fields = self.fields(METHOD, &answer);
+        let catching_up = answer.get("initialblockdownload").and_then(Value::as_bool);
+        Ok(ChainState {
+            chain: fields.parsed("chain")?,
+            height: fields.height("blocks")?,
+            headers: fields.height("headers")?,
+            best: fields.parsed("bestblockhash")?,
+            is_catching_up: catching_up.unwrap_or(false),
+        })
+    }
+
+    /// Fetches a block, witness data included. Nothing is checked but that it is hex.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn block(&self, hash: BlockHash) -> Result<Vec<u8>, NodeError> {
+        const METHOD: &str = "getblock";
+        /// Bytes of an answer: a block in hex and what is around it.
+        const BYTES_MAX: usize = 2 * MAX_BLOCK_BYTES + 1_024;
+        let arguments = [json!([hash.to_string(), 0])];
+        let answers = self
+            .batch_within(METHOD, &arguments, LOOK_UP_TIMEOUT, BYTES_MAX)
+            .await?;
+        let text = answers.first().and_then(Value::as_str).unwrap_or_default();
+        Vec::from_hex(text).map_err(|error| self.asked(METHOD).bad_answer(error.to_string()))
+    }
+
     /// Asks for the node's best block.
     ///
     /// # Errors
@@ -206,8 +257,8 @@ impl NodeError {
     }
 }
 
-/// The name `getblockchaininfo` has for a network.
-const fn chain_name(network: Network) -> &'static str {
+/// Returns the name that `getblockchaininfo` has for a network.
+pub const fn chain_name(network: Network) -> &'static str {
     match network {
         Network::Mainnet => "main",
         Network::Testnet3 => "test",

@@ -17,7 +17,7 @@ use url::Url;
 
 use answer::{Asked, quote, results};
 
-pub use calls::{Dumped, HEADERS_MAX, NodeChain, SetSummary};
+pub use calls::{ChainState, Dumped, HEADERS_MAX, NodeChain, SetSummary, chain_name};
 pub use settings::{Credentials, NodeSettings, default_cookie, default_url, parse_url};
 pub use submit::Submitted;
 
@@ -189,6 +189,18 @@ impl Node {
         arguments: &[Value],
         limit: Duration,
     ) -> Result<Vec<Value>, NodeError> {
+        self.batch_within(method, arguments, limit, ANSWER_BYTES_MAX)
+            .await
+    }
+
+    /// The same with a bound of the caller's own on the bytes of the answer.
+    async fn batch_within(
+        &self,
+        method: &'static str,
+        arguments: &[Value],
+        limit: Duration,
+        bytes_max: usize,
+    ) -> Result<Vec<Value>, NodeError> {
         let calls: Vec<Value> = (0_u64..)
             .zip(arguments)
             .map(|(id, params)| {
@@ -212,7 +224,7 @@ impl Node {
                 status: status.as_u16(),
             });
         }
-        let body = body(asked, response).await?;
+        let body = body(asked, response, bytes_max).await?;
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             let text = quote(&String::from_utf8_lossy(&body));
             return Err(NodeError::Unavailable {
@@ -235,17 +247,21 @@ impl Node {
     }
 }
 
-async fn body(asked: Asked<'_>, mut response: Response) -> Result<Vec<u8>, NodeError> {
+async fn body(
+    asked: Asked<'_>,
+    mut response: Response,
+    bytes_max: usize,
+) -> Result<Vec<u8>, NodeError> {
     let mut body = Vec::new();
     while let Some(chunk) = response
         .chunk()
         .await
         .map_err(|error| not_sent(asked, &error))?
     {
-        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+        if body.len() + chunk.len() > bytes_max {
             return Err(NodeError::TooLarge {
                 method: asked.method,
-                max: ANSWER_BYTES_MAX,
+                max: bytes_max,
             });
         }
         body.extend_from_slice(&chunk);

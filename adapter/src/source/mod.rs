@@ -1,11 +1,14 @@
 //! Where blocks come from: the boundary to files, nodes and peers.
 
 pub mod file;
+pub mod node;
 
 use std::future::Future;
 
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
+
+use crate::node::NodeError;
 
 /// Headers one discovery returns, at most.
 pub const MAX_HEADERS: usize = 10_000;
@@ -166,6 +169,9 @@ pub enum SourceError {
         /// The network asked for.
         expected: String,
     },
+    /// A node refuses a call. Permanent.
+    #[error(transparent)]
+    Node(NodeError),
     /// A node has deleted the block. Permanent.
     #[error(
         "the node at {url} has pruned block {hash}; use a node that keeps all blocks (prune=0), or \
@@ -221,6 +227,7 @@ impl SourceError {
             | Self::NoBlocks { .. }
             | Self::BadAnswer { .. }
             | Self::OtherNetwork { .. }
+            | Self::Node(_)
             | Self::Pruned { .. }
             | Self::Stopped { .. } => SourceErrorReach::Source,
         }

@@ -6,6 +6,7 @@ mod bench;
 mod binaries;
 mod bitcoind;
 mod demo;
+mod fuzz;
 mod metadata;
 mod module;
 mod node;
@@ -40,10 +41,12 @@ enum Command {
     Demo(demo::DemoOptions),
     /// Run every check and every test, as CI does
     Test(test::Options),
-    /// Measure the canister's module and compare with the committed counts
+    /// Measure the canister's module, or the adapter's sources
     Bench(bench::Options),
     /// Run the canister's logic through seeded schedules of blocks, faults, upgrades and readers
     Sim(sim::Options),
+    /// Feed what the adapter reads from others with whatever a fuzzer thinks of
+    Fuzz(fuzz::Options),
     /// Build and run the local replica
     Replica(demo::ReplicaOptions),
     /// Build Bitcoin Core's bitcoind and bitcoin-cli for differential tests, and print their paths
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&workspace, &options),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Sim(options) => sim::run(&workspace, &options),
+        Command::Fuzz(options) => fuzz::run(&workspace, &options),
         Command::Replica(options) => demo::replica(&workspace, &options),
         Command::Bitcoind(options) => bitcoind::run(&options),
     });

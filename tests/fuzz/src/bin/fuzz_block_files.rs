@@ -1,0 +1,4 @@
+//! libFuzzer's program for [`millrace_fuzz::block_files`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| millrace_fuzz::block_files(data));

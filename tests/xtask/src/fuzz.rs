@@ -45,7 +45,7 @@ pub struct Options {
 /// # Errors
 /// When something does not build, a target is unknown, or a target failed: libFuzzer names the file with the input.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    require_programs(&["c++"], &["g++"], "compiling libFuzzer")?;
+    require_programs(&["c++"], &["g++"], "compile libFuzzer")?;
     let folder = workspace.path(FOLDER);
     let host = process::output(process::command("rustc").args(["--print", "host-tuple"]))?;
     let host = host.trim();

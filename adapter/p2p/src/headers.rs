@@ -3,17 +3,28 @@
 //! Every header is judged by the same rules as in the canister ([`HeaderContext::accept`]), so a
 //! file with corrupt or hostile headers cannot lead the adapter to push what would be refused.
 //! Headers may come in any order; those whose parent has not come yet wait in a bounded pool.
-//! A header takes about 300 bytes of memory.
+//! A header takes about 140 bytes of memory.
+//!
+//! A chain that was judged before comes back through [`HeaderTree::restore`], from a
+//! [file](file) whose checksums vouch for it.
+
+pub mod file;
+mod index;
+mod node;
+mod restore;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use millrace_core::header::{ChainWork, HeaderContext, HeaderError};
 use millrace_core::{Height, Network, UnixSeconds};
+
+use index::Index;
+use node::Node;
 
 /// Headers that may wait for their parent. Block files hold blocks in order of arrival, at most
 /// some thousands ahead of their parents; more than this means that the beginning is missing.
@@ -36,22 +47,17 @@ pub struct Accepted {
     pub dropped: u32,
 }
 
-#[derive(Clone, Debug)]
-struct Node {
-    context: HeaderContext,
-    /// Position of the parent; the genesis node names itself.
-    parent: u32,
-    /// Refused by the canister, or follows a refused block.
-    is_refused: bool,
-}
-
 /// The header tree; see the module's documentation.
 #[derive(Clone, Debug)]
 pub struct HeaderTree {
     network: Network,
     // A parent always has a lower position than its children.
     nodes: Vec<Node>,
-    positions: HashMap<BlockHash, u32>,
+    positions: Index,
+    /// Positions of blocks that the canister refused, and of all that follow them.
+    refused: BTreeSet<u32>,
+    /// What the header accepted last must be followed by: the next one most likely follows it.
+    latest: (u32, HeaderContext),
     /// Waiting headers by the parent they wait for.
     orphans: HashMap<BlockHash, Vec<Header>>,
     orphan_count: usize,
@@ -67,14 +73,15 @@ impl HeaderTree {
     /// Starts with the network's genesis block alone.
     pub fn new(network: Network) -> Self {
         let context = HeaderContext::genesis(network);
+        let nodes = vec![Node::genesis(&context)];
+        let mut positions = Index::default();
+        positions.insert(0, &nodes);
         Self {
             network,
-            positions: HashMap::from([(context.hash(), 0)]),
-            nodes: vec![Node {
-                context,
-                parent: 0,
-                is_refused: false,
-            }],
+            positions,
+            nodes,
+            refused: BTreeSet::new(),
+            latest: (0, context),
             orphans: HashMap::new(),
             orphan_count: 0,
             early: Vec::new(),
@@ -118,23 +125,24 @@ impl HeaderTree {
     pub fn tip_time(&self) -> UnixSeconds {
         self.best_node(self.tip_height())
             .map_or(UnixSeconds::ZERO, |node| {
-                UnixSeconds::new(u64::from(node.context.header().time))
+                UnixSeconds::new(u64::from(node.time()))
             })
     }
 
     /// Returns the best chain's block at a height.
     pub fn hash_at(&self, height: Height) -> Option<BlockHash> {
-        self.best_node(height).map(|node| node.context.hash())
+        self.best_node(height).map(Node::hash)
     }
 
     /// Returns the best chain's header at a height.
     pub fn header_at(&self, height: Height) -> Option<Header> {
-        self.best_node(height).map(|node| *node.context.header())
+        let position = *self.best.get(height.get() as usize)?;
+        self.header_of(position)
     }
 
     /// Returns the height of a block, whichever branch it is on.
     pub fn height_of(&self, hash: BlockHash) -> Option<Height> {
-        self.node(hash).map(|node| node.context.height())
+        self.node(hash).map(Node::height)
     }
 
     /// Returns whether the best chain contains a block.
@@ -209,13 +217,14 @@ impl HeaderTree {
     /// Marks a block and all that follow it as refused, and returns from which height on the best
     /// chain changed. Costs O(headers).
     pub fn refuse(&mut self, hash: BlockHash) -> Option<Height> {
-        let first = *self.positions.get(&hash)?;
+        let first = self.position(hash)?;
+        self.refused.insert(first);
         for position in first..self.end() {
-            let follows = self.at(position).is_some_and(|node| {
-                position == first || self.at(node.parent).is_some_and(|parent| parent.is_refused)
-            });
-            if let Some(node) = self.at_mut(position).filter(|_| follows) {
-                node.is_refused = true;
+            let follows = self
+                .at(position)
+                .is_some_and(|node| self.refused.contains(&node.parent()));
+            if follows {
+                self.refused.insert(position);
             }
         }
         self.rescan()
@@ -226,7 +235,7 @@ impl HeaderTree {
     /// does not contain the block.
     pub fn require(&mut self, hash: BlockHash) -> Option<Height> {
         self.root = Some(hash);
-        if !self.positions.contains_key(&hash) || self.is_on_best_chain(hash) {
+        if self.position(hash).is_none() || self.is_on_best_chain(hash) {
             return None;
         }
         self.rescan()
@@ -241,10 +250,10 @@ impl HeaderTree {
         let mut ready = vec![header];
         while let Some(header) = ready.pop() {
             let hash = header.block_hash();
-            if self.positions.contains_key(&hash) {
+            if self.position(hash).is_some() {
                 continue;
             }
-            let Some(parent) = self.positions.get(&header.prev_blockhash).copied() else {
+            let Some(parent) = self.position(header.prev_blockhash) else {
                 self.keep_orphan(header, hash, accepted);
                 continue;
             };
@@ -286,18 +295,16 @@ impl HeaderTree {
         parent: u32,
         now: UnixSeconds,
     ) -> Result<Option<Height>, HeaderError> {
-        let Some(above) = self.at(parent) else {
+        let Some(above) = self.context_of(parent) else {
             return Ok(None);
         };
-        let context = above.context.accept(header, self.network, now)?;
-        let is_refused = above.is_refused;
-        let position = self.end();
-        self.positions.insert(context.hash(), position);
-        self.nodes.push(Node {
-            context,
-            parent,
-            is_refused,
-        });
+        let context = above.accept(header, self.network, now)?;
+        let position = self.push(&context, parent);
+        self.latest = (position, context);
+        let is_refused = self.refused.contains(&parent);
+        if is_refused {
+            self.refused.insert(position);
+        }
         if self.root == Some(context.hash()) {
             return Ok(self.rescan());
         }
@@ -312,19 +319,18 @@ impl HeaderTree {
 
     /// Finds the best tip anew.
     fn rescan(&mut self) -> Option<Height> {
-        let root = self
-            .root
-            .and_then(|hash| self.positions.get(&hash).copied());
+        let root = self.root.and_then(|hash| self.position(hash));
         // Positions grow from parent to child, so one pass sees every parent first.
         let mut contains_root: Vec<bool> = Vec::with_capacity(self.nodes.len());
         let mut best: Option<(ChainWork, u32)> = None;
         for (position, node) in (0..).zip(&self.nodes) {
             let contains = root.is_none_or(|root| position == root)
                 || (position != 0
-                    && contains_root.get(node.parent as usize).copied() == Some(true));
+                    && contains_root.get(node.parent() as usize).copied() == Some(true));
             contains_root.push(contains);
-            let work = node.context.chain_work();
-            if contains && !node.is_refused && best.is_none_or(|(most, _)| work > most) {
+            let work = node.chain_work();
+            let is_refused = self.refused.contains(&position);
+            if contains && !is_refused && best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, position));
             }
         }
@@ -339,14 +345,14 @@ impl HeaderTree {
         // The common case extends the best chain, which contains the root by construction.
         let mut current = position;
         while let Some(node) = self.at(current) {
-            let height = node.context.height();
-            if height <= root.context.height() {
-                return node.context.hash() == root.context.hash();
+            let height = node.height();
+            if height <= root.height() {
+                return node.hash() == root.hash();
             }
             if self.best.get(height.get() as usize) == Some(&current) {
-                return self.is_on_best_chain(root.context.hash());
+                return self.is_on_best_chain(root.hash());
             }
-            current = node.parent;
+            current = node.parent();
         }
         false
     }
@@ -356,14 +362,14 @@ impl HeaderTree {
         let mut branch = Vec::new();
         let mut current = tip;
         while let Some(node) = self.at(current) {
-            let height = node.context.height().get() as usize;
+            let height = node.height().get() as usize;
             if self.best.get(height) == Some(&current) {
                 break;
             }
             branch.push(current);
-            current = node.parent;
+            current = node.parent();
         }
-        let fork = self.at(current)?.context.height().get() as usize;
+        let fork = self.at(current)?.height().get() as usize;
         if branch.is_empty() && fork + 1 == self.best.len() {
             return None;
         }
@@ -374,7 +380,7 @@ impl HeaderTree {
 
     fn best_work(&self) -> ChainWork {
         self.best_node(self.tip_height())
-            .map_or(ChainWork::ZERO, |node| node.context.chain_work())
+            .map_or(ChainWork::ZERO, Node::chain_work)
     }
 
     fn best_node(&self, height: Height) -> Option<&Node> {
@@ -383,15 +389,24 @@ impl HeaderTree {
     }
 
     fn node(&self, hash: BlockHash) -> Option<&Node> {
-        self.at(*self.positions.get(&hash)?)
+        self.at(self.position(hash)?)
     }
 
     fn at(&self, position: u32) -> Option<&Node> {
         self.nodes.get(position as usize)
     }
 
-    fn at_mut(&mut self, position: u32) -> Option<&mut Node> {
-        self.nodes.get_mut(position as usize)
+    fn position(&self, hash: BlockHash) -> Option<u32> {
+        self.positions.get(hash, &self.nodes)
+    }
+
+    /// Adds a judged header.
+    fn push(&mut self, context: &HeaderContext, parent: u32) -> u32 {
+        let position = self.end();
+        let node = Node::new(context, parent, self.at(parent), position, self.network);
+        self.nodes.push(node);
+        self.positions.insert(position, &self.nodes);
+        position
     }
 
     fn end(&self) -> u32 {

@@ -7,6 +7,7 @@
 //! | [`message`] | the messages of the protocol, and their bytes |
 //! | [`transport`] | bytes of a connection to messages and back: version 1, and BIP324's version 2 |
 //! | [`book`] | the address book: whom to connect to next |
+//! | [`relay`] | announces and serves transactions until they are confirmed |
 //! | [`node`] | decides what to say to which peer: headers, blocks, connections, transactions |
 #![cfg_attr(
     not(test),

@@ -1,5 +1,8 @@
 //! The header tree on real headers in awkward orders.
 
+mod file;
+mod restore;
+
 use std::fs;
 use std::path::Path;
 

@@ -207,7 +207,8 @@ impl NodeError {
 }
 
 /// The name `getblockchaininfo` has for a network.
-const fn chain_name(network: Network) -> &'static str {
+/// Returns what Bitcoin Core calls a network.
+pub const fn chain_name(network: Network) -> &'static str {
     match network {
         Network::Mainnet => "main",
         Network::Testnet3 => "test",

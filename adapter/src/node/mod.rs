@@ -16,7 +16,7 @@ use url::Url;
 
 use answer::{Asked, quote, results};
 
-pub use calls::{Dumped, HEADERS_MAX, NodeChain, SetSummary};
+pub use calls::{Dumped, HEADERS_MAX, NodeChain, SetSummary, chain_name};
 pub use settings::{Credentials, NodeSettings, default_cookie, default_url, parse_url};
 
 /// How long a connection may take to come about.

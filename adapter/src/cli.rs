@@ -4,12 +4,18 @@
 //! `replica_url` in the file; only what is said of one run (`--once`, `--height`) is a flag alone. Flags win over
 //! variables, variables over the file, the file over defaults.
 
+mod settings;
+
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
+
+pub use settings::{
+    HttpArgs, LogFormat, NetworkName, NodeArgs, ProgressMode, RunOnlyArgs, SharedArgs, SourceArgs,
+    SourceName,
+};
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -41,6 +47,20 @@ pub enum Command {
     /// Show the canister's chain, tip, queue and refusals on one screen
     #[command(after_help = Exit::HELP)]
     Status(StatusArgs),
+    /// Show the settings, where each came from, and whether they can work
+    #[command(
+        after_help = Exit::HELP,
+        long_about = "Shows the settings that `run` would use, where each came from (flag, variable, file or \
+                      default), and whether files, keys, permissions and addresses are as they must be. \
+                      Nothing is sent or written, unless --probe asks the canister, the source and the proxy."
+    )]
+    CheckConfig(CheckArgs),
+    /// Show the peers of a running adapter
+    #[command(after_help = Exit::HELP)]
+    Peers(PeersArgs),
+    /// Send a transaction to Bitcoin's network, directly or through the canister
+    #[command(after_help = Exit::HELP)]
+    Broadcast(BroadcastArgs),
     /// Bring a whole UTXO set into an empty canister, or write one out
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
@@ -137,61 +157,64 @@ pub struct VerifyArgs {
     pub dump_folder: Option<PathBuf>,
 }
 
-/// A Bitcoin Core node.
-#[derive(Debug, Default, Args)]
-pub struct NodeArgs {
-    /// URL of the node's JSON-RPC interface [default: http://127.0.0.1, with the network's usual port]
-    #[arg(long, env = "MILLRACE_NODE_URL", value_name = "URL")]
-    pub node_url: Option<String>,
-    /// The node's cookie file [default: .cookie in Bitcoin Core's usual folder]
-    #[arg(long, env = "MILLRACE_NODE_COOKIE", value_name = "FILE")]
-    pub node_cookie: Option<PathBuf>,
-    /// User of the node, instead of a cookie
-    #[arg(long, env = "MILLRACE_NODE_USER", value_name = "NAME")]
-    pub node_user: Option<String>,
-    /// Password of that user; a variable or the file keeps it from lists of processes
-    #[arg(
-        long,
-        env = "MILLRACE_NODE_PASSWORD",
-        value_name = "TEXT",
-        hide_env_values = true
-    )]
-    pub node_password: Option<String>,
-}
-
 /// Flags of `run`.
 #[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// Settings shared with other commands.
     #[command(flatten)]
     pub shared: SharedArgs,
+    /// Where blocks come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// The node that is asked over RPC.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// What is served over HTTP.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// Settings of `run` alone.
     #[command(flatten)]
     pub run: RunOnlyArgs,
 }
 
-/// Settings of `run` alone.
+/// Flags of `check-config`.
 #[derive(Debug, Default, Args)]
-pub struct RunOnlyArgs {
-    /// Exit when the canister has connected everything the source has
-    #[arg(long, visible_alias = "until-synced", conflicts_with = "follow")]
-    pub once: bool,
-    /// Keep watching the source for new blocks (the default)
+pub struct CheckArgs {
+    /// What `run` takes.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Also ask the canister, the source and the proxy whether they answer
     #[arg(long)]
-    pub follow: bool,
-    /// Give up after failing to reach the canister for this long; 0 retries for ever [default: 120
-    /// with --once, else 0]
-    #[arg(long, env = "MILLRACE_GIVE_UP_AFTER", value_name = "SECONDS")]
-    pub give_up_after: Option<u64>,
-    /// Pushes in flight at a time, 1 to 16; it starts with one and feels its way [default: 4]
-    #[arg(long, env = "MILLRACE_PUSHES_MAX", value_name = "N")]
-    pub pushes_max: Option<u32>,
-    /// Bytes of one push, 65536 to 2093056; the canister's own limit also holds [default: 2093056]
-    #[arg(long, env = "MILLRACE_MESSAGE_BYTES_MAX", value_name = "BYTES")]
-    pub message_bytes_max: Option<u32>,
-    /// Bytes of blocks held in memory before they are pushed, at least 8000000 [default: 67108864]
-    #[arg(long, env = "MILLRACE_READ_AHEAD_BYTES", value_name = "BYTES")]
-    pub read_ahead_bytes: Option<u64>,
+    pub probe: bool,
+}
+
+/// Flags of `peers`.
+#[derive(Debug, Default, Args)]
+pub struct PeersArgs {
+    /// TOML file with settings [default: ./adapter.toml, if it exists]
+    #[arg(long, env = "MILLRACE_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the running adapter is asked.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `broadcast`.
+#[derive(Debug, Default, Args)]
+pub struct BroadcastArgs {
+    /// The transaction: hexadecimal digits, or a file that holds them or the bytes themselves
+    #[arg(value_name = "TRANSACTION")]
+    pub transaction: String,
+    /// What `run` takes: the source whose network is told.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Hand it to the canister (`send_transaction`) instead: it is relayed by the adapters that feed it,
+    /// until it is confirmed
+    #[arg(long)]
+    pub through_canister: bool,
 }
 
 /// Flags of `status`.
@@ -200,97 +223,10 @@ pub struct StatusArgs {
     /// Settings shared with other commands.
     #[command(flatten)]
     pub shared: SharedArgs,
+    /// Where the running adapter is asked.
+    #[command(flatten)]
+    pub http: HttpArgs,
     /// Print JSON instead of text
     #[arg(long)]
     pub json: bool,
-}
-
-/// Settings of every command.
-#[derive(Debug, Default, Args)]
-pub struct SharedArgs {
-    /// TOML file with settings [default: ./adapter.toml, if it exists]
-    #[arg(long, env = "MILLRACE_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Bitcoin network [default: mainnet]
-    #[arg(long, env = "MILLRACE_NETWORK", value_enum)]
-    pub network: Option<NetworkName>,
-    /// Block files: a directory of blk*.dat files or one file of framed blocks
-    #[arg(long, env = "MILLRACE_BLOCKS", value_name = "PATH")]
-    pub blocks: Option<PathBuf>,
-    /// URL of the replica or of the Internet Computer [default: http://127.0.0.1:4943]
-    #[arg(long, env = "MILLRACE_REPLICA_URL", value_name = "URL")]
-    pub replica_url: Option<String>,
-    /// Canister to feed
-    #[arg(long, env = "MILLRACE_CANISTER", value_name = "PRINCIPAL")]
-    pub canister: Option<String>,
-    /// Private key of the adapter: an unencrypted PEM file, Ed25519 or secp256k1 (the variable may
-    /// also hold the PEM text itself) [default: anonymous]
-    #[arg(
-        long,
-        env = "MILLRACE_IDENTITY_PEM",
-        value_name = "FILE",
-        hide_env_values = true
-    )]
-    pub identity_pem: Option<String>,
-    /// Take the root key from the replica [default: true, but false and refused for hosts of the
-    /// Internet Computer]
-    #[arg(
-        long,
-        env = "MILLRACE_FETCH_ROOT_KEY",
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = ArgAction::Set
-    )]
-    pub fetch_root_key: Option<bool>,
-    /// Form of log lines [default: text]
-    #[arg(long, env = "MILLRACE_LOG_FORMAT", value_enum)]
-    pub log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug, trace, or a tracing filter [default: info]
-    #[arg(long, env = "MILLRACE_LOG_LEVEL", value_name = "FILTER")]
-    pub log_level: Option<String>,
-    /// Progress line: auto shows it on a terminal only [default: auto]
-    #[arg(long, env = "MILLRACE_PROGRESS", value_enum)]
-    pub progress: Option<ProgressMode>,
-}
-
-/// Bitcoin networks by the names of settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkName {
-    /// Bitcoin's main network
-    Mainnet,
-    /// The test network of 2024
-    #[value(alias = "testnet")]
-    #[serde(alias = "testnet")]
-    Testnet4,
-    /// The default signet
-    Signet,
-    /// A local chain
-    Regtest,
-}
-
-/// Forms of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object per line
-    Json,
-}
-
-/// When the progress line is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ProgressMode {
-    /// On a terminal with text logs
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
 }

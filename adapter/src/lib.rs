@@ -13,8 +13,12 @@
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`verify`] | compares a canister's coins with a node's or a file's |
 //! | [`status`] | one screen about a canister |
+//! | [`http`] | what a running adapter serves: metrics, health, status, peers |
 //! | [`cli`], [`config`] | flags, environment and file, merged into settings |
 //! | [`logging`], [`progress`] | what people see |
+//! | [`peers`] | a table of a running adapter's peers |
+//! | [`broadcast`] | one transaction to Bitcoin's network |
+//! | [`check`] | whether settings can work |
 //! | [`exit`] | exit codes |
 #![cfg_attr(
     not(test),
@@ -26,14 +30,18 @@
     )
 )]
 
+pub mod broadcast;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod exit;
 pub use millrace_p2p::headers;
+pub mod http;
 pub mod logging;
 pub mod measure;
 pub mod node;
+pub mod peers;
 pub mod progress;
 pub mod relay;
 pub mod run;

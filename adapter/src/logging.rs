@@ -27,15 +27,23 @@ pub enum LoggingError {
     },
 }
 
+/// Reads what is logged.
+///
+/// # Errors
+/// [`LoggingError::BadFilter`].
+pub fn parse(filter: &str) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::try_new(filter).map_err(|error| LoggingError::BadFilter {
+        filter: filter.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 /// Starts logging. Lines are written above `bar`.
 ///
 /// # Errors
 /// [`LoggingError`].
 pub fn start(format: LogFormat, filter: &str, bar: &ProgressBar) -> Result<(), LoggingError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|error| LoggingError::BadFilter {
-        filter: filter.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let parsed = parse(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_target(false)

@@ -4,16 +4,20 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bitcoin::BlockHash;
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use millrace_adapter::broadcast;
+use millrace_adapter::check;
 use millrace_adapter::cli::{
-    Cli, Command, ExportArgs, HeadersFrom, ImportArgs, RunArgs, SnapshotCommand, StatusArgs,
-    VerifyArgs,
+    BroadcastArgs, CheckArgs, Cli, Command, ExportArgs, HeadersFrom, ImportArgs, PeersArgs,
+    RunArgs, SnapshotCommand, StatusArgs, VerifyArgs,
 };
-use millrace_adapter::config::{self, Settings};
-use millrace_adapter::engine::EngineConfig;
+use millrace_adapter::config::{self, Origins, RunSettings, Settings, SourceSettings};
+use millrace_adapter::engine::{EngineConfig, Outcome};
 use millrace_adapter::exit::Exit;
+use millrace_adapter::http::{self, About, Observer};
 use millrace_adapter::logging;
 use millrace_adapter::node::Node;
+use millrace_adapter::peers;
 use millrace_adapter::progress::{self, Reporter};
 use millrace_adapter::run::{run, stop_signal};
 use millrace_adapter::sink::Sink;
@@ -50,7 +54,11 @@ impl Failure {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -65,6 +73,9 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => run_command(args).await,
             Command::Status(args) => status_command(args).await,
+            Command::CheckConfig(args) => check_command(args, &matches).await,
+            Command::Peers(args) => peers_command(args).await,
+            Command::Broadcast(args) => broadcast_command(args).await,
             Command::Snapshot(SnapshotCommand::Import(args)) => import_command(args).await,
             Command::Snapshot(SnapshotCommand::Export(args)) => export_command(args).await,
             Command::Verify(args) => verify_command(args).await,
@@ -82,7 +93,7 @@ fn main() -> ExitCode {
 }
 
 async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
-    let settings = config::run_settings(args.shared, &args.run).map_err(Failure::usage)?;
+    let settings = config::run_settings(args).map_err(Failure::usage)?;
     let shared = &settings.shared;
     let bar = progress::bar(shared.progress, shared.log_format);
     logging::start(shared.log_format, &shared.log_level, &bar).map_err(Failure::usage)?;
@@ -92,7 +103,7 @@ async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
         canister = %shared.canister,
         replica_url = %shared.replica_url,
         network = %shared.network,
-        blocks = %settings.blocks.display(),
+        source = %settings.source,
         caller,
         "adapter {} starts",
         env!("CARGO_PKG_VERSION"),
@@ -106,8 +117,9 @@ async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
         give_up_after: settings.give_up_after,
         seed: seed(),
     };
-    let source = FileSource::new(&settings.blocks, shared.network);
-    let outcome = run(engine, source, sink, Reporter::new(bar), stop_signal()).await;
+    let observer = observe(&settings).await?;
+    let reporter = Reporter::new(bar).observed_by(observer);
+    let outcome = feed(engine, &settings.source, sink, reporter).await?;
     let exit = Exit::of(&outcome);
     if exit == Exit::Done {
         tracing::info!("{outcome}");
@@ -119,14 +131,114 @@ async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
     })
 }
 
+/// Makes what tells where the run stands, and serves it if an address is set.
+async fn observe(settings: &RunSettings) -> Result<Observer, Failure> {
+    let observer = Observer::new(About {
+        network: settings.shared.network,
+        canister: settings.shared.canister.to_text(),
+        replica_url: settings.shared.replica_url.to_string(),
+        source: settings.source.name(),
+        healthy_lag_blocks: settings.http.healthy_lag_blocks,
+        healthy_lag: settings.http.healthy_lag,
+    });
+    if let Some(address) = settings.http.address {
+        let listener = http::bind(address).await.map_err(Failure::usage)?;
+        tracing::info!(%address, "serving /metrics, /healthz, /status and /peers");
+        tokio::spawn(http::serve(listener, observer.clone()));
+    }
+    Ok(observer)
+}
+
+/// Makes the source that is set, and feeds the canister from it.
+async fn feed(
+    engine: EngineConfig,
+    source: &SourceSettings,
+    sink: AgentSink,
+    reporter: Reporter,
+) -> Result<Outcome, Failure> {
+    let network = engine.network;
+    match source {
+        SourceSettings::Blocks(path) => {
+            let source = FileSource::new(path, network);
+            Ok(run(engine, source, sink, reporter, stop_signal()).await)
+        }
+        SourceSettings::P2p(_) | SourceSettings::Rest(_) | SourceSettings::Rpc(_) => {
+            Err(Failure::usage(format!(
+                "source {source} is not part of this build; set --blocks"
+            )))
+        }
+    }
+}
+
+async fn check_command(args: CheckArgs, matches: &ArgMatches) -> Result<Exit, Failure> {
+    let config = args.run.shared.config.clone();
+    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+    let origins = Origins::read(matches, config.as_deref()).map_err(Failure::usage)?;
+    let settings = config::run_settings(args.run).map_err(Failure::usage)?;
+    print!("{}", check::table(&settings, &origins));
+    let mut findings = check::check(&settings, &origins);
+    // With a key that does not load there is nobody to ask as.
+    if args.probe
+        && let Ok(sink) = sink(&settings.shared)
+    {
+        findings.extend(check::probe(&settings, &sink).await);
+    }
+    println!();
+    for finding in &findings {
+        println!("{finding}");
+    }
+    Ok(check::exit(&findings))
+}
+
+async fn peers_command(args: PeersArgs) -> Result<Exit, Failure> {
+    let settings =
+        config::http_settings(&args.http, args.config.as_deref()).map_err(Failure::usage)?;
+    let address = settings.address.ok_or_else(|| {
+        Failure::usage(
+            "a running adapter is asked at its metrics_address: set it for `run`, and here by \
+             --metrics-address, MILLRACE_METRICS_ADDRESS, or `metrics_address` in the same configuration \
+             file",
+        )
+    })?;
+    let answer = http::fetch(address, "/peers").await;
+    let answer = answer.map_err(|error| Failure::new(error, Exit::Unreachable))?;
+    if args.json {
+        println!("{answer:#}");
+    } else {
+        print!("{}", peers::table(&answer));
+    }
+    Ok(Exit::Done)
+}
+
+async fn broadcast_command(args: BroadcastArgs) -> Result<Exit, Failure> {
+    let transaction = broadcast::read(&args.transaction).map_err(Failure::usage)?;
+    let settings = config::run_settings(args.run).map_err(Failure::usage)?;
+    if !args.through_canister {
+        return Err(Failure::usage(
+            "this build reaches no Bitcoin peers; use --through-canister",
+        ));
+    }
+    let sink = sink(&settings.shared)?;
+    let sent = broadcast::through_canister(&sink, &transaction).await;
+    sent.map_err(|error| Failure::new(&error, error.exit()))?;
+    println!("the canister has transaction {}", transaction.txid);
+    Ok(Exit::Done)
+}
+
 async fn status_command(args: StatusArgs) -> Result<Exit, Failure> {
+    let config = args.shared.config.clone();
+    let http = config::http_settings(&args.http, config.as_deref()).map_err(Failure::usage)?;
     let settings = config::settings(args.shared).map_err(Failure::usage)?;
+    let running = match http.address {
+        Some(address) => Some(http::fetch(address, "/status").await),
+        None => None,
+    };
     let sink = sink(&settings)?;
     let source = settings
         .blocks
         .as_ref()
         .map(|blocks| FileSource::new(blocks, settings.network));
-    let status = status::gather(
+    let mut status = status::gather(
         settings.canister.to_text(),
         settings.replica_url.to_string(),
         settings.network,
@@ -142,6 +254,7 @@ async fn status_command(args: StatusArgs) -> Result<Exit, Failure> {
         };
         Failure::new(error, exit)
     })?;
+    status.running = running;
     if args.json {
         println!("{:#}", status.to_json());
     } else {

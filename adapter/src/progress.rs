@@ -1,5 +1,11 @@
 //! The progress line on a terminal, and log lines in its place elsewhere.
 
+mod pace;
+mod schedule;
+
+#[cfg(test)]
+mod tests;
+
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -7,16 +13,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info, warn};
 
 use crate::cli::{LogFormat, ProgressMode};
-use crate::engine::{Notice, Progress};
+use crate::engine::{Notice, Progress, Waiting};
+use crate::http::Observer;
 
-/// How long between log lines about progress where there is no progress line.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
+pub use pace::{Pace, PaceMeter, words};
 
-/// How long between log lines that say why nothing moves.
-const WAITING_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Bytes in the megabyte of MB/s.
-const MEGABYTE: f64 = 1_000_000.0;
+use schedule::Schedule;
 
 /// Makes the progress line; a hidden one unless it is wanted.
 pub fn bar(mode: ProgressMode, format: LogFormat) -> ProgressBar {
@@ -38,28 +40,43 @@ pub fn bar(mode: ProgressMode, format: LogFormat) -> ProgressBar {
     bar
 }
 
-/// Turns notices and progress into what people see.
+/// Turns notices and progress into what people see, and what is served over HTTP.
 #[derive(Debug)]
 pub struct Reporter {
     bar: ProgressBar,
-    started: Option<(Duration, u32)>,
-    logged_at: Duration,
-    logged: Option<Progress>,
+    observer: Option<Observer>,
+    meter: PaceMeter,
+    schedule: Schedule,
+    /// What is waited for, and since when.
+    waiting: Option<(Waiting, Duration)>,
 }
 
 impl Reporter {
     /// Reports on `bar`, or in log lines if that is hidden.
-    pub const fn new(bar: ProgressBar) -> Self {
+    pub fn new(bar: ProgressBar) -> Self {
         Self {
             bar,
-            started: None,
-            logged_at: Duration::ZERO,
-            logged: None,
+            observer: None,
+            meter: PaceMeter::default(),
+            schedule: Schedule::default(),
+            waiting: None,
+        }
+    }
+
+    /// Tells an observer, too.
+    #[must_use]
+    pub fn observed_by(self, observer: Observer) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
         }
     }
 
     /// Logs a notice.
     pub fn notice(&self, notice: &Notice) {
+        if let Some(observer) = &self.observer {
+            observer.notice(notice);
+        }
         match notice {
             Notice::SourceRemark(remark) => warn!("{remark}"),
             Notice::Indexed {
@@ -110,52 +127,47 @@ impl Reporter {
 
     /// Shows where the run stands.
     pub fn progress(&mut self, elapsed: Duration, progress: Progress) {
-        let height = progress.canister_height.map_or(0, |height| height.get());
-        let (since, from) = *self.started.get_or_insert((elapsed, height));
-        let seconds = elapsed.saturating_sub(since).as_secs_f64();
-        let rate = per_second(progress.acknowledged_bytes as f64 / MEGABYTE, seconds);
-        let left = progress.source_height.get().saturating_sub(height);
-        let blocks_rate = per_second(f64::from(height.saturating_sub(from)), seconds);
-        let time_left = time_left(left, blocks_rate);
-        self.bar.set_length(u64::from(progress.source_height.get()));
-        self.bar.set_position(u64::from(height));
-        let waiting = progress
-            .waiting
-            .map(|waiting| format!(" | {waiting}"))
-            .unwrap_or_default();
-        self.bar
-            .set_message(format!("{rate:.2} MB/s, {time_left} left{waiting}"));
-        if self.bar.is_hidden() {
-            self.log(elapsed, progress, rate, &time_left);
+        let height = progress.canister_height.unwrap_or_default();
+        let left = progress.source_height.saturating_sub(height).get();
+        let bytes = progress.acknowledged_bytes;
+        let pace = self.meter.pace(elapsed, bytes, height, left);
+        if let Some(observer) = &self.observer {
+            observer.progress(progress, pace);
         }
-    }
-
-    fn log(&mut self, elapsed: Duration, progress: Progress, rate: f64, time_left: &str) {
-        let is_still = self.logged == Some(progress);
-        let interval = if is_still {
-            WAITING_INTERVAL
-        } else {
-            LOG_INTERVAL
-        };
-        if elapsed.saturating_sub(self.logged_at) < interval {
+        self.bar.set_length(u64::from(progress.source_height.get()));
+        self.bar.set_position(u64::from(height.get()));
+        let waiting = self.waiting(elapsed, progress.waiting);
+        if self.bar.is_hidden() {
+            if self.schedule.is_due(elapsed, &progress) {
+                log(&progress, pace, &waiting);
+            }
             return;
         }
-        self.logged_at = elapsed;
-        self.logged = Some(progress);
-        let why = progress
-            .waiting
-            .map(|waiting| waiting.to_string())
-            .unwrap_or_default();
-        info!(
-            height = progress.canister_height.map(|height| height.get()),
-            pushed = progress.pushed_height.get(),
-            of = progress.source_height.get(),
-            in_flight = progress.in_flight,
-            mb_per_s = format!("{rate:.2}"),
-            time_left,
-            waiting = why,
-            "progress"
-        );
+        let why = match waiting.as_str() {
+            "" => String::new(),
+            waiting => format!(" | {waiting}"),
+        };
+        let rate = pace.megabytes_per_second;
+        let time_left = pace.time_left();
+        self.bar
+            .set_message(format!("{rate:.2} MB/s, {time_left} left{why}"));
+    }
+
+    /// Says what is waited for, and from the second second on for how long.
+    fn waiting(&mut self, elapsed: Duration, waiting: Option<Waiting>) -> String {
+        let Some(waiting) = waiting else {
+            self.waiting = None;
+            return String::new();
+        };
+        if self.waiting.is_none_or(|(before, _)| before != waiting) {
+            self.waiting = Some((waiting, elapsed));
+        }
+        let since = self.waiting.map_or(elapsed, |(_, since)| since);
+        let so_far = elapsed.saturating_sub(since);
+        if so_far < Duration::from_secs(1) {
+            return waiting.to_string();
+        }
+        format!("{waiting}, for {}", words(so_far))
     }
 
     /// Removes the progress line.
@@ -164,19 +176,19 @@ impl Reporter {
     }
 }
 
-fn per_second(amount: f64, seconds: f64) -> f64 {
-    if seconds > 0.0 { amount / seconds } else { 0.0 }
-}
-
-fn time_left(blocks: u32, per_second: f64) -> String {
-    if blocks == 0 {
-        return "0s".to_owned();
-    }
-    if per_second <= 0.0 {
-        return "?".to_owned();
-    }
-    let seconds = (f64::from(blocks) / per_second).ceil();
-    indicatif::HumanDuration(Duration::from_secs(seconds as u64)).to_string()
+fn log(progress: &Progress, pace: Pace, waiting: &str) {
+    info!(
+        height = progress.canister_height.map(|height| height.get()),
+        pushed = progress.pushed_height.get(),
+        of = progress.source_height.get(),
+        blocks = progress.acknowledged_blocks,
+        in_flight = progress.in_flight,
+        blocks_per_s = format!("{:.1}", pace.blocks_per_second),
+        mb_per_s = format!("{:.2}", pace.megabytes_per_second),
+        time_left = pace.time_left(),
+        waiting,
+        "progress"
+    );
 }
 
 fn millis(duration: Duration) -> u64 {

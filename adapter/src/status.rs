@@ -1,12 +1,15 @@
 //! One screen about a canister: chain, tip, lag, queue, refusals.
 
 use std::fmt;
+use std::time::Duration;
 
 use millrace_core::{Height, Network, UnixSeconds};
 use serde_json::{Value, json};
 
 use crate::engine::{BlockRef, FeedView, thinning};
 use crate::headers::HeaderTree;
+use crate::http::ClientError;
+use crate::progress::words;
 use crate::sink::{Sink, SinkError};
 use crate::source::{BlockSource, SourceError};
 
@@ -41,6 +44,8 @@ pub struct Status {
     pub view: FeedView,
     /// The source's best block, if a source is given.
     pub source: Option<SourceTip>,
+    /// What the running adapter says of itself (`/status`), if it was asked.
+    pub running: Option<Result<Value, ClientError>>,
 }
 
 /// Asks the canister, and reads the source's headers if there is one.
@@ -77,6 +82,7 @@ pub async fn gather(
         replica_url,
         view,
         source: tip,
+        running: None,
     })
 }
 
@@ -120,6 +126,7 @@ impl Status {
             "best_header": block(&view.best_header),
             "source_tip": self.source.as_ref().map(|source| block(&source.block)),
             "lag_blocks": self.lag(),
+            "adapter": self.running.as_ref().and_then(|running| running.as_ref().ok()),
             "pending_blocks": view.pending_blocks,
             "queue_free_bytes": view.free_bytes,
             "queue_free_blocks": view.free_blocks,
@@ -136,6 +143,54 @@ impl Status {
             })).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Writes what the running adapter says of itself.
+fn write_running(f: &mut fmt::Formatter<'_>, running: &Result<Value, ClientError>) -> fmt::Result {
+    let answer = match running {
+        Ok(answer) => answer,
+        Err(error) => return writeln!(f, "{:<14}{error}", "adapter"),
+    };
+    let number = |key: &str| answer.get(key).and_then(Value::as_u64);
+    let text = |key: &str| answer.get(key).and_then(Value::as_str);
+    let count = |key: &str| number(key).map_or_else(|| "?".to_owned(), |count| count.to_string());
+    let time = |key: &str| {
+        let seconds = number(key).map(Duration::from_secs);
+        seconds.map_or_else(|| "?".to_owned(), words)
+    };
+    let row =
+        |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<14}{value}");
+    let source = text("source").unwrap_or("?");
+    let uptime = time("uptime_seconds");
+    row(
+        f,
+        "adapter",
+        format!("reads from {source}, running for {uptime}"),
+    )?;
+    let heights = format!("{} of {}", count("pushed_height"), count("source_height"));
+    row(f, "pushed", heights)?;
+    row(
+        f,
+        "behind",
+        format!(
+            "{} blocks, {} left",
+            count("lag_blocks"),
+            time("seconds_left")
+        ),
+    )?;
+    let rate = answer.get("megabytes_per_second").and_then(Value::as_f64);
+    row(f, "pace", format!("{:.2} MB/s", rate.unwrap_or_default()))?;
+    if number("peers").is_some() {
+        row(f, "peers", count("peers"))?;
+    }
+    if let Some(waiting) = text("waiting") {
+        row(
+            f,
+            "waiting",
+            format!("{waiting}, for {}", time("waiting_seconds")),
+        )?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Status {
@@ -173,6 +228,9 @@ impl fmt::Display for Status {
             view.free_bytes, view.free_blocks
         );
         row(f, "queue", free)?;
+        if let Some(running) = &self.running {
+            write_running(f, running)?;
+        }
         for half in &view.half_received {
             let value = format!("{} {} of {} bytes", half.hash, half.received, half.size);
             row(f, "half received", value)?;

@@ -108,6 +108,7 @@ impl Engine {
             self.pushed_bytes = self.pushed_bytes.saturating_add(u64::from(sent.length));
             if sent.ends_block() {
                 self.reading.forget(sent.position.height);
+                self.pushed_blocks = self.pushed_blocks.saturating_add(1);
             }
         }
         self.in_flight.insert(id, packed.sent);
@@ -213,6 +214,8 @@ impl Engine {
         self.acknowledged_bytes = self
             .acknowledged_bytes
             .saturating_add(u64::from(sent.length));
+        let ended = u64::from(sent.ends_block());
+        self.acknowledged_blocks = self.acknowledged_blocks.saturating_add(ended);
     }
 
     /// Leaves out the parts of a block that the canister turned out to have.

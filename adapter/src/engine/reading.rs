@@ -71,7 +71,6 @@ impl ReadAhead {
     }
 
     /// Returns the bytes of the blocks at hand.
-    #[cfg(test)]
     pub const fn bytes_held(&self) -> u64 {
         self.bytes
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use millrace_core::header::HeaderError;
-use millrace_core::{Height, Network};
+use millrace_core::{Height, Network, UnixSeconds};
 
 use super::Engine;
 use super::feed::BlockRef;
@@ -86,6 +86,30 @@ pub enum Waiting {
     SyncingDisabled,
     /// The source has nothing new.
     NewBlocks,
+}
+
+impl Waiting {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Indexing,
+        Self::Unreachable,
+        Self::QueueFull,
+        Self::Connecting,
+        Self::SyncingDisabled,
+        Self::NewBlocks,
+    ];
+
+    /// Returns the name for machines. Names are stable.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Indexing => "indexing",
+            Self::Unreachable => "unreachable",
+            Self::QueueFull => "queue_full",
+            Self::Connecting => "connecting",
+            Self::SyncingDisabled => "syncing_disabled",
+            Self::NewBlocks => "new_blocks",
+        }
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -232,10 +256,24 @@ pub struct Progress {
     pub canister_height: Option<Height>,
     /// Blocks of the best chain up to this height have been acknowledged or are on their way.
     pub pushed_height: Height,
+    /// The time in the header of the source's best block.
+    pub source_time: UnixSeconds,
+    /// Blocks whose last byte the canister has acknowledged since the start.
+    pub acknowledged_blocks: u64,
     /// Bytes the canister has acknowledged since the start.
     pub acknowledged_bytes: u64,
+    /// Blocks whose last byte was pushed since the start, repetitions included.
+    pub pushed_blocks: u64,
     /// Bytes pushed since the start, repetitions included.
     pub pushed_bytes: u64,
+    /// Bytes of blocks that are read and not pushed yet.
+    pub held_bytes: u64,
+    /// Bytes the canister's queue still takes, as it said last.
+    pub free_bytes: u64,
+    /// Blocks the canister's queue still takes, as it said last.
+    pub free_blocks: u32,
+    /// Blocks in the canister that wait to be connected, as it said last.
+    pub pending_blocks: u32,
     /// Pushes in flight.
     pub in_flight: usize,
     /// Why nothing moves, if nothing does.
@@ -249,8 +287,15 @@ impl Engine {
             source_height: self.headers.tip_height(),
             canister_height: self.view.as_ref().map(|view| view.tip.height),
             pushed_height: self.cursor.height.saturating_sub(Height::new(1)),
+            source_time: self.headers.tip_time(),
+            acknowledged_blocks: self.acknowledged_blocks,
             acknowledged_bytes: self.acknowledged_bytes,
+            pushed_blocks: self.pushed_blocks,
             pushed_bytes: self.pushed_bytes,
+            held_bytes: self.reading.bytes_held(),
+            free_bytes: self.free_bytes,
+            free_blocks: self.free_blocks,
+            pending_blocks: self.view.as_ref().map_or(0, |view| view.pending_blocks),
             in_flight: self.in_flight.len(),
             waiting: self.waiting,
         }

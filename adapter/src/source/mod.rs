@@ -1,5 +1,6 @@
 //! Where blocks come from: the boundary to files, nodes and peers.
 
+pub mod any;
 pub mod file;
 pub mod node;
 

@@ -146,7 +146,7 @@ impl HeaderTree {
 
     /// Returns what children of a position are judged by. Costs O(1) for the header accepted last,
     /// and one hash and ten steps for any other.
-    pub(super) fn context_of(&self, position: u32) -> Option<HeaderContext> {
+    pub(super) fn context_at(&self, position: u32) -> Option<HeaderContext> {
         let (latest, context) = &self.latest;
         if *latest == position {
             return Some(*context);

@@ -44,7 +44,7 @@ impl HeaderTree {
             self.append_trusted(&header, hash, work.of(header.bits));
         }
         let tip = self.end().saturating_sub(1);
-        if let Some(context) = self.context_of(tip) {
+        if let Some(context) = self.context_at(tip) {
             self.latest = (tip, context);
         }
     }

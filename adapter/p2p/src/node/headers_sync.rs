@@ -162,7 +162,7 @@ impl Node {
         }
         let is_full = headers.len() == MAX_HEADERS;
         let last_hash = last.block_hash();
-        if self.headers.context_of(last_hash).is_some() {
+        if self.headers.knows(last_hash) {
             return self.on_known_headers(id, last_hash, is_full && was_asked);
         }
         let continues = self.presync_of(id).map(|presync| presync.last_hash());
@@ -172,7 +172,6 @@ impl Node {
         let Some(parent) = self.headers.context_of(first.prev_blockhash) else {
             return self.on_unconnected_headers(id, last_hash);
         };
-        let parent = *parent;
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.chain.unconnected = 0;
             peer.chain.presync = None;
@@ -292,7 +291,7 @@ impl Node {
         let Some(last) = headers.last().map(Header::block_hash) else {
             return;
         };
-        let is_stored = self.headers.context_of(last).is_some();
+        let is_stored = self.headers.knows(last);
         if asks_on && is_stored && self.peers.contains_key(&id) {
             self.request_headers(id, Some(last));
         }
@@ -364,7 +363,7 @@ impl Node {
             let announced = peer.chain.announced;
             if let Some(context) = announced.and_then(|hash| self.headers.context_of(hash)) {
                 peer.chain.announced = None;
-                peer.chain.shows(context);
+                peer.chain.shows(&context);
             }
         }
     }
@@ -374,7 +373,7 @@ impl Node {
         if let (Some(peer), Some(context)) =
             (self.peers.get_mut(&id), self.headers.context_of(hash))
         {
-            if peer.chain.shows(context) {
+            if peer.chain.shows(&context) {
                 self.download.is_dirty = true;
             }
         }
@@ -412,7 +411,7 @@ impl Node {
     }
 
     fn on_block_announced(&mut self, id: PeerId, hash: BlockHash) {
-        if self.headers.context_of(hash).is_some() {
+        if self.headers.knows(hash) {
             return self.peer_has(id, hash);
         }
         let Some(peer) = self.peers.get_mut(&id) else {

@@ -83,7 +83,7 @@ fn contexts_put_together_are_those_that_were_accepted() {
         for (header, position) in headers.iter().zip(1..) {
             context = context.accept(header, network, NOW).expect("a real header");
             assert_eq!(
-                tree.context_of(position),
+                tree.context_at(position),
                 Some(context),
                 "{network} at {}",
                 context.height()

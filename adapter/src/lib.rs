@@ -5,6 +5,8 @@
 //! | [`engine`] | decides what to read and what to push: a state machine without I/O or clock |
 //! | [`headers`] | judges headers and knows the best chain (of `millrace-p2p`) |
 //! | [`source`] | where blocks come from: block files, a Bitcoin Core node |
+//! | [`source`] | where blocks come from: block files |
+//! | [`state`] | what is known beyond one run, in a folder |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
@@ -48,5 +50,6 @@ pub mod run;
 pub mod sink;
 pub mod snapshot;
 pub mod source;
+pub mod state;
 pub mod status;
 pub mod verify;

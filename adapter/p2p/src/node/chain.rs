@@ -58,6 +58,10 @@ pub(super) struct PeerChain {
     pub unconnected: u32,
     /// Full messages in a row whose headers were all known.
     pub repeats: u32,
+    /// Headers of branches it sent since it last made the best chain longer.
+    pub side_headers: u32,
+    /// Chains it began to show since one of them had enough work.
+    pub presyncs: u32,
     /// A chain that has to show its work first.
     pub presync: Option<Box<Presync>>,
     /// Whether its chain ended with too little work.

@@ -1,5 +1,6 @@
 //! Whom to connect to, and when.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bitcoin::p2p::ServiceFlags;
@@ -10,8 +11,8 @@ use super::api::{
 };
 use super::pause::Pause;
 use super::peer::{Peer, Stage};
-use super::ports::Purpose;
-use crate::address::{Host, PeerAddress};
+use super::ports::{Purpose, RelayEvent};
+use crate::address::PeerAddress;
 use crate::message::{KnownAddress, MAX_ADDRESSES};
 
 /// Connections being opened at a time, at most.
@@ -28,8 +29,6 @@ const SEEDS_PAUSE: Duration = Duration::from_secs(60);
 const MAX_SEEDS: usize = 1_000;
 /// How often the book is asked again after it had nothing.
 const SELECT_PAUSE: Duration = Duration::from_secs(1);
-/// Addresses that cannot be reached and are passed over at a time, at most.
-const MAX_UNREACHABLE: usize = 16;
 /// Age of the tip, by our clock, at which one more peer is looked for.
 pub(super) const STALE_TIP: Duration = Duration::from_secs(30 * 60);
 /// Pause between such searches.
@@ -38,6 +37,9 @@ const RESCUE_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const RESCUE_TRIAL: Duration = Duration::from_secs(60);
 /// How long a configured peer must have served for its failures to be forgotten.
 const GOOD_TIME: Duration = Duration::from_secs(60);
+
+/// How long a configured peer that was too slow or misbehaved has to wait while others serve.
+const FAULT_PAUSE: Duration = Duration::from_secs(60);
 
 /// A configured peer.
 #[derive(Clone, Debug)]
@@ -65,8 +67,10 @@ pub(super) struct Connections {
 
 impl Connections {
     pub fn new(fixed: &[PeerAddress]) -> Self {
-        let fixed = fixed.iter().map(|address| FixedPeer {
-            address: *address,
+        // An address that is configured twice is one peer.
+        let addresses: BTreeSet<PeerAddress> = fixed.iter().copied().collect();
+        let fixed = addresses.into_iter().map(|address| FixedPeer {
+            address,
             peer: None,
             pause: Pause::default(),
             next_at: Duration::ZERO,
@@ -196,16 +200,12 @@ impl Node {
             return false;
         }
         let connected: Vec<PeerAddress> = self.peers.values().map(|peer| peer.address).collect();
-        for _ in 0..MAX_UNREACHABLE {
-            let Some(address) = self.book.select(now.unix, purpose, &connected) else {
-                break;
-            };
+        let reaches_onion = self.config.reaches_onion;
+        let found = self
+            .book
+            .select(now.unix, purpose, &connected, reaches_onion);
+        if let Some(address) = found {
             self.book.attempted(now.unix, address);
-            let is_onion = matches!(address.host, Host::Onion(_));
-            if (is_onion && !self.config.reaches_onion) || connected.contains(&address) {
-                self.book.failed(now.unix, address);
-                continue;
-            }
             self.connect(address, kind, self.first_transport());
             return true;
         }
@@ -306,7 +306,7 @@ impl Node {
         let text = reason.to_string();
         let is_wanted_end = reason == CloseReason::Done;
         if peer.is_ready() {
-            self.relay(super::ports::RelayEvent::PeerGone { peer: id });
+            self.relay(RelayEvent::PeerGone(id));
         } else if !is_wanted_end {
             self.connections.last_failure = Some((peer.address, text.clone()));
         }
@@ -320,7 +320,7 @@ impl Node {
         if matches!(reason, CloseReason::Misbehaved { .. }) {
             self.book.ban(unix, peer.address, BAN_TIME);
             self.notify(Notice::PeerBanned(peer.address, BAN_TIME, text));
-        } else if !peer.is_ready() || matches!(reason, CloseReason::Useless { .. }) {
+        } else if !peer.is_ready() || is_at_fault(&reason) {
             self.book.failed(unix, peer.address);
         }
     }
@@ -330,13 +330,19 @@ impl Node {
         let served = now.saturating_sub(peer.stage_since);
         let was_good =
             peer.is_ready() && served >= GOOD_TIME && matches!(reason, CloseReason::Lost { .. });
+        let others_serve = self.ready_peers().next().is_some();
         let slots = self.connections.fixed.iter_mut();
         if let Some(fixed) = slots.into_iter().find(|fixed| fixed.peer == Some(id)) {
             if was_good {
                 fixed.pause.succeed();
             }
             fixed.peer = None;
-            fixed.next_at = now.saturating_add(fixed.pause.fail(&mut self.chance));
+            let mut pause = fixed.pause.fail(&mut self.chance);
+            // Otherwise it would come back to stall again before the others are done.
+            if is_at_fault(reason) && others_serve {
+                pause = pause.max(FAULT_PAUSE);
+            }
+            fixed.next_at = now.saturating_add(pause);
         }
     }
 
@@ -461,4 +467,11 @@ impl Node {
             self.close(worst, CloseReason::Useless { reason });
         }
     }
+}
+
+fn is_at_fault(reason: &CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Misbehaved { .. } | CloseReason::Slow { .. } | CloseReason::Useless { .. }
+    )
 }

@@ -147,8 +147,11 @@ impl Node {
         self.relay(RelayEvent::PeerReady {
             peer: id,
             wtxid_relay,
-            fee_filter,
         });
+        // BIP133 lets the filter come before the handshake is over.
+        if let Some(rate) = fee_filter {
+            self.relay(RelayEvent::FeeFilter { peer: id, rate });
+        }
         self.download.is_dirty = true;
     }
 }

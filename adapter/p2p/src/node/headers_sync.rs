@@ -10,7 +10,9 @@ use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
 use bitcoin::p2p::message_blockdata::Inventory;
-use millrace_core::header::{ChainWork, HeaderError, MAX_FUTURE_SECONDS, check_own_work};
+use millrace_core::header::{
+    ChainWork, HeaderContext, HeaderError, MAX_FUTURE_SECONDS, check_own_work,
+};
 use millrace_core::{Height, UnixSeconds};
 
 use super::Node;
@@ -40,6 +42,10 @@ const PRESYNC_PAUSE: Duration = Duration::from_secs(60);
 const MAX_UNCONNECTED: u32 = 10;
 /// Full messages in a row without a new header after which a peer is not asked on.
 const MAX_REPEATS: u32 = 20;
+/// Headers of branches that a peer may send without making the best chain longer.
+const MAX_SIDE_HEADERS: u32 = 10_000;
+/// Chains without enough work that a peer may begin to show.
+const MAX_PRESYNC_STARTS: u32 = 4;
 /// Blocks below the tip from which on a branch needs as much work as the best chain has there.
 const FREE_FORK_BLOCKS: u32 = 144;
 /// How often progress is told.
@@ -87,7 +93,10 @@ impl Node {
         for (_, peer) in self.ready_peers() {
             match (&peer.chain.asked, &peer.chain.presync) {
                 (Some(_), Some(_)) => presyncs += 1,
-                (Some(asked), None) => at = at.max(asked.at.saturating_add(PATIENCE)),
+                // Answers alone are no progress: the best chain must grow.
+                (Some(_), None) => {
+                    at = self.sync.started_at.max(self.sync.tip_at) + PATIENCE;
+                }
                 (None, _) => {}
             }
         }
@@ -178,17 +187,38 @@ impl Node {
         }
         let needed = self.needed_work();
         if claimed_work(parent.chain_work(), headers) >= needed {
-            return self.on_new_headers(id, headers, is_full);
+            self.on_new_headers(id, headers, is_full);
+            return self.check_side_headers(id);
         }
         if !is_full {
             return self.on_low_work(id);
         }
+        self.start_presync(id, parent, needed);
+        if self.peers.contains_key(&id) {
+            self.on_presync_headers(id, headers, is_full);
+        }
+    }
+
+    fn start_presync(&mut self, id: PeerId, parent: HeaderContext, needed: ChainWork) {
         let salt = (self.chance.next(), self.chance.next());
         let presync = Presync::new(self.config.network, parent, needed, self.now.unix, salt);
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.chain.presync = Some(Box::new(presync));
+        let Some(peer) = self.peers.get_mut(&id) else {
+            return;
+        };
+        peer.chain.presync = Some(Box::new(presync));
+        peer.chain.presyncs += 1;
+        if peer.chain.presyncs > MAX_PRESYNC_STARTS {
+            let reason = format!("showed {MAX_PRESYNC_STARTS} chains without enough work");
+            self.close(id, CloseReason::Useless { reason });
         }
-        self.on_presync_headers(id, headers, is_full);
+    }
+
+    fn check_side_headers(&mut self, id: PeerId) {
+        let peer = self.peers.get(&id);
+        if peer.is_some_and(|peer| peer.chain.side_headers > MAX_SIDE_HEADERS) {
+            let reason = format!("sent {MAX_SIDE_HEADERS} headers of branches that lead nowhere");
+            self.close(id, CloseReason::Useless { reason });
+        }
     }
 
     /// Checks what every header must fulfil whatever it follows.
@@ -258,6 +288,7 @@ impl Node {
         };
         if step.ask_from.is_none() {
             peer.chain.presync = None;
+            peer.chain.presyncs = 0;
         }
         if let Some(from) = step.ask_from {
             self.store_headers(id, &step.release);
@@ -329,6 +360,10 @@ impl Node {
                 peer.chain.news_at = Some(self.now.elapsed);
                 peer.chain.repeats = 0;
                 peer.chain.is_low_work = false;
+                let side = peer.chain.side_headers.saturating_add(joined);
+                // Those of a chain that has shown its work were paid for.
+                let is_free = changed.is_some() || peer.chain.presync.is_some();
+                peer.chain.side_headers = if is_free { 0 } else { side };
             }
         }
         if let Some(from) = changed {

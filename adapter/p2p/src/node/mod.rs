@@ -188,6 +188,7 @@ impl Node {
             Message::Version(version) => self.on_version(id, version),
             Message::Verack => self.on_verack(id),
             Message::WtxidRelay | Message::SendAddrV2 => self.on_feature(id, &message),
+            Message::FeeFilter(rate) if !peer.is_ready() => peer.fee_filter = Some(rate),
             // Bitcoin Core ignores the rest, too, until the handshake is over.
             _ if !peer.is_ready() => {}
             message => self.on_ready_message(id, message),
@@ -203,19 +204,10 @@ impl Node {
             Message::Block(block) => self.on_block(id, *block),
             Message::NotFound(inventory) => self.on_not_found(id, &inventory),
             Message::Addr(addresses) => self.on_addresses(id, &addresses),
-            Message::FeeFilter(rate) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.fee_filter = Some(rate);
-                }
-                self.relay(RelayEvent::FeeFilter { peer: id, rate });
-            }
+            Message::FeeFilter(rate) => self.relay(RelayEvent::FeeFilter { peer: id, rate }),
             Message::GetData(inventory) => self.relay(RelayEvent::Wanted {
                 peer: id,
                 inventory,
-            }),
-            Message::Tx(transaction) => self.relay(RelayEvent::Received {
-                peer: id,
-                transaction,
             }),
             // Nothing is served but transactions, and announcements come as they come.
             Message::Version(_)
@@ -225,6 +217,7 @@ impl Node {
             | Message::SendHeaders
             | Message::GetHeaders { .. }
             | Message::GetAddr
+            | Message::Tx(_)
             | Message::Other { .. } => {}
         }
     }

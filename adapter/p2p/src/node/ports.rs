@@ -8,7 +8,7 @@ use millrace_core::UnixSeconds;
 
 use super::api::{Now, PeerId, RelayOutcome, RelayTransaction};
 use crate::address::PeerAddress;
-use crate::message::{KnownAddress, Message, RawTransaction};
+use crate::message::{KnownAddress, Message};
 
 /// What an address is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,13 +23,14 @@ pub enum Purpose {
 pub trait AddressSource: Send {
     /// Takes in addresses told by `source`; `None` stands for the network's seeds.
     fn add(&mut self, now: UnixSeconds, source: Option<PeerAddress>, addresses: &[KnownAddress]);
-    /// Returns an address whose network group is none of those of `connected`, and that is not
-    /// banned.
+    /// Returns an address to connect to, if there is one: not banned, not connected, and for
+    /// [`Purpose::Outbound`] of a network group that no address of `connected` belongs to.
     fn select(
         &mut self,
         now: UnixSeconds,
         purpose: Purpose,
         connected: &[PeerAddress],
+        reaches_onion: bool,
     ) -> Option<PeerAddress>;
     /// A connection is tried.
     fn attempted(&mut self, now: UnixSeconds, address: PeerAddress);
@@ -46,11 +47,11 @@ pub trait AddressSource: Send {
         self.len() == 0
     }
     /// Returns how many addresses are banned.
-    fn banned(&self) -> usize;
+    fn banned(&self, now: UnixSeconds) -> usize;
 }
 
 /// What happened, as far as transactions are concerned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum RelayEvent {
     /// Transactions to relay from now on.
     Add(Vec<RelayTransaction>),
@@ -62,14 +63,9 @@ pub enum RelayEvent {
         peer: PeerId,
         /// Whether it announces and wants transactions by wtxid (BIP339).
         wtxid_relay: bool,
-        /// The lowest fee rate it wants, in satoshi per 1,000 virtual bytes, if it said so.
-        fee_filter: Option<u64>,
     },
     /// A connection ended.
-    PeerGone {
-        /// The peer.
-        peer: PeerId,
-    },
+    PeerGone(PeerId),
     /// A peer announced transactions.
     Announced {
         /// The peer.
@@ -90,13 +86,6 @@ pub enum RelayEvent {
         peer: PeerId,
         /// In satoshi per 1,000 virtual bytes.
         rate: u64,
-    },
-    /// A peer sent a transaction.
-    Received {
-        /// The peer.
-        peer: PeerId,
-        /// The transaction.
-        transaction: RawTransaction,
     },
     /// [`TransactionRelay::wake_at`] is reached.
     Tick,

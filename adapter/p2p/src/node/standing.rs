@@ -130,7 +130,7 @@ impl Node {
             in_flight: peers.iter().map(|peer| peer.in_flight).sum(),
             peers,
             addresses: count(self.book.len()),
-            banned: count(self.book.banned()),
+            banned: count(self.book.banned(now.unix)),
             blocks_held: count(self.download.held_count()),
             bytes_held: self.download.bytes_held,
             transactions: count(self.transactions.len()),

@@ -7,6 +7,7 @@
 //! | [`source`] | where blocks come from: block files |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
+//! | [`p2p`] | sockets, names, time and chance for the peer-to-peer node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
 //! | [`run`] | drives the engine with a source, a sink, a clock and signals |
 //! | [`verify`] | compares a canister's coins with a node's or a file's |
@@ -31,6 +32,7 @@ pub mod exit;
 pub use millrace_p2p::headers;
 pub mod logging;
 pub mod node;
+pub mod p2p;
 pub mod progress;
 pub mod run;
 pub mod sink;

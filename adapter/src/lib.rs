@@ -5,10 +5,10 @@
 //! | [`engine`] | decides what to read and what to push: a state machine without I/O or clock |
 //! | [`headers`] | judges headers and knows the best chain (of `millrace-p2p`) |
 //! | [`source`] | where blocks come from: block files, a Bitcoin Core node |
-//! | [`source`] | where blocks come from: block files |
 //! | [`state`] | what is known beyond one run, in a folder |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
 //! | [`node`] | asks a Bitcoin Core node |
+//! | [`p2p`] | sockets, names, time and chance for the peer-to-peer node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
 //! | [`measure`] | how fast a source is |
 //! | [`relay`] | brings transactions from the canister to Bitcoin's network |
@@ -44,6 +44,7 @@ pub mod logging;
 pub mod measure;
 pub mod node;
 pub mod peers;
+pub mod p2p;
 pub mod progress;
 pub mod relay;
 pub mod run;

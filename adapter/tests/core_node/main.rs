@@ -5,6 +5,12 @@
 mod bitcoind;
 mod comparing;
 mod relaying;
+mod p2p;
+#[path = "../support/peer.rs"]
+#[allow(dead_code, reason = "scripted peers are of other tests")]
+mod peer;
+#[path = "../support/scripted_node.rs"]
+mod scripted_node;
 
 use std::fs::File;
 use std::io::Cursor;

@@ -4,6 +4,9 @@
 
 mod bitcoind;
 mod comparing;
+#[path = "../sources/contract/mod.rs"]
+mod contract;
+mod sources;
 
 use std::fs::File;
 use std::io::Cursor;

@@ -115,6 +115,7 @@ async fn run_command(args: RunArgs) -> Result<Exit, Failure> {
         message_bytes_max: settings.message_bytes_max.min(sink.argument_bytes_max()),
         read_ahead_bytes: settings.read_ahead_bytes,
         give_up_after: settings.give_up_after,
+        witness: None,
         seed: seed(),
     };
     let observer = observe(&settings).await?;

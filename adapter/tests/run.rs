@@ -135,6 +135,7 @@ fn config(until: Until) -> EngineConfig {
         message_bytes_max: 2_000_000,
         read_ahead_bytes: 64_000_000,
         give_up_after: None,
+        witness: None,
         seed: 1,
     }
 }

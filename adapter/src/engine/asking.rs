@@ -9,7 +9,7 @@ use super::feed::{BlockRef, FeedView};
 use super::locator::{Search, thinning};
 use super::pack::Position;
 use super::report::{Notice, Outcome};
-use super::{Command, Engine, FLOWING_POLL, IDLE_POLL, Now, Until, WAITING_POLL};
+use super::{Command, Engine, FLOWING_POLL, IDLE_POLL, Now, RIVAL_POLL, Until, WAITING_POLL};
 use crate::sink::SinkError;
 
 /// A question in flight.
@@ -110,7 +110,7 @@ impl Engine {
         let anchor = view.anchor;
         self.view = Some(view);
         let changed = self.headers.require(anchor.hash);
-        self.best_chain_changed(changed);
+        self.best_chain_changed(now, changed);
         // The locator's own height: a queued block may not have one at the canister yet.
         let height = question.height_of(common.hash);
         if let Some(height) = height.filter(|height| *height > self.best_common) {
@@ -121,9 +121,10 @@ impl Engine {
             && question.is_search == self.search.is_some();
         if let Some(height) = height.filter(|_| self.is_indexed && is_current) {
             if question.is_search {
-                self.on_search_answer(&question, height);
+                self.on_search_answer(now, &question, height);
             } else {
                 self.compare(now, &question, height);
+                self.watch_rivals(now);
             }
         } else if self.search.is_some() {
             self.locate(now);
@@ -149,7 +150,7 @@ impl Engine {
         view.common
     }
 
-    fn on_search_answer(&mut self, question: &Question, common: Height) {
+    fn on_search_answer(&mut self, now: Now, question: &Question, common: Height) {
         let Some(search) = &mut self.search else {
             return;
         };
@@ -162,12 +163,13 @@ impl Engine {
         let is_setback = next < self.cursor.height;
         self.cursor = Position::start_of(next);
         self.reading.restart_at(next);
+        self.choose_witness_height();
         self.notify(Notice::Located {
             common: found,
             tip: self.headers.tip_height(),
         });
         if is_setback {
-            self.count_refusal(next);
+            self.count_refusal(now, next);
         }
         self.check_anchor(found);
     }
@@ -200,7 +202,7 @@ impl Engine {
 
     /// Counts that a block had to be pushed again because the canister refused it, and gives it
     /// up in the end.
-    fn count_refusal(&mut self, height: Height) {
+    fn count_refusal(&mut self, now: Now, height: Height) {
         let Some(hash) = self.headers.hash_at(height) else {
             return;
         };
@@ -211,7 +213,7 @@ impl Engine {
         });
         let Some(reason) = reason else { return };
         if self.count_failure(hash) {
-            self.give_up_block(hash, reason);
+            self.give_up_block(now, hash, reason);
             self.apply_rewind();
         }
     }
@@ -254,6 +256,8 @@ impl Engine {
             IDLE_POLL
         } else if self.search.is_some() {
             Duration::ZERO
+        } else if self.rivals.is_yielding() {
+            RIVAL_POLL
         } else if self.is_suspicious {
             WAITING_POLL
         } else if !self.in_flight.is_empty() || (!is_at_end && self.reading.is_reading()) {

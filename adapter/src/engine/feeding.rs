@@ -11,7 +11,7 @@ use crate::sink::SinkError;
 impl Engine {
     /// Requests blocks and pushes what is ready, as far as the bounds allow.
     pub(super) fn feed(&mut self, now: Now) {
-        if !self.may_feed() || now.elapsed < self.resume_at {
+        if !self.may_feed() || self.rivals.is_yielding() || now.elapsed < self.resume_at {
             return;
         }
         self.read_ahead(now);
@@ -32,7 +32,7 @@ impl Engine {
                 if let Stop::TooLarge { hash, size } = packed.stop {
                     let max = limits.block_bytes;
                     let reason = format!("block has {size} bytes, the canister takes {max}");
-                    self.give_up_block(hash, reason);
+                    self.give_up_block(now, hash, reason);
                 }
                 break;
             }
@@ -71,6 +71,7 @@ impl Engine {
             block_bytes: view.block_bytes_max,
             free_bytes: self.room_bytes(),
             free_blocks: self.room_blocks(),
+            pushed_to: self.pushed_to,
         })
     }
 
@@ -106,6 +107,7 @@ impl Engine {
         self.cursor = packed.next;
         for sent in &packed.sent {
             self.pushed_bytes = self.pushed_bytes.saturating_add(u64::from(sent.length));
+            self.pushed_to = self.pushed_to.max(sent.position.height);
             if sent.ends_block() {
                 self.reading.forget(sent.position.height);
                 self.pushed_blocks = self.pushed_blocks.saturating_add(1);
@@ -167,11 +169,17 @@ impl Engine {
     /// Acts on one part's outcome; returns whether the stream goes on as planned.
     fn on_outcome(&mut self, now: Now, sent: Sent, outcome: PartOutcome) -> bool {
         match outcome {
-            PartOutcome::Queued => self.acknowledge(sent),
+            PartOutcome::Queued => {
+                self.own_block_was_first();
+                self.acknowledge(sent);
+            }
             PartOutcome::Incomplete { received } if received == sent.end() => {
                 self.acknowledge(sent);
             }
             PartOutcome::Known => {
+                if sent.is_first {
+                    self.rival_was_first(now);
+                }
                 self.acknowledge(sent);
                 self.skip_rest_of(sent);
             }
@@ -190,7 +198,7 @@ impl Engine {
                 return false;
             }
             PartOutcome::Refused { reason } => {
-                self.give_up_block(sent.hash, reason);
+                self.give_up_block(now, sent.hash, reason);
                 return false;
             }
         }

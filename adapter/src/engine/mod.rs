@@ -28,8 +28,10 @@ mod locator;
 mod pack;
 mod reading;
 mod report;
+mod rivals;
 mod sourcing;
 mod window;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,7 @@ use backoff::Backoff;
 use locator::Search;
 use pack::{Position, Sent};
 use reading::ReadAhead;
+use rivals::Rivals;
 use window::Window;
 
 pub use feed::{
@@ -58,6 +61,8 @@ pub use locator::{MAX_LOCATOR, thinning};
 pub use pack::{MESSAGE_OVERHEAD_BYTES, PART_OVERHEAD_BYTES};
 pub use reading::READ_AHEAD_BLOCKS_MAX;
 pub use report::{Notice, Outcome, Progress, Waiting};
+pub use rivals::{RIVAL_PATIENCE, RIVAL_POLL};
+pub use witness::{WITNESS_DEPTH, WitnessStripping};
 
 /// How long between questions while the engine waits for the canister.
 pub const WAITING_POLL: Duration = Duration::from_millis(500);
@@ -102,7 +107,9 @@ pub struct EngineConfig {
     pub read_ahead_bytes: u64,
     /// How long the canister may be unreachable before the engine gives up; for ever if absent.
     pub give_up_after: Option<Duration>,
-    /// Seed of the jitter.
+    /// Which blocks are pushed without witness data; none if absent.
+    pub witness: Option<WitnessStripping>,
+    /// Seed of the jitter. Adapters of one canister need different ones.
     pub seed: u64,
 }
 
@@ -180,6 +187,11 @@ pub struct Engine {
     reading: ReadAhead,
     cursor: Position,
     in_flight: BTreeMap<PushId, Vec<Sent>>,
+    /// The height up to which blocks have ever been pushed.
+    pushed_to: Height,
+    rivals: Rivals,
+    /// The first block that is pushed with its witness data, as of the last search.
+    full_from: Height,
     next_push: PushId,
     window: Window,
     /// Where to go on once nothing is in flight any more.
@@ -233,6 +245,9 @@ impl Engine {
             reading: ReadAhead::new(config.read_ahead_bytes, reads_max),
             cursor: Position::start_of(Height::new(1)),
             in_flight: BTreeMap::new(),
+            pushed_to: Height::ZERO,
+            rivals: Rivals::new(config.seed.rotate_left(48) ^ 0x217a),
+            full_from: Height::ZERO,
             next_push: PushId(0),
             window: Window::new(config.pushes_max),
             rewind: None,
@@ -319,7 +334,7 @@ impl Engine {
     }
 
     /// Takes note that the best chain is another one from a height on.
-    fn best_chain_changed(&mut self, from: Option<Height>) {
+    fn best_chain_changed(&mut self, now: Now, from: Option<Height>) {
         let Some(from) = from else { return };
         self.settled_answers = 0;
         let headers = &self.headers;
@@ -328,6 +343,7 @@ impl Engine {
         if !self.is_indexed {
             return;
         }
+        self.yield_new_blocks(now);
         if Position::start_of(from) < self.cursor {
             self.rewind_to(Position::start_of(from));
             self.notify(Notice::Reorganised { from });
@@ -345,7 +361,7 @@ impl Engine {
     }
 
     /// Treats a block as one the canister will never take: other branches are tried.
-    fn give_up_block(&mut self, hash: BlockHash, reason: String) {
+    fn give_up_block(&mut self, now: Now, hash: BlockHash, reason: String) {
         let height = self.headers.height_of(hash).unwrap_or_default();
         self.refused_blocks = self.refused_blocks.saturating_add(1);
         self.failures.remove(&hash);
@@ -354,7 +370,7 @@ impl Engine {
             reason,
         });
         let changed = self.headers.refuse(hash);
-        self.best_chain_changed(changed);
+        self.best_chain_changed(now, changed);
     }
 
     fn rewind_to(&mut self, position: Position) {

@@ -46,6 +46,8 @@ pub struct Sent {
     pub length: u32,
     /// The whole block's size in bytes.
     pub size: u32,
+    /// Whether no part of the block was ever pushed before the message.
+    pub is_first: bool,
 }
 
 impl Sent {
@@ -93,6 +95,8 @@ pub struct Limits {
     pub free_bytes: u64,
     /// Blocks it still takes, beyond what is on its way.
     pub free_blocks: u32,
+    /// The height up to which blocks have been pushed before.
+    pub pushed_to: Height,
 }
 
 /// A message.
@@ -167,6 +171,7 @@ pub fn pack(
             position,
             length,
             size,
+            is_first: position.height > limits.pushed_to,
         });
         room = room.saturating_sub(length + PART_OVERHEAD_BYTES);
         if length == left {

@@ -80,6 +80,8 @@ pub enum Waiting {
     SourceUnavailable,
     /// The canister's queue is full.
     QueueFull,
+    /// Another adapter pushes the same blocks.
+    OtherAdapter,
     /// Everything is pushed; the canister connects it.
     Connecting,
     /// A controller has switched syncing off.
@@ -119,6 +121,7 @@ impl fmt::Display for Waiting {
             Self::Unreachable => "the canister does not answer; retrying",
             Self::SourceUnavailable => "the source brings nothing for now; retrying",
             Self::QueueFull => "the canister's queue is full; waiting for it to drain",
+            Self::OtherAdapter => "another adapter feeds the canister; waiting in case it stops",
             Self::Connecting => "everything is pushed; waiting for the canister to connect it",
             Self::SyncingDisabled => {
                 "the canister has syncing disabled; waiting for a controller to enable it"
@@ -320,6 +323,8 @@ impl Engine {
             Some(Waiting::Indexing)
         } else if self.search.is_some() || !self.in_flight.is_empty() {
             None
+        } else if self.rivals.is_yielding() {
+            Some(Waiting::OtherAdapter)
         } else if self.cursor.height > self.headers.tip_height() {
             let is_connected = self
                 .view

@@ -72,7 +72,7 @@ impl Engine {
         if accepted.dropped > 0 {
             self.notify(Notice::OrphansDropped(accepted.dropped));
         }
-        self.best_chain_changed(accepted.changed_from);
+        self.best_chain_changed(now, accepted.changed_from);
     }
 
     /// Requests blocks, as far as the read-ahead's bounds allow.
@@ -100,6 +100,7 @@ impl Engine {
         let error = match result {
             Ok(bytes) => {
                 self.source_answered();
+                let bytes = self.in_pushed_form(height, bytes);
                 return self.reading.keep(height, hash, bytes);
             }
             Err(error) => error,
@@ -163,7 +164,7 @@ impl Engine {
     /// Tries a block again a few times: a growing file may show it before its last byte.
     fn read_failed(&mut self, now: Now, hash: BlockHash, error: &SourceError) {
         if self.count_failure(hash) {
-            return self.give_up_block(hash, error.to_string());
+            return self.give_up_block(now, hash, error.to_string());
         }
         self.read_at = self
             .read_at

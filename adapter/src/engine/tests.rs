@@ -2,6 +2,7 @@
 //! end everything is pushed, and little of it twice.
 
 mod model;
+mod several;
 mod simulation;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ fn config(until: Until) -> EngineConfig {
         message_bytes_max: 200_000,
         read_ahead_bytes: 64_000_000,
         give_up_after: None,
+        witness: None,
         seed: 1,
     }
 }
@@ -264,6 +266,36 @@ fn a_node_that_is_away_is_waited_for_ever_more_patiently_before_and_after_it_wor
     let outcome = simulation.run(Faults::none());
     assert!(synced(400)(&outcome), "{outcome:?}");
     assert_eq!(simulation.pushed_bytes, chain.bytes_after_genesis());
+}
+
+#[test]
+fn old_blocks_are_pushed_stripped_and_those_near_the_tip_in_full() {
+    fn halve(block: &[u8]) -> Result<Vec<u8>, millrace_core::block::BlockError> {
+        Ok(block[..block.len() / 2].to_vec())
+    }
+    fn refuse(block: &[u8]) -> Result<Vec<u8>, millrace_core::block::BlockError> {
+        Err(millrace_core::block::BlockError::TooLong {
+            length: block.len(),
+        })
+    }
+    type Strip = fn(&[u8]) -> Result<Vec<u8>, millrace_core::block::BlockError>;
+    let chain = Chain::linear(300, |_| 10_000);
+    let cases: [(&str, u32, Strip, u64); 4] = [
+        ("old blocks", 100, halve, 199 * 5_000 + 101 * 10_000),
+        ("the last one in full", 0, halve, 299 * 5_000 + 10_000),
+        ("deeper than the chain is long", 400, halve, 300 * 10_000),
+        ("blocks that cannot be stripped", 100, refuse, 300 * 10_000),
+    ];
+    for (name, depth, strip, expected) in cases {
+        let config = EngineConfig {
+            witness: Some(WitnessStripping { depth, strip }),
+            ..config(Until::Synced)
+        };
+        let mut simulation = Simulation::new(config, &chain, Model::default(), 1);
+        let outcome = simulation.run(Faults::none());
+        assert!(synced(300)(&outcome), "{name}: {outcome:?}");
+        assert_eq!(simulation.pushed_bytes, expected, "{name}");
+    }
 }
 
 #[test]

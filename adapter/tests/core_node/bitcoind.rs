@@ -17,8 +17,20 @@ const PROGRAM: &str = "BITCOIND_EXE";
 /// How long the node may take to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What every node is started with.
+const USUAL_OPTIONS: [&str; 7] = [
+    "-chain=regtest",
+    "-connect=0",
+    "-listen=0",
+    "-dbcache=16",
+    "-server=1",
+    "-par=1",
+    "-disablewallet=1",
+];
+
 pub struct Bitcoind {
     child: Child,
+    arguments: Vec<String>,
     folder: TempDir,
     pub settings: NodeSettings,
     pub node: Node,
@@ -41,6 +53,17 @@ fn program() -> PathBuf {
     path
 }
 
+fn spawn(folder: &Path, arguments: &[String]) -> Child {
+    let log = File::create(folder.join("log")).expect("a log");
+    Command::new(program())
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("bitcoind starts")
+}
+
 impl Bitcoind {
     /// Starts a node with further options. The first call meets it starting: errors that pass are met, too.
     pub async fn start(options: &[&str]) -> Self {
@@ -49,18 +72,12 @@ impl Bitcoind {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound port").port();
         drop(listener);
-        let log = File::create(folder.path().join("log")).expect("a log");
-        let child = Command::new(program())
-            .arg(format!("-datadir={}", folder.path().display()))
-            .arg(format!("-rpcport={port}"))
-            .args(["-chain=regtest", "-connect=0", "-listen=0", "-dbcache=16"])
-            .args(["-server=1", "-par=1", "-disablewallet=1"])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("bitcoind starts");
+        let mut arguments = vec![
+            format!("-datadir={}", folder.path().display()),
+            format!("-rpcport={port}"),
+        ];
+        arguments.extend(USUAL_OPTIONS.iter().chain(options).map(ToString::to_string));
+        let child = spawn(folder.path(), &arguments);
         let settings = NodeSettings {
             url: parse_url(&format!("http://127.0.0.1:{port}/")).expect("a URL"),
             credentials: Credentials::Cookie(folder.path().join("regtest/.cookie")),
@@ -69,12 +86,30 @@ impl Bitcoind {
         let node = Node::new(&settings).expect("a client");
         let mut started = Self {
             child,
+            arguments,
             folder,
             settings,
             node,
         };
         started.wait().await;
         started
+    }
+
+    /// Stops the node in good order and starts it again, in the same folder and on the same port.
+    pub async fn restart(&mut self) {
+        self.call("stop", json!([])).await;
+        let start = Instant::now();
+        while self
+            .child
+            .try_wait()
+            .expect("the system can tell")
+            .is_none()
+        {
+            assert!(start.elapsed() < PATIENCE, "bitcoind does not stop");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.child = spawn(self.folder.path(), &self.arguments);
+        self.wait().await;
     }
 
     async fn wait(&mut self) {

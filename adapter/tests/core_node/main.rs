@@ -11,6 +11,9 @@ mod p2p;
 mod peer;
 #[path = "../support/scripted_node.rs"]
 mod scripted_node;
+#[path = "../sources/contract/mod.rs"]
+mod contract;
+mod sources;
 
 use std::fs::File;
 use std::io::Cursor;

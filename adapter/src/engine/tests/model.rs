@@ -149,8 +149,11 @@ pub struct Model {
     pub waiting: HashSet<BlockHash>,
     /// Blocks that are pending: drained, their parents known.
     pub drained: HashSet<BlockHash>,
-    pub halves: HashMap<BlockHash, Vec<u8>>,
-    pub sizes: HashMap<BlockHash, u32>,
+    /// Beginnings of blocks, of each adapter by itself.
+    pub halves: HashMap<(usize, BlockHash), Vec<u8>>,
+    pub sizes: HashMap<(usize, BlockHash), u32>,
+    /// The adapter that is heard.
+    pub caller: usize,
     pub invalid: HashSet<BlockHash>,
     pub rejections: VecDeque<Rejection>,
 }
@@ -182,6 +185,7 @@ impl Default for Model {
             drained: HashSet::new(),
             halves: HashMap::new(),
             sizes: HashMap::new(),
+            caller: 0,
             invalid: HashSet::new(),
             rejections: VecDeque::new(),
         }
@@ -215,9 +219,9 @@ impl Model {
     pub fn begin(&mut self, chain: &Chain, height: usize, received: usize) {
         let hash = chain.hash(height);
         let mut bytes = chain.block(hash).expect("the chain has the block");
-        self.sizes.insert(hash, bytes.len() as u32);
+        self.sizes.insert((0, hash), bytes.len() as u32);
         bytes.truncate(received);
-        self.halves.insert(hash, bytes);
+        self.halves.insert((0, hash), bytes);
     }
 
     /// The connected block with the most work: on regtest the highest, the first of its height.
@@ -267,9 +271,10 @@ impl Model {
             half_received: self
                 .halves
                 .iter()
-                .map(|(hash, bytes)| HalfReceived {
-                    hash: *hash,
-                    size: self.sizes[hash],
+                .filter(|((caller, _), _)| *caller == self.caller)
+                .map(|(key, bytes)| HalfReceived {
+                    hash: key.1,
+                    size: self.sizes[key],
                     received: bytes.len() as u32,
                 })
                 .collect(),
@@ -307,6 +312,7 @@ impl Model {
                 reason: "refused before".to_owned(),
             };
         }
+        let key = (self.caller, part.hash);
         if part.offset == 0 {
             let is_whole = part.bytes.len() as u64 == u64::from(part.size);
             if self.free_blocks() == 0
@@ -315,14 +321,14 @@ impl Model {
             {
                 return PartOutcome::NoRoom;
             }
-            self.halves.insert(part.hash, Vec::new());
-            self.sizes.insert(part.hash, part.size);
+            self.halves.insert(key, Vec::new());
+            self.sizes.insert(key, part.size);
         }
-        let received = self.halves.get(&part.hash).map_or(0, Vec::len) as u32;
+        let received = self.halves.get(&key).map_or(0, Vec::len) as u32;
         if received != part.offset {
             return PartOutcome::ContinueAt { offset: received };
         }
-        let half = self.halves.entry(part.hash).or_default();
+        let half = self.halves.entry(key).or_default();
         half.extend(&part.bytes);
         let received = half.len() as u32;
         if received < part.size {
@@ -330,10 +336,10 @@ impl Model {
         }
         let header = header_of(half).expect("the first 80 bytes are a header");
         assert_eq!(header.block_hash(), part.hash, "bytes arrive in order");
-        let mut block = self.halves.remove(&part.hash).expect("just extended");
+        let mut block = self.halves.remove(&key).expect("just extended");
         if self.free_blocks() == 0 || self.free_bytes() < u64::from(part.size) {
             block.truncate(part.offset as usize);
-            self.halves.insert(part.hash, block);
+            self.halves.insert(key, block);
             return PartOutcome::NoRoom;
         }
         self.waiting.insert(part.hash);

@@ -54,8 +54,6 @@ pub struct Index {
     places: HashMap<BlockHash, Place>,
     /// Further copies of some blocks.
     copies: HashMap<BlockHash, Vec<Place>>,
-    /// The file read last, kept open because neighbours are read one after another.
-    open: Option<(usize, File)>,
     scanned_bytes: u64,
 }
 
@@ -70,7 +68,6 @@ impl Index {
             current: 0,
             places: HashMap::new(),
             copies: HashMap::new(),
-            open: None,
             scanned_bytes: 0,
         }
     }
@@ -195,53 +192,78 @@ impl Index {
         Ok(())
     }
 
-    /// Reads a block and checks its structure; of several copies the last good one.
+    /// Returns where a block is, the best place first. Costs no access to files.
     ///
     /// # Errors
-    /// [`SourceError::Unknown`], [`SourceError::Damaged`] if no copy is good, or
-    /// [`SourceError::Unreadable`].
-    pub fn read(&mut self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
-        let place = *self
+    /// [`SourceError::Unknown`].
+    pub fn find(&self, hash: BlockHash) -> Result<Copies, SourceError> {
+        let place = self
             .places
             .get(&hash)
             .ok_or(SourceError::Unknown { hash })?;
-        let mut result = self.read_at(hash, place);
-        for copy in self.copies.get(&hash).cloned().unwrap_or_default() {
+        let others = self.copies.get(&hash).into_iter().flatten();
+        let found = std::iter::once(place).chain(others).filter_map(|place| {
+            let file = self.files.get(place.file)?;
+            Some((file.path.clone(), *place))
+        });
+        Ok(Copies {
+            hash,
+            key: self.key,
+            places: found.collect(),
+        })
+    }
+
+    /// Reads a block; see [`Copies::read`].
+    ///
+    /// # Errors
+    /// Those of [`Index::find`] and [`Copies::read`].
+    #[cfg(test)]
+    pub fn read(&self, hash: BlockHash) -> Result<Vec<u8>, SourceError> {
+        self.find(hash)?.read()
+    }
+}
+
+/// The places of one block, which can be read without the index.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    hash: BlockHash,
+    key: XorKey,
+    places: Vec<(PathBuf, Place)>,
+}
+
+impl Copies {
+    /// Reads the block and checks its structure; of several copies the last good one. Costs one read of
+    /// the block and a hash of each transaction.
+    ///
+    /// # Errors
+    /// [`SourceError::Damaged`] if no copy is good, or [`SourceError::Unreadable`].
+    pub fn read(&self) -> Result<Vec<u8>, SourceError> {
+        let mut result = Err(SourceError::Unknown { hash: self.hash });
+        for (path, place) in &self.places {
+            result = self.read_at(path, *place);
             if !matches!(result, Err(SourceError::Damaged { .. })) {
                 break;
             }
-            result = self.read_at(hash, copy);
         }
         result
     }
 
-    fn read_at(&mut self, hash: BlockHash, place: Place) -> Result<Vec<u8>, SourceError> {
-        let Some(file) = self.files.get(place.file) else {
-            return Err(SourceError::Unknown { hash });
-        };
-        let mut handle = match self.open.take() {
-            Some((number, handle)) if number == place.file => handle,
-            _ => File::open(&file.path).map_err(|error| unreadable("open", &file.path, &error))?,
-        };
+    fn read_at(&self, path: &Path, place: Place) -> Result<Vec<u8>, SourceError> {
+        let mut handle = File::open(path).map_err(|error| unreadable("open", path, &error))?;
         let mut bytes = Vec::with_capacity(place.size as usize);
         handle
             .seek(SeekFrom::Start(place.offset))
-            .and_then(|_| {
-                Read::by_ref(&mut handle)
-                    .take(u64::from(place.size))
-                    .read_to_end(&mut bytes)
-            })
-            .map_err(|error| unreadable("read", &file.path, &error))?;
-        self.open = Some((place.file, handle));
+            .and_then(|_| handle.take(u64::from(place.size)).read_to_end(&mut bytes))
+            .map_err(|error| unreadable("read", path, &error))?;
         self.key.apply(place.offset, &mut bytes);
         let damaged = |reason: String| SourceError::Damaged {
-            hash,
-            path: file.path.display().to_string(),
+            hash: self.hash,
+            path: path.display().to_string(),
             offset: place.offset,
             reason,
         };
         let block = ScannedBlock::of(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if block.hash() != hash {
+        if block.hash() != self.hash {
             return Err(damaged(format!(
                 "another block, {}, is there now",
                 block.hash()

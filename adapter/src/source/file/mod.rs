@@ -44,19 +44,23 @@ impl FileSource {
         work: impl FnOnce(&mut Index) -> Result<T, SourceError> + Send + 'static,
     ) -> impl Future<Output = Result<T, SourceError>> + Send + 'static {
         let index = Arc::clone(&self.index);
-        async move {
-            let task = tokio::task::spawn_blocking(move || {
-                // The index is changed record by record, so it stays sound if a thread dies with it.
-                let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
-                work(&mut index)
-            });
-            task.await.unwrap_or_else(|error| {
-                Err(SourceError::Stopped {
-                    reason: error.to_string(),
-                })
-            })
-        }
+        on_blocking_thread(move || {
+            // The index is changed record by record, so it stays sound if a thread dies with it.
+            let mut index = index.lock().unwrap_or_else(PoisonError::into_inner);
+            work(&mut index)
+        })
     }
+}
+
+async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let task = tokio::task::spawn_blocking(work);
+    task.await.unwrap_or_else(|error| {
+        Err(SourceError::Stopped {
+            reason: error.to_string(),
+        })
+    })
 }
 
 impl BlockSource for FileSource {
@@ -75,6 +79,10 @@ impl BlockSource for FileSource {
         &self,
         hash: BlockHash,
     ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static {
-        self.with_index(move |index| index.read(hash))
+        let found = self.with_index(move |index| index.find(hash));
+        async move {
+            let copies = found.await?;
+            on_blocking_thread(move || copies.read()).await
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The file source on real blocks in every state a block file can be in.
 
+mod speed;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -377,6 +379,28 @@ async fn the_source_reports_and_reads_through_its_boundary() {
     let hash = discovery.headers[170].block_hash();
     let block = source.read(hash).await.expect("readable");
     assert_eq!(block, records()[170][8..]);
+}
+
+/// Measures, in the profile it is compiled in: `cargo test -p millrace-adapter --lib -- --ignored
+/// --nocapture speed_of_block_files`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement: it writes and reads a gigabyte"]
+async fn speed_of_block_files() {
+    let folder = TempDir::new().expect("a temporary directory");
+    let bytes = speed::write(folder.path());
+    for round in ["first", "second"] {
+        let start = std::time::Instant::now();
+        let source = FileSource::new(folder.path(), Network::Regtest);
+        let found = source.discover(vec![]).await.expect("readable");
+        let scanned = start.elapsed();
+        let read = speed::read_all(&source, &found.headers).await;
+        assert_eq!(read, bytes);
+        let (all, processor) = (start.elapsed(), speed::processor_time());
+        println!(
+            "{round}: scan {scanned:?}, all {all:?}: {:.0} MB/s; processor {processor:?} so far",
+            bytes as f64 / 1e6 / all.as_secs_f64()
+        );
+    }
 }
 
 proptest::proptest! {

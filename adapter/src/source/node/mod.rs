@@ -24,6 +24,10 @@ pub use rpc::{Rpc, RpcSettings};
 /// Headers of one answer, Bitcoin Core's limit.
 const HEADERS_MAX: u32 = 2_000;
 
+/// Blocks fetched at a time where nothing else is set. It keeps a node on the same machine busy, which has
+/// 16 threads for all who ask it.
+pub const CONNECTIONS: u32 = 4;
+
 /// Candidates for the last common block that are asked about in one discovery: the last one reported, a
 /// locator's entries, and genesis.
 const CANDIDATES_MAX: usize = 66;

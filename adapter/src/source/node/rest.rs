@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use url::Url;
 
-use super::{HEADERS_MAX, NodeInterface};
+use super::{CONNECTIONS, HEADERS_MAX, NodeInterface};
 use crate::node::ChainState;
 use crate::source::SourceError;
 
@@ -28,9 +28,6 @@ const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Longest part of a node's text that is repeated in an error, in characters.
 const QUOTE_CHARS: usize = 200;
-
-/// Connections where nothing else is set.
-pub const CONNECTIONS: u32 = 4;
 
 /// A node's REST interface and how much it may be asked at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]

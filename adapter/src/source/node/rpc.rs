@@ -7,12 +7,9 @@ use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use tokio::sync::Semaphore;
 
-use super::{HEADERS_MAX, NodeInterface};
+use super::{CONNECTIONS, HEADERS_MAX, NodeInterface};
 use crate::node::{ChainState, Node, NodeError, NodeSettings};
 use crate::source::SourceError;
-
-/// Blocks fetched at a time where nothing else is set. A node has 16 threads for all who ask it.
-pub const CONNECTIONS: u32 = 4;
 
 /// Bitcoin Core's code for a block it does not know.
 const NOT_FOUND: i64 = -5;
@@ -24,6 +21,16 @@ pub struct RpcSettings {
     pub node: NodeSettings,
     /// Blocks fetched at a time, each on a connection of its own; at least 1.
     pub connections: u32,
+}
+
+impl RpcSettings {
+    /// Fetches [`CONNECTIONS`] blocks at a time from a node.
+    pub const fn new(node: NodeSettings) -> Self {
+        Self {
+            node,
+            connections: CONNECTIONS,
+        }
+    }
 }
 
 /// A client of a node's RPC interface.

@@ -186,7 +186,7 @@ async fn a_stop_ends_a_run_that_follows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_how_far_behind_the_source_the_canister_is() {
-    let status = status::gather(
+    let mut status = status::gather(
         "aaaaa-aa".to_owned(),
         "http://replica".to_owned(),
         Network::Mainnet,
@@ -217,6 +217,24 @@ async fn status_tells_how_far_behind_the_source_the_canister_is() {
     );
     assert_eq!(json["recent_rejections"][0]["kind"], "invalid_header");
     assert_eq!(json["recent_rejections"][0]["reason"], "an example");
+    assert_eq!(json["adapter"], serde_json::Value::Null);
+    status.running = Some(Ok(serde_json::json!({
+        "source": "p2p", "uptime_seconds": 7_300, "pushed_height": 5, "source_height": 9,
+        "lag_blocks": 8, "seconds_left": 61, "megabytes_per_second": 1.25, "peers": 3,
+        "waiting": "the canister's queue is full", "waiting_seconds": 4,
+    })));
+    let text = status.to_string();
+    for expected in [
+        "adapter       reads from p2p, running for 2h 1m\n",
+        "pushed        5 of 9\n",
+        "behind        8 blocks, 1m 1s left\n",
+        "pace          1.25 MB/s\n",
+        "peers         3\n",
+        "waiting       the canister's queue is full, for 4s\n",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing: {text}");
+    }
+    assert_eq!(status.to_json()["adapter"]["peers"], 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,14 +30,20 @@ const SOCKS_ACCEPTED: [u8; 2] = [5, 0];
 /// Asks the canister, the source and the proxy.
 pub async fn probe(settings: &RunSettings, sink: &AgentSink) -> Vec<Finding> {
     let mut findings = vec![canister(settings, sink).await];
-    match &settings.source {
-        SourceSettings::P2p(p2p) => findings.extend(peers(p2p).await),
-        SourceSettings::Rest(rest) => findings.push(rest_node(rest, settings.shared.network).await),
-        SourceSettings::Rpc(node) => findings.push(rpc_node(node, settings.shared.network).await),
-        // Files were looked at without the network.
-        SourceSettings::Blocks(_) => {}
-    }
+    findings.extend(source(settings).await);
     findings
+}
+
+/// Asks the source and the proxy.
+pub(super) async fn source(settings: &RunSettings) -> Vec<Finding> {
+    let network = settings.shared.network;
+    match &settings.source {
+        SourceSettings::P2p(p2p) => peers(p2p).await,
+        SourceSettings::Rest(rest) => vec![rest_node(rest, network).await],
+        SourceSettings::Rpc(node) => vec![rpc_node(node, network).await],
+        // Files were looked at without the network.
+        SourceSettings::Blocks(_) => Vec::new(),
+    }
 }
 
 async fn canister(settings: &RunSettings, sink: &AgentSink) -> Finding {

@@ -249,6 +249,10 @@ async fn a_push_that_panics_is_tried_again() {
     assert!(!list.panics_next(), "both panics happened");
 }
 
+fn defect() -> SourceError {
+    panic!("a defect of the source");
+}
+
 /// A source with a defect.
 struct Panicking;
 
@@ -257,12 +261,18 @@ impl BlockSource for Panicking {
         1
     }
 
-    async fn discover(&self, _: Vec<BlockHash>) -> Result<Discovery, SourceError> {
-        panic!("a defect of the source");
+    fn discover(
+        &self,
+        _: Vec<BlockHash>,
+    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send + 'static {
+        async { Err(defect()) }
     }
 
-    async fn read(&self, _: BlockHash) -> Result<Vec<u8>, SourceError> {
-        panic!("a defect of the source");
+    fn read(
+        &self,
+        _: BlockHash,
+    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static {
+        async { Err(defect()) }
     }
 }
 

@@ -46,7 +46,8 @@ pub struct Sent {
     pub length: u32,
     /// The whole block's size in bytes.
     pub size: u32,
-    /// Whether no part of the block was ever pushed before the message.
+    /// Whether the block, up to the part, was never pushed before. A block begun anew is the exception
+    /// that costs no more than a pause.
     pub is_first: bool,
 }
 
@@ -171,7 +172,8 @@ pub fn pack(
             position,
             length,
             size,
-            is_first: position.height > limits.pushed_to,
+            is_first: position.height > limits.pushed_to
+                || (position.height == limits.pushed_to && position.offset > 0),
         });
         room = room.saturating_sub(length + PART_OVERHEAD_BYTES);
         if length == left {

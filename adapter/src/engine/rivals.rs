@@ -16,9 +16,9 @@ use super::feed::{BlockRef, FeedView};
 use super::{Engine, Now};
 
 /// How long a canister must stand still before an adapter that came second goes on, before jitter of a
-/// half. Longer than a push of 2 MiB takes on a subnet, or the slower of two adapters would be overtaken
-/// in the middle of its work; short beside the ten minutes between blocks.
-pub const RIVAL_PATIENCE: Duration = Duration::from_secs(5);
+/// half. Longer than a block in two or three pushes takes on a subnet, or the slower of two adapters would
+/// be overtaken in the middle of its work; short beside the ten minutes between blocks.
+pub const RIVAL_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long between looks at a canister that a rival feeds.
 pub const RIVAL_POLL: Duration = Duration::from_secs(1);

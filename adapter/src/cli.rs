@@ -44,6 +44,9 @@ pub enum Command {
     /// Read blocks from the source and push them until stopped, or with --once until in sync
     #[command(after_help = Exit::HELP)]
     Run(RunArgs),
+    /// Read everything that the source has, check it, drop it, and show how fast that was
+    #[command(after_help = Exit::HELP)]
+    Measure(RunArgs),
     /// Show the canister's chain, tip, queue and refusals on one screen
     #[command(after_help = Exit::HELP)]
     Status(StatusArgs),

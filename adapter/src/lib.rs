@@ -7,6 +7,7 @@
 //! | [`source`] | where blocks come from: block files, a Bitcoin Core node |
 //! | [`state`] | what is known beyond one run, in a folder |
 //! | [`sink`] | where they go: a canister, through `ic-agent` |
+//! | [`open`] | makes the source that the settings name |
 //! | [`node`] | asks a Bitcoin Core node |
 //! | [`p2p`] | sockets, names, time and chance for the peer-to-peer node |
 //! | [`snapshot`] | whole UTXO sets in files: imports and exports |
@@ -43,8 +44,9 @@ pub mod http;
 pub mod logging;
 pub mod measure;
 pub mod node;
-pub mod peers;
+pub mod open;
 pub mod p2p;
+pub mod peers;
 pub mod progress;
 pub mod relay;
 pub mod run;

@@ -190,9 +190,7 @@ impl HeaderTree {
     /// Returns whether the chain that ends at `tip` contains `block`. Costs O(1) if both are on the
     /// best chain, O(depth of the branches) otherwise.
     pub fn contains(&self, tip: BlockHash, block: BlockHash) -> bool {
-        let (Some(height), Some(mut current)) =
-            (self.height_of(block), self.position(tip))
-        else {
+        let (Some(height), Some(mut current)) = (self.height_of(block), self.position(tip)) else {
             return false;
         };
         if self.is_on_best_chain(block) {

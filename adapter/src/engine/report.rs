@@ -92,10 +92,12 @@ pub enum Waiting {
 
 impl Waiting {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Indexing,
         Self::Unreachable,
+        Self::SourceUnavailable,
         Self::QueueFull,
+        Self::OtherAdapter,
         Self::Connecting,
         Self::SyncingDisabled,
         Self::NewBlocks,
@@ -106,7 +108,9 @@ impl Waiting {
         match self {
             Self::Indexing => "indexing",
             Self::Unreachable => "unreachable",
+            Self::SourceUnavailable => "source_unavailable",
             Self::QueueFull => "queue_full",
+            Self::OtherAdapter => "other_adapter",
             Self::Connecting => "connecting",
             Self::SyncingDisabled => "syncing_disabled",
             Self::NewBlocks => "new_blocks",

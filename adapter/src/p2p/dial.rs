@@ -45,7 +45,6 @@ pub(super) enum DialError {
 #[derive(Clone, Debug)]
 pub(super) struct Dialer {
     pub(super) proxy: Option<Proxy>,
-    pub(super) name_of: fn(PeerAddress) -> String,
 }
 
 /// Names a stream to a proxy: never the same twice, and no other process's.
@@ -88,7 +87,7 @@ impl Dialer {
             (None, Some(target)) => Ok(open(target).await?),
             (None, None) => Err(DialError::NeedsProxy),
             (Some(proxy), Some(target)) => through(proxy, target, stream).await,
-            (Some(proxy), None) => through(proxy, (self.name_of)(address), stream).await,
+            (Some(proxy), None) => through(proxy, address.to_string(), stream).await,
         }
     }
 }

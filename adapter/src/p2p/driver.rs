@@ -12,13 +12,14 @@ use millrace_p2p::node::{
     Command, ConnectError, Event, Notice, Now, PeerId, RelayOutcome, Standing, TransportVersion,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, block_in_place};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::connection::{self, Connection};
 use super::dial::{Dialer, StreamName};
 use super::handle::{P2pHandle, Request, Running};
 use super::inbox::{Inbox, inbox};
+use super::keeper::Keeper;
 use super::{NetworkNode, P2pSettings, default_port, seeds};
 use crate::source::{Discovery, MAX_HEADERS, SourceError};
 
@@ -37,8 +38,9 @@ const STANDING_INTERVAL: Duration = Duration::from_secs(1);
 /// Requests taken at a time, so that blocks asked for together are wanted together.
 const REQUESTS_AT_ONCE: usize = 256;
 
-/// Starts a node. Must be called within a runtime.
-pub fn start(node: impl NetworkNode, settings: P2pSettings) -> Running {
+/// Starts a node, and keeps what it finds out if there is where. Must be called within a runtime of
+/// several threads.
+pub fn start(node: impl NetworkNode, settings: P2pSettings, keeper: Option<Keeper>) -> Running {
     let (requests, asked) = mpsc::unbounded_channel();
     let (standing, standing_receiver) = watch::channel(Standing::default());
     let (reports, reports_receiver) = mpsc::channel(REPORTS_MAX);
@@ -47,13 +49,14 @@ pub fn start(node: impl NetworkNode, settings: P2pSettings) -> Running {
         node,
         dialer: Dialer {
             proxy: settings.proxy.clone(),
-            name_of: settings.name_of,
         },
         settings,
+        keeper,
         started: Instant::now(),
         inbox,
         peers: HashMap::new(),
         wanted: Wanted::default(),
+        looking: VecDeque::new(),
         follow_ups: VecDeque::new(),
         standing,
         standing_due: Duration::ZERO,
@@ -72,10 +75,13 @@ struct Driver<N> {
     node: N,
     settings: P2pSettings,
     dialer: Dialer,
+    keeper: Option<Keeper>,
     started: Instant,
     inbox: Inbox,
     peers: HashMap<PeerId, Peer>,
     wanted: Wanted,
+    /// Who looks for headers while there are none yet.
+    looking: VecDeque<(Vec<BlockHash>, oneshot::Sender<Discovery>)>,
     /// Events that follow from carrying commands out.
     follow_ups: VecDeque<Event>,
     standing: watch::Sender<Standing>,
@@ -113,8 +119,11 @@ impl<N: NetworkNode> Driver<N> {
         let mut asked = Vec::new();
         self.react(Event::Tick);
         loop {
+            self.answer_lookers();
             self.tell_standing();
-            let wake_at = self.node.wake_at().min(self.standing_due);
+            self.keep();
+            let keep_at = self.keeper.as_ref().map_or(Duration::MAX, Keeper::due);
+            let wake_at = self.node.wake_at().min(self.standing_due).min(keep_at);
             let wake_at = self.started.checked_add(wake_at);
             let wake_at = wake_at.unwrap_or_else(|| Instant::now() + STANDING_INTERVAL);
             tokio::select! {
@@ -128,6 +137,16 @@ impl<N: NetworkNode> Driver<N> {
             }
         }
         self.react(Event::Stop);
+        if let Some(keeper) = &mut self.keeper {
+            block_in_place(|| keeper.finish(&self.node));
+        }
+    }
+
+    fn keep(&mut self) {
+        let now = self.started.elapsed();
+        if let Some(keeper) = self.keeper.as_mut().filter(|keeper| keeper.due() <= now) {
+            block_in_place(|| keeper.keep(now, &self.node));
+        }
     }
 
     /// Takes an event of a connection. Those of closed ones may still be on their way.
@@ -178,13 +197,16 @@ impl<N: NetworkNode> Driver<N> {
             }
             Command::ChainChanged { from } => {
                 tracing::debug!("the best chain changed from height {from} on");
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.chain_changed(from);
+                }
             }
             Command::Report(txid, outcome) => {
                 if self.reports.try_send((txid, outcome)).is_err() {
                     tracing::debug!("nobody reads what became of transaction {txid}");
                 }
             }
-            Command::Notify(notice) => tell(&notice, self.settings.name_of),
+            Command::Notify(notice) => tell(&notice),
         }
     }
 
@@ -240,10 +262,7 @@ impl<N: NetworkNode> Driver<N> {
         let mut is_wanted = false;
         for request in asked.drain(..) {
             match request {
-                Request::Discover(locator, asker) => {
-                    // Whoever gave up does not need the answer.
-                    let _ = asker.send(discover(self.node.headers(), &locator));
-                }
+                Request::Discover(locator, asker) => self.looking.push_back((locator, asker)),
                 Request::Read(hash, asker) => {
                     self.wanted.ask(hash, asker);
                     is_wanted = true;
@@ -259,6 +278,27 @@ impl<N: NetworkNode> Driver<N> {
         let want = is_wanted.then(|| Event::Want(self.wanted.order.iter().copied().collect()));
         self.react(want.unwrap_or(Event::Tick));
         true
+    }
+
+    /// Answers those who look for headers, once there is something to say: new headers, or that no peer
+    /// has more.
+    fn answer_lookers(&mut self) {
+        let is_complete = self.node.has_all_headers();
+        for _ in 0..self.looking.len() {
+            let Some((locator, asker)) = self.looking.pop_front() else {
+                return;
+            };
+            let mut found = discover(self.node.headers(), &locator);
+            if found.headers.is_empty() && !is_complete {
+                // Whoever gave up does not wait any more.
+                if !asker.is_closed() {
+                    self.looking.push_back((locator, asker));
+                }
+                continue;
+            }
+            found.has_more |= !is_complete;
+            let _ = asker.send(found);
+        }
     }
 
     fn tell_standing(&mut self) {
@@ -334,17 +374,17 @@ fn run_number() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
-fn tell(notice: &Notice, name_of: fn(PeerAddress) -> String) {
+fn tell(notice: &Notice) {
     match notice {
         Notice::PeerReady(_, address, what) => {
-            tracing::info!("connected to {}: {what}", name_of(*address));
+            tracing::info!("connected to {}: {what}", address);
         }
         Notice::PeerGone(_, address, why) => {
-            tracing::info!("disconnected from {}: {why}", name_of(*address));
+            tracing::info!("disconnected from {}: {why}", address);
         }
         Notice::PeerBanned(address, time, why) => {
             let minutes = time.as_secs() / 60;
-            tracing::warn!("{} is banned for {minutes} min: {why}", name_of(*address));
+            tracing::warn!("{} is banned for {minutes} min: {why}", address);
         }
         Notice::HeadersProgress { height } => {
             tracing::info!("headers up to height {height}");

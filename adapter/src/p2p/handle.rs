@@ -9,6 +9,9 @@ use tokio::task::JoinHandle;
 
 use crate::source::{BlockSource, Discovery, SourceError};
 
+/// Blocks asked for at a time: the node's window, which it fetches whether they are asked for or not.
+const READS_MAX: usize = 1_024;
+
 /// What the driver is asked.
 pub(super) enum Request {
     Discover(Vec<BlockHash>, oneshot::Sender<Discovery>),
@@ -84,17 +87,21 @@ impl P2pHandle {
 }
 
 impl BlockSource for P2pHandle {
+    fn reads_max(&self) -> usize {
+        READS_MAX
+    }
+
     fn discover(
-        &mut self,
+        &self,
         locator: Vec<BlockHash>,
-    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send {
+    ) -> impl Future<Output = Result<Discovery, SourceError>> + Send + 'static {
         Self::discover(self, locator)
     }
 
     fn read(
-        &mut self,
+        &self,
         hash: BlockHash,
-    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send {
+    ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static {
         Self::read(self, hash)
     }
 }

@@ -8,6 +8,7 @@ use bitcoin::BlockHash;
 use super::file::FileSource;
 use super::node::{NodeSource, Rest, Rpc};
 use super::{BlockSource, Discovery, SourceError};
+use crate::p2p::P2pHandle;
 
 /// A source of any kind.
 pub enum AnySource {
@@ -17,6 +18,8 @@ pub enum AnySource {
     Rest(NodeSource<Rest>),
     /// A node's JSON-RPC interface.
     Rpc(NodeSource<Rpc>),
+    /// Bitcoin's peer-to-peer network.
+    Peers(P2pHandle),
 }
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
@@ -27,6 +30,7 @@ impl BlockSource for AnySource {
             Self::Files(source) => source.reads_max(),
             Self::Rest(source) => source.reads_max(),
             Self::Rpc(source) => source.reads_max(),
+            Self::Peers(source) => source.reads_max(),
         }
     }
 
@@ -38,6 +42,7 @@ impl BlockSource for AnySource {
             Self::Files(source) => Box::pin(source.discover(locator)),
             Self::Rest(source) => Box::pin(source.discover(locator)),
             Self::Rpc(source) => Box::pin(source.discover(locator)),
+            Self::Peers(source) => Box::pin(source.discover(locator)),
         };
         answer
     }
@@ -50,6 +55,7 @@ impl BlockSource for AnySource {
             Self::Files(source) => Box::pin(source.read(hash)),
             Self::Rest(source) => Box::pin(source.read(hash)),
             Self::Rpc(source) => Box::pin(source.read(hash)),
+            Self::Peers(source) => Box::pin(source.read(hash)),
         };
         answer
     }

@@ -150,12 +150,12 @@ impl State {
         Ok((state, restored))
     }
 
-    /// Keeps the address book.
+    /// Keeps the address book, as [`AddressBook::encode`] writes it.
     ///
     /// # Errors
     /// [`StateError`] when the disk refuses; what was kept before is still there.
-    pub fn save_book(&mut self, book: &AddressBook) -> Result<(), StateError> {
-        self.database.save_note(database::BOOK, &book.encode())
+    pub fn save_book(&mut self, book: &[u8]) -> Result<(), StateError> {
+        self.database.save_note(database::BOOK, book)
     }
 
     /// Keeps the tree's best chain. `changed_from` is the lowest height at which it changed since the

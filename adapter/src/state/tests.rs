@@ -76,7 +76,7 @@ fn book() -> AddressBook {
 fn filled(headers: &[Header]) -> TempDir {
     let directory = tempfile::tempdir().expect("a folder");
     let (mut state, _) = open(&directory);
-    state.save_book(&book()).expect("saved");
+    state.save_book(&book().encode()).expect("saved");
     let all: Vec<SavedTransaction> = (0..20).map(transaction).collect();
     state.save_transactions(&all).expect("saved");
     state.save_note("tip", b"value").expect("saved");

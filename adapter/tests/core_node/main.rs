@@ -4,15 +4,15 @@
 
 mod bitcoind;
 mod comparing;
-mod relaying;
+#[path = "../sources/contract/mod.rs"]
+mod contract;
 mod p2p;
 #[path = "../support/peer.rs"]
 #[allow(dead_code, reason = "scripted peers are of other tests")]
 mod peer;
+mod relaying;
 #[path = "../support/scripted_node.rs"]
 mod scripted_node;
-#[path = "../sources/contract/mod.rs"]
-mod contract;
 mod sources;
 
 use std::fs::File;

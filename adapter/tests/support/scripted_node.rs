@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millrace_adapter::p2p::{NetworkNode, P2pSettings, Running, start};
 use millrace_core::{Height, Network, UnixSeconds};
-use millrace_p2p::address::{Host, PeerAddress};
+use millrace_p2p::address::PeerAddress;
 use millrace_p2p::headers::HeaderTree;
 use millrace_p2p::message::Message;
 use millrace_p2p::node::{Command, Event, Now, PeerId, Standing, TransportVersion};
@@ -47,6 +47,14 @@ impl NetworkNode for Scripted {
     fn headers(&self) -> &HeaderTree {
         &self.headers
     }
+
+    fn has_all_headers(&self) -> bool {
+        true
+    }
+
+    fn encoded_book(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// The shell with a scripted node in it.
@@ -57,20 +65,11 @@ pub struct Script {
     peers: u64,
 }
 
-fn name_of(address: PeerAddress) -> String {
-    match address.host {
-        Host::V4(host) => format!("{host}:{}", address.port),
-        Host::V6(host) => format!("[{host}]:{}", address.port),
-        Host::Onion(_) => format!("onion.onion:{}", address.port),
-    }
-}
-
 pub fn settings(network: Network) -> P2pSettings {
     P2pSettings {
         network,
         proxy: None,
         seeds: Vec::new(),
-        name_of,
     }
 }
 
@@ -92,7 +91,7 @@ impl Script {
             commands: Arc::clone(&commands),
             headers: HeaderTree::new(settings.network),
         };
-        let running = start(node, settings);
+        let running = start(node, settings, None);
         Self {
             running,
             events,

@@ -50,7 +50,14 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let host = process::output(process::command("rustc").args(["--print", "host-tuple"]))?;
     let host = host.trim();
     let mut build = process::cargo(workspace.root());
-    build.args(["build", "--package", PACKAGE, "--features", "programs", "--bins"]);
+    build.args([
+        "build",
+        "--package",
+        PACKAGE,
+        "--features",
+        "programs",
+        "--bins",
+    ]);
     build.args(["--profile", "sim", "--target", host, "--target-dir"]);
     build.arg(&folder).env("RUSTFLAGS", FLAGS);
     process::run(&mut build)?;
@@ -61,7 +68,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if let Some(unknown) = options.targets.iter().find(|name| !all.contains(name)) {
         bail!("there is no target {unknown}: there are {}", all.join(", "));
     }
-    let chosen = if options.targets.is_empty() { &all } else { &options.targets };
+    let chosen = if options.targets.is_empty() {
+        &all
+    } else {
+        &options.targets
+    };
     for name in chosen {
         eprintln!("\n== {name}");
         let corpus = folder.join("corpus").join(name);
@@ -77,8 +88,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         command.arg(format!("-max_len={MAX_BYTES}"));
         command.arg(format!("-rss_limit_mb={MEMORY_MB}"));
         command.args(["-timeout=10", "-print_final_stats=1", "-verbosity=1"]);
-        process::run(&mut command)
-            .with_context(|| format!("target {name} failed: its input is in {}", found.display()))?;
+        process::run(&mut command).with_context(|| {
+            format!("target {name} failed: its input is in {}", found.display())
+        })?;
     }
     Ok(())
 }

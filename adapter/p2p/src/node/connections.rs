@@ -11,9 +11,10 @@ use super::api::{
 };
 use super::pause::Pause;
 use super::peer::{Peer, Stage};
-use super::ports::{Purpose, RelayEvent};
 use crate::address::PeerAddress;
+use crate::book::Purpose;
 use crate::message::{KnownAddress, MAX_ADDRESSES};
+use crate::relay::RelayEvent;
 
 /// Connections being opened at a time, at most.
 const MAX_ATTEMPTS: usize = 8;

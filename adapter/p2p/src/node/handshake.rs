@@ -7,8 +7,8 @@ use bitcoin::p2p::ServiceFlags;
 use super::Node;
 use super::api::{CloseReason, ConnectionKind, Notice, PeerId};
 use super::peer::{Ping, Stage};
-use super::ports::RelayEvent;
 use crate::message::{Message, Version};
+use crate::relay::RelayEvent;
 
 /// The protocol version that the adapter speaks: the one of BIP339.
 pub(super) const PROTOCOL_VERSION: u32 = 70_016;

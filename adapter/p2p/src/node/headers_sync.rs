@@ -19,9 +19,9 @@ use super::Node;
 use super::api::{CloseReason, Command, ConnectionKind, Notice, PeerId};
 use super::chain::{Asked, Lag};
 use super::locator::locator;
-use super::ports::RelayEvent;
 use super::presync::{Presync, PresyncError};
 use crate::message::{MAX_HEADERS, MAX_INVENTORY, Message};
+use crate::relay::RelayEvent;
 
 /// How long the only peer asked may take before another one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);

@@ -38,7 +38,7 @@ pub use api::{
     CloseReason, Command, ConnectError, ConnectionKind, Event, NodeConfig, Notice, Now, PeerId,
     PeerSummary, RelayOutcome, RelayTransaction, Standing, TransportVersion, WireError,
 };
-pub use ports::{AddressSource, Purpose, RelayCommand, RelayEvent, TransactionRelay};
+pub use ports::{AddressSource, TransactionRelay};
 
 use self::chance::Chance;
 use self::connections::Connections;
@@ -49,6 +49,7 @@ use self::peer::{PING_INTERVAL, PONG_TIMEOUT, Peer, Stage};
 use self::standing::WaitWatch;
 use crate::headers::HeaderTree;
 use crate::message::Message;
+use crate::relay::{RelayCommand, RelayEvent};
 
 /// The node; see the module's documentation.
 ///

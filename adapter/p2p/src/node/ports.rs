@@ -2,22 +2,13 @@
 
 use std::time::Duration;
 
-use bitcoin::Txid;
-use bitcoin::p2p::message_blockdata::Inventory;
 use millrace_core::UnixSeconds;
 
-use super::api::{Now, PeerId, RelayOutcome, RelayTransaction};
+use super::api::Now;
 use crate::address::PeerAddress;
-use crate::message::{KnownAddress, Message};
-
-/// What an address is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// A connection to stay.
-    Outbound,
-    /// A short one, to an address never connected to.
-    Feeler,
-}
+use crate::book::{AddressBook, Purpose};
+use crate::message::KnownAddress;
+use crate::relay::{Relay, RelayCommand, RelayEvent};
 
 /// The address book, as the node sees it.
 pub trait AddressSource: Send {
@@ -48,56 +39,8 @@ pub trait AddressSource: Send {
     }
     /// Returns how many addresses are banned.
     fn banned(&self, now: UnixSeconds) -> usize;
-}
-
-/// What happened, as far as transactions are concerned.
-#[derive(Clone, Debug)]
-pub enum RelayEvent {
-    /// Transactions to relay from now on.
-    Add(Vec<RelayTransaction>),
-    /// Transactions that need no relaying any more.
-    Forget(Vec<Txid>),
-    /// A peer finished its handshake.
-    PeerReady {
-        /// The peer.
-        peer: PeerId,
-        /// Whether it announces and wants transactions by wtxid (BIP339).
-        wtxid_relay: bool,
-    },
-    /// A connection ended.
-    PeerGone(PeerId),
-    /// A peer announced transactions.
-    Announced {
-        /// The peer.
-        peer: PeerId,
-        /// The transactions.
-        inventory: Vec<Inventory>,
-    },
-    /// A peer wants transactions.
-    Wanted {
-        /// The peer.
-        peer: PeerId,
-        /// The transactions.
-        inventory: Vec<Inventory>,
-    },
-    /// A peer changed the lowest fee rate it wants (BIP133).
-    FeeFilter {
-        /// The peer.
-        peer: PeerId,
-        /// In satoshi per 1,000 virtual bytes.
-        rate: u64,
-    },
-    /// [`TransactionRelay::wake_at`] is reached.
-    Tick,
-}
-
-/// What transaction relay asks for.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RelayCommand {
-    /// Send a message.
-    Send(PeerId, Message),
-    /// Tell what became of a transaction.
-    Report(Txid, RelayOutcome),
+    /// Returns the book as bytes, to be kept for another run.
+    fn encode(&self) -> Vec<u8>;
 }
 
 /// Transaction relay, as the node sees it.
@@ -111,5 +54,64 @@ pub trait TransactionRelay: Send {
     /// Returns whether nothing is relayed.
     fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl AddressSource for AddressBook {
+    fn add(&mut self, now: UnixSeconds, source: Option<PeerAddress>, addresses: &[KnownAddress]) {
+        let source = source.map(|source| source.group());
+        Self::add(self, now, source, addresses);
+    }
+
+    fn select(
+        &mut self,
+        now: UnixSeconds,
+        purpose: Purpose,
+        connected: &[PeerAddress],
+        reaches_onion: bool,
+    ) -> Option<PeerAddress> {
+        Self::select(self, now, purpose, connected, reaches_onion)
+    }
+
+    fn attempted(&mut self, now: UnixSeconds, address: PeerAddress) {
+        Self::attempted(self, now, address);
+    }
+
+    fn succeeded(&mut self, now: UnixSeconds, address: PeerAddress, services: u64) {
+        Self::succeeded(self, now, address, services);
+    }
+
+    fn failed(&mut self, now: UnixSeconds, address: PeerAddress) {
+        Self::failed(self, now, address);
+    }
+
+    fn ban(&mut self, now: UnixSeconds, address: PeerAddress, time: Duration) {
+        Self::ban(self, now, address, time);
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
+    }
+
+    fn banned(&self, now: UnixSeconds) -> usize {
+        Self::banned(self, now)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        Self::encode(self)
+    }
+}
+
+impl TransactionRelay for Relay {
+    fn on(&mut self, now: Now, event: RelayEvent) -> Vec<RelayCommand> {
+        Self::on(self, now, event)
+    }
+
+    fn wake_at(&self) -> Duration {
+        Self::wake_at(self)
+    }
+
+    fn len(&self) -> usize {
+        Self::len(self)
     }
 }

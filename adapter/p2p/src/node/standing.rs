@@ -7,6 +7,7 @@ use millrace_core::Height;
 
 use super::Node;
 use super::api::{Notice, Now, PeerSummary, Standing};
+use super::chain::PeerChain;
 use super::download::Obstacle;
 use crate::address::PeerAddress;
 
@@ -136,6 +137,19 @@ impl Node {
             transactions: count(self.transactions.len()),
             waiting: self.waiting().map(|waiting| waiting.text(now.elapsed)),
         }
+    }
+
+    /// Returns whether a peer has shown all headers it has, on a chain with enough work: the best chain is
+    /// as complete as could be found out so far.
+    pub fn has_all_headers(&self) -> bool {
+        let is_enough = self.headers.tip_work() >= self.config.minimum_chain_work;
+        let is_done = |chain: &PeerChain| {
+            chain.is_started
+                && chain.asked.is_none()
+                && chain.presync.is_none()
+                && !chain.is_low_work
+        };
+        is_enough && self.ready_peers().any(|(_, peer)| is_done(&peer.chain))
     }
 
     /// Tells the user when nothing has moved for a while, and when it does again.

@@ -8,8 +8,10 @@ use core::net::Ipv4Addr;
 use millrace_core::UnixSeconds;
 
 use crate::address::{Host, PeerAddress};
+use crate::book::Purpose;
 use crate::message::KnownAddress;
-use crate::node::{AddressSource, Now, Purpose, RelayCommand, RelayEvent, TransactionRelay};
+use crate::node::{AddressSource, Now, TransactionRelay};
+use crate::relay::{RelayCommand, RelayEvent};
 
 /// Returns an address of a network group.
 pub fn address(group: u8, host: u8) -> PeerAddress {
@@ -55,6 +57,10 @@ impl StubBook {
 }
 
 impl AddressSource for StubBook {
+    fn encode(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn add(&mut self, _: UnixSeconds, _: Option<PeerAddress>, addresses: &[KnownAddress]) {
         let mut state = self.0.lock().unwrap();
         state

@@ -167,7 +167,7 @@ fn read(file: &mut File, network: Network, now: UnixSeconds) -> io::Result<(Head
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     loop {
         chunk.clear();
-        file.by_ref()
+        Read::by_ref(file)
             .take(CHUNK_BYTES as u64)
             .read_to_end(&mut chunk)?;
         if chunk.is_empty() || !reader.take(&chunk, now) {

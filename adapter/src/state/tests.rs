@@ -1,7 +1,7 @@
 //! The folder: kept, shared, torn and damaged.
 
 use std::fs;
-use std::time::Instant;
+use std::time::Duration;
 
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
@@ -198,13 +198,11 @@ fn a_header_file_torn_at_any_byte_opens_and_is_made_good() {
     let whole = fs::read(&path).expect("read");
     for end in 0..whole.len() {
         fs::write(&path, &whole[..end]).expect("written");
-        let (mut state, restored) = open(&directory);
-        let height = restored.headers.tip_height().get() as usize;
+        let opened = HeaderStore::open(&path, NETWORK, NOW, &mut Vec::new());
+        let (mut store, restored) = opened.expect("the file opens");
+        let height = restored.tip_height().get() as usize;
         assert_eq!(height, end.saturating_sub(64) / 88, "{end} bytes");
-        state
-            .save_headers(&tree(&headers), Height::new(13))
-            .expect("saved");
-        drop(state);
+        store.save(&tree(&headers), Height::new(13)).expect("saved");
         assert!(fs::read(&path).expect("read") == whole, "{end} bytes");
     }
 }
@@ -246,6 +244,13 @@ proptest! {
     }
 }
 
+/// Returns how long this thread has used a processor, as Linux counts it.
+fn processor_time() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
+}
+
 /// Prints what it takes to come back to the tip of a chain as long as mainnet's:
 /// `cargo test --release -p millrace-adapter -- --ignored --nocapture a_million_headers`.
 #[test]
@@ -254,17 +259,17 @@ fn a_million_headers_come_back() {
     let headers = mined(1_000_000);
     let directory = tempfile::tempdir().expect("a folder");
     let (mut state, mut restored) = open(&directory);
-    let start = Instant::now();
+    let start = processor_time();
     restored.headers.accept(&headers, NOW);
-    println!("judged one by one: {:?}", start.elapsed());
-    let start = Instant::now();
+    println!("judged one by one: {:?}", processor_time() - start);
+    let start = processor_time();
     state
         .save_headers(&restored.headers, Height::new(1))
         .expect("saved");
-    println!("saved: {:?}", start.elapsed());
+    println!("saved: {:?}", processor_time() - start);
     drop((state, restored));
-    let start = Instant::now();
+    let start = processor_time();
     let (_, restored) = open(&directory);
-    println!("opened: {:?}", start.elapsed());
+    println!("opened: {:?}", processor_time() - start);
     assert_eq!(restored.headers.tip_hash(), headers[999_999].block_hash());
 }

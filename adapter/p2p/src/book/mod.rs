@@ -11,7 +11,7 @@
 //!
 //! Buckets and places in them follow from hashes keyed by a seed, so nobody outside can aim. An
 //! address has one place. Where the place of a new address is taken, the older one stays unless
-//! it is [terrible](entry::Entry::is_terrible); where the place of one that was just tried is taken,
+//! it has become worthless (old, or failing again and again); where the place of one that was just tried is taken,
 //! a feeler tests the older one before it has to go.
 //!
 //! The same seed and the same calls give the same answers.

@@ -33,7 +33,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a peer may take for one block if nobody else downloads (Bitcoin Core's block interval times
 /// `BLOCK_DOWNLOAD_TIMEOUT_BASE`), and half of it for every other peer that does.
 const BLOCK_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// Missing blocks at the end of the chain that may be asked for a second time.
+/// Blocks on their way that may be asked for a second time, at most.
 const MAX_SECOND_REQUESTS: usize = 64;
 
 /// A peer that blocks can be asked of.
@@ -226,8 +226,15 @@ impl Node {
         let mut asks = BTreeMap::new();
         self.ask_wanted(&mut servers, &mut asks);
         self.ask_ahead(&mut servers, &mut asks);
-        if self.download.obstacle == Some(Obstacle::ChainEnd) {
-            self.ask_again(&mut servers, &mut asks);
+        match self.download.obstacle {
+            Some(Obstacle::ChainEnd) => {
+                self.ask_again(self.download.stall_timeout, &mut servers, &mut asks);
+            }
+            // The owner has to go after that time, so it is too late to ask another one then.
+            Some(Obstacle::Window) => {
+                self.ask_again(self.download.stall_timeout / 2, &mut servers, &mut asks);
+            }
+            Some(Obstacle::Budget) | None => {}
         }
         self.look_for_staller(&servers);
         for (id, hashes) in asks {
@@ -311,15 +318,21 @@ impl Node {
         });
     }
 
-    /// At the end of the chain: asks another peer for blocks that take long.
-    fn ask_again(&mut self, servers: &mut [Server], asks: &mut BTreeMap<PeerId, Vec<BlockHash>>) {
+    /// While nothing else may be asked for: asks idle peers for blocks on their way from another
+    /// one for longer than `patience`.
+    fn ask_again(
+        &mut self,
+        patience: Duration,
+        servers: &mut [Server],
+        asks: &mut BTreeMap<PeerId, Vec<BlockHash>>,
+    ) {
         if !servers.iter().any(Server::has_free_slot) {
             return;
         }
         let now = self.now.elapsed;
         let late: Vec<(Duration, PeerId, BlockHash, Height)> = self.single_requests();
         for (asked_at, owner, hash, height) in late {
-            let due = asked_at.saturating_add(self.download.stall_timeout);
+            let due = asked_at.saturating_add(patience);
             if due > now {
                 self.retry_no_later_than(due);
                 continue;
@@ -431,13 +444,11 @@ impl Node {
         let first = self.download.first_wanted().filter(|_| blocked);
         let stall = first.and_then(|block| {
             let height = self.headers.height_of(block)?;
-            if self.download.owners(block) != 1 {
-                return None;
-            }
-            let (peer, _) = self
-                .peers
-                .iter()
-                .find(|(_, peer)| peer.serving.requests.contains_key(&block))?;
+            let owners = self.peers.iter().filter_map(|(id, peer)| {
+                let request = peer.serving.requests.get(&block)?;
+                Some((request.asked_at, id))
+            });
+            let (_, peer) = owners.min()?;
             let other = servers.iter().any(|server| {
                 server.id != *peer && server.has_free_slot() && self.serves(server, block, height)
             });

@@ -122,6 +122,7 @@ fn a_handshake_takes_a_minute_at_most() {
 #[test]
 fn pings_are_sent_every_two_minutes_and_must_be_answered() {
     let mut rig = Rig::fixed(1);
+    rig.answers_pings = false;
     rig.ready(0);
     rig.says(0, Message::Headers(Vec::new()));
     let number = |commands: &[Command]| {
@@ -136,9 +137,9 @@ fn pings_are_sent_every_two_minutes_and_must_be_answered() {
     rig.elapsed += Duration::from_millis(50);
     let open = rig.node.peers.values().next().unwrap().ping.open.unwrap().0;
     rig.says(0, Message::Pong(open ^ 1));
-    assert_eq!(rig.node.standing(now(&rig)).peers[0].ping, None);
+    assert_eq!(rig.node.standing(rig.now()).peers[0].ping, None);
     rig.says(0, Message::Pong(open));
-    let ping = rig.node.standing(now(&rig)).peers[0].ping;
+    let ping = rig.node.standing(rig.now()).peers[0].ping;
     assert_eq!(ping, Some(Duration::from_millis(50)));
     let commands = rig.pass(120);
     assert!(number(&commands).is_some());
@@ -147,13 +148,6 @@ fn pings_are_sent_every_two_minutes_and_must_be_answered() {
         closed(&rig.pass(2), 0),
         Some(CloseReason::Slow { .. })
     ));
-}
-
-fn now(rig: &Rig) -> crate::node::Now {
-    crate::node::Now {
-        elapsed: rig.elapsed,
-        unix: super::chain::START,
-    }
 }
 
 #[test]

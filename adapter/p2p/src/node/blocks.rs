@@ -40,6 +40,7 @@ const MAX_SECOND_REQUESTS: usize = 64;
 struct Server {
     id: PeerId,
     best: BlockHash,
+    height: Height,
     /// The height up to which its chain is ours.
     fork: Height,
     /// The lowest height it serves.
@@ -256,6 +257,7 @@ impl Node {
                 Some(Server {
                     id,
                     best,
+                    height: peer.chain.best_height,
                     fork,
                     lowest,
                     in_flight: peer.serving.requests.len(),
@@ -379,7 +381,14 @@ impl Node {
         servers: &mut [Server],
         asks: &mut BTreeMap<PeerId, Vec<BlockHash>>,
     ) -> bool {
-        let Some(server) = best_server(servers, |server| self.serves(server, hash, height)) else {
+        let mut found = best_server(servers, |server| self.serves(server, hash, height));
+        if found.is_none() && !self.headers.is_on_best_chain(hash) {
+            // Peers keep the blocks of branches that they have left.
+            found = best_server(servers, |server| {
+                server.height >= height && !self.lacks(server, hash, height)
+            });
+        }
+        let Some(server) = found else {
             self.retry_no_later_than(self.now.elapsed.saturating_add(RETRY_INTERVAL));
             return false;
         };
@@ -412,14 +421,19 @@ impl Node {
         asks.entry(id).or_default().push(hash);
     }
 
-    fn serves(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
+    /// Returns whether a peer is known not to have a block.
+    fn lacks(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
         let now = self.now.elapsed;
-        let lacks = self
+        let said_so = self
             .peers
             .get(&server.id)
             .and_then(|peer| peer.serving.lacks.get(&hash))
             .is_some_and(|until| *until > now);
-        if lacks || height.get() < server.lowest {
+        said_so || height.get() < server.lowest
+    }
+
+    fn serves(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
+        if self.lacks(server, hash, height) {
             return false;
         }
         if self.headers.is_on_best_chain(hash) {

@@ -179,10 +179,10 @@ impl Node {
             return;
         };
         peer.heard_at = now;
-        if !was_asked(peer, &message) {
-            if let Err(reason) = peer.traffic.unasked(now, &message) {
-                return self.misbehaved(id, reason);
-            }
+        if !was_asked(peer, &message)
+            && let Err(reason) = peer.traffic.unasked(now, &message)
+        {
+            return self.misbehaved(id, reason);
         }
         match message {
             Message::Version(version) => self.on_version(id, version),
@@ -224,12 +224,12 @@ impl Node {
 
     fn on_pong(&mut self, id: PeerId, number: u64) {
         let now = self.now.elapsed;
-        if let Some(peer) = self.peers.get_mut(&id) {
-            if let Some((_, sent_at)) = peer.ping.open.filter(|(open, _)| *open == number) {
-                let took = now.saturating_sub(sent_at);
-                peer.ping.best = Some(peer.ping.best.map_or(took, |best| best.min(took)));
-                peer.ping.open = None;
-            }
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let Some((_, sent_at)) = peer.ping.open.filter(|(open, _)| *open == number)
+        {
+            let took = now.saturating_sub(sent_at);
+            peer.ping.best = Some(peer.ping.best.map_or(took, |best| best.min(took)));
+            peer.ping.open = None;
         }
     }
 

@@ -32,7 +32,8 @@ fn both_sides_say_what_they_can_do() {
 #[test]
 fn peers_of_no_use_are_left() {
     let limited = ServiceFlags::NETWORK_LIMITED | ServiceFlags::WITNESS;
-    let cases: [(&str, fn(&mut Version), bool); 6] = [
+    type Change = fn(&mut Version);
+    let cases: [(&str, Change, bool); 6] = [
         ("an old version", |version| version.version = 70_000, false),
         (
             "the oldest good version",

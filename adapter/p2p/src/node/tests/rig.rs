@@ -103,10 +103,10 @@ impl Rig {
     pub fn on(&mut self, event: Event) -> Vec<Command> {
         let commands = self.node.on(self.now(), event);
         for command in &commands {
-            if let Command::Send(PeerId(peer), Message::Ping(number)) = command {
-                if self.answers_pings {
-                    self.says(*peer, Message::Pong(*number));
-                }
+            if let Command::Send(PeerId(peer), Message::Ping(number)) = command
+                && self.answers_pings
+            {
+                self.says(*peer, Message::Pong(*number));
             }
         }
         commands

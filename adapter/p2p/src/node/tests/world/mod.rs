@@ -190,15 +190,6 @@ impl World {
         self.now
     }
 
-    /// Runs for a time.
-    pub fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        self.step(Event::Tick);
-        while self.now < end {
-            self.turn();
-        }
-    }
-
     pub fn time(&self) -> Now {
         Now {
             elapsed: self.now,

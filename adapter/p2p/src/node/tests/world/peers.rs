@@ -176,11 +176,11 @@ impl SimPeer {
             }
             self.blocks_sent += 1;
             answers.push(Some(self.block(chain, height, *hash)));
-            if let Behaviour::Flaky(count) = self.behaviour {
-                if self.blocks_sent % count == 0 {
-                    answers.push(None);
-                    return answers;
-                }
+            if let Behaviour::Flaky(count) = self.behaviour
+                && self.blocks_sent.is_multiple_of(count)
+            {
+                answers.push(None);
+                return answers;
             }
         }
         answers

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `handshake` | starts a connection: `version`, what both sides can do, `verack` |
 //! | `headers_sync`, `presync`, `chain`, `locator` | headers first, with bounded memory against floods |
-//! | `download`, `blocks` | blocks: the window, the budget, who serves what, who holds everything up |
+//! | `download`, `blocks`, `staller` | blocks: the window, the budget, who serves what, who holds everything up |
 //! | `connections`, `pause` | whom to connect to, and when |
 //! | `limits` | what a peer may send that nobody asked for |
 //! | `ports` | what is needed of the address book and of transaction relay |
@@ -27,6 +27,7 @@ mod pause;
 mod peer;
 mod ports;
 mod presync;
+mod staller;
 mod standing;
 #[cfg(test)]
 mod tests;

@@ -158,51 +158,6 @@ fn addresses_are_taken_at_a_bounded_rate() {
 }
 
 #[test]
-fn an_old_tip_brings_one_more_peer_and_the_worst_one_goes() {
-    let addresses = (0..4).map(|group| address(group, 1));
-    let (mut rig, _) = Rig::with_book(StubBook::with(addresses), |config| {
-        config.outbound_peers = 2;
-        config.network = millrace_core::Network::Signet;
-    });
-    rig.ready(0);
-    rig.ready(1);
-    for peer in 0..2 {
-        rig.says(peer, Message::Headers(Vec::new()));
-    }
-    let mut commands = Vec::new();
-    // Every feeler fails, so that what stays is the rescue.
-    for _ in 0..31 {
-        let more = rig.pass(60);
-        for (peer, ..) in connects(&more) {
-            if rig.node.peers[&PeerId(peer)].kind == crate::node::ConnectionKind::Feeler {
-                rig.on(refused(peer));
-            }
-        }
-        commands.extend(more);
-    }
-    let rescue = rig
-        .node
-        .peers
-        .iter()
-        .find(|(_, peer)| peer.kind == crate::node::ConnectionKind::Rescue)
-        .map(|(id, _)| id.0)
-        .expect("a rescue");
-    rig.ready(rescue);
-    rig.node
-        .peers
-        .get_mut(&PeerId(rescue))
-        .unwrap()
-        .chain
-        .news_at = Some(rig.elapsed);
-    let commands = rig.pass(61);
-    assert!(
-        closed(&commands, 1).is_some(),
-        "the youngest of those without news"
-    );
-    assert!(closed(&commands, 0).is_none() && closed(&commands, rescue).is_none());
-}
-
-#[test]
 fn transactions_go_through_relay() {
     let mut rig = Rig::fixed(1);
     rig.ready(0);

@@ -376,8 +376,14 @@ impl World {
 
     /// The consumer keeps a number of blocks wanted, in the order of the chain.
     fn want(&mut self) {
-        let known = self.node.headers().tip_height().get();
-        let end = known.min(self.consumed + self.wants);
+        // The best chain may be a liar's for a while.
+        let most = (self.chain.headers.len() as u32).min(self.consumed + self.wants);
+        let is_known = |height: &u32| {
+            let hash = self.chain.hash_at(*height);
+            self.node.headers().height_of(hash).is_some()
+        };
+        let end = (self.asked + 1..=most).take_while(is_known).last();
+        let end = end.unwrap_or(self.asked);
         if self.asked < end {
             let hashes = (self.asked + 1..=end)
                 .map(|height| self.chain.hash_at(height))

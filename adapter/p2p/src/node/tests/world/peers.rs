@@ -163,7 +163,10 @@ impl SimPeer {
             let Inventory::WitnessBlock(hash) = item else {
                 panic!("{item:?} is not asked for");
             };
-            let height = chain.heights[hash];
+            // Nobody has the blocks of a flood of headers.
+            let Some(height) = chain.heights.get(hash).copied() else {
+                continue;
+            };
             match self.behaviour {
                 Behaviour::StallsBlocks => continue,
                 Behaviour::StallsAfter(count) if self.blocks_sent >= count => continue,

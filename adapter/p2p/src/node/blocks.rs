@@ -9,8 +9,8 @@ use millrace_core::Height;
 use millrace_core::block::BlockError;
 
 use super::Node;
-use super::api::{CloseReason, Command, ConnectionKind, PeerId};
-use super::download::{MAX_IN_FLIGHT, MAX_WANTED, Obstacle, Stall, WINDOW};
+use super::api::{CloseReason, Command, PeerId};
+use super::download::{MAX_IN_FLIGHT, MAX_WANTED, Obstacle, WINDOW};
 use super::handshake::serves_all_blocks;
 use super::peer::{Peer, Request};
 use crate::message::{Message, ReceivedBlock};
@@ -30,16 +30,14 @@ const MAX_OVERTAKEN: u32 = 16;
 const DEPTH: Duration = Duration::from_secs(60);
 /// How often it is tried again to find a peer for a block that nobody has.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a peer may take for one block if nobody else downloads (Bitcoin Core's block interval times
-/// `BLOCK_DOWNLOAD_TIMEOUT_BASE`), and half of it for every other peer that does.
-const BLOCK_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// Missing blocks at the end of the chain that may be asked for a second time.
+/// Blocks on their way that may be asked for a second time, at most.
 const MAX_SECOND_REQUESTS: usize = 64;
 
 /// A peer that blocks can be asked of.
-struct Server {
-    id: PeerId,
+pub(super) struct Server {
+    pub id: PeerId,
     best: BlockHash,
+    height: Height,
     /// The height up to which its chain is ours.
     fork: Height,
     /// The lowest height it serves.
@@ -50,7 +48,7 @@ struct Server {
 }
 
 impl Server {
-    fn has_free_slot(&self) -> bool {
+    pub fn has_free_slot(&self) -> bool {
         self.in_flight < self.slots
     }
 
@@ -226,8 +224,15 @@ impl Node {
         let mut asks = BTreeMap::new();
         self.ask_wanted(&mut servers, &mut asks);
         self.ask_ahead(&mut servers, &mut asks);
-        if self.download.obstacle == Some(Obstacle::ChainEnd) {
-            self.ask_again(&mut servers, &mut asks);
+        match self.download.obstacle {
+            Some(Obstacle::ChainEnd) => {
+                self.ask_again(self.download.stall_timeout, &mut servers, &mut asks);
+            }
+            // The owner has to go after that time, so it is too late to ask another one then.
+            Some(Obstacle::Window) => {
+                self.ask_again(self.download.stall_timeout / 2, &mut servers, &mut asks);
+            }
+            Some(Obstacle::Budget) | None => {}
         }
         self.look_for_staller(&servers);
         for (id, hashes) in asks {
@@ -249,6 +254,7 @@ impl Node {
                 Some(Server {
                     id,
                     best,
+                    height: peer.chain.best_height,
                     fork,
                     lowest,
                     in_flight: peer.serving.requests.len(),
@@ -311,15 +317,21 @@ impl Node {
         });
     }
 
-    /// At the end of the chain: asks another peer for blocks that take long.
-    fn ask_again(&mut self, servers: &mut [Server], asks: &mut BTreeMap<PeerId, Vec<BlockHash>>) {
+    /// While nothing else may be asked for: asks idle peers for blocks on their way from another
+    /// one for longer than `patience`.
+    fn ask_again(
+        &mut self,
+        patience: Duration,
+        servers: &mut [Server],
+        asks: &mut BTreeMap<PeerId, Vec<BlockHash>>,
+    ) {
         if !servers.iter().any(Server::has_free_slot) {
             return;
         }
         let now = self.now.elapsed;
         let late: Vec<(Duration, PeerId, BlockHash, Height)> = self.single_requests();
         for (asked_at, owner, hash, height) in late {
-            let due = asked_at.saturating_add(self.download.stall_timeout);
+            let due = asked_at.saturating_add(patience);
             if due > now {
                 self.retry_no_later_than(due);
                 continue;
@@ -366,7 +378,14 @@ impl Node {
         servers: &mut [Server],
         asks: &mut BTreeMap<PeerId, Vec<BlockHash>>,
     ) -> bool {
-        let Some(server) = best_server(servers, |server| self.serves(server, hash, height)) else {
+        let mut found = best_server(servers, |server| self.serves(server, hash, height));
+        if found.is_none() && !self.headers.is_on_best_chain(hash) {
+            // Peers keep the blocks of branches that they have left.
+            found = best_server(servers, |server| {
+                server.height >= height && !self.lacks(server, hash, height)
+            });
+        }
+        let Some(server) = found else {
             self.retry_no_later_than(self.now.elapsed.saturating_add(RETRY_INTERVAL));
             return false;
         };
@@ -399,14 +418,19 @@ impl Node {
         asks.entry(id).or_default().push(hash);
     }
 
-    fn serves(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
+    /// Returns whether a peer is known not to have a block.
+    fn lacks(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
         let now = self.now.elapsed;
-        let lacks = self
+        let said_so = self
             .peers
             .get(&server.id)
             .and_then(|peer| peer.serving.lacks.get(&hash))
             .is_some_and(|until| *until > now);
-        if lacks || height.get() < server.lowest {
+        said_so || height.get() < server.lowest
+    }
+
+    pub(super) fn serves(&self, server: &Server, hash: BlockHash, height: Height) -> bool {
+        if self.lacks(server, hash, height) {
             return false;
         }
         if self.headers.is_on_best_chain(hash) {
@@ -418,94 +442,6 @@ impl Node {
     fn retry_no_later_than(&mut self, at: Duration) {
         let retry = &mut self.download.retry_at;
         *retry = Some(retry.map_or(at, |earlier| earlier.min(at)));
-    }
-
-    /// Starts, keeps or stops the clock of the peer that holds everything up: it owes the first
-    /// wanted block, nothing more may be asked for before that comes, and another peer is idle.
-    /// Without a wanted block it is the consumer who holds things up, and no clock runs.
-    fn look_for_staller(&mut self, servers: &[Server]) {
-        let blocked = matches!(
-            self.download.obstacle,
-            Some(Obstacle::Window | Obstacle::Budget)
-        );
-        let first = self.download.first_wanted().filter(|_| blocked);
-        let stall = first.and_then(|block| {
-            let height = self.headers.height_of(block)?;
-            if self.download.owners(block) != 1 {
-                return None;
-            }
-            let (peer, _) = self
-                .peers
-                .iter()
-                .find(|(_, peer)| peer.serving.requests.contains_key(&block))?;
-            let other = servers.iter().any(|server| {
-                server.id != *peer && server.has_free_slot() && self.serves(server, block, height)
-            });
-            let since = self.now.elapsed;
-            other.then_some(Stall {
-                peer: *peer,
-                block,
-                since,
-            })
-        });
-        self.download.stall = match (self.download.stall, stall) {
-            (Some(old), Some(new)) if (old.peer, old.block) == (new.peer, new.block) => Some(old),
-            (_, new) => new,
-        };
-    }
-
-    /// Ends the connection of the peer that holds everything up, once its time is over.
-    pub(super) fn check_staller(&mut self) {
-        let Some(stall) = self.download.stall else {
-            return;
-        };
-        let held_up = self.now.elapsed.saturating_sub(stall.since);
-        if held_up < self.download.stall_timeout {
-            return;
-        }
-        self.download.stall = None;
-        self.download.strain();
-        let reason = format!(
-            "held up the download for {:.1} s by not sending block {}",
-            held_up.as_secs_f32(),
-            stall.block
-        );
-        self.close(stall.peer, CloseReason::Slow { reason });
-    }
-
-    /// Ends a connection whose blocks take far too long.
-    pub(super) fn check_blocks(&mut self, id: PeerId) {
-        let now = self.now.elapsed;
-        let others = self
-            .ready_peers()
-            .filter(|(other, peer)| *other != id && !peer.serving.requests.is_empty())
-            .count();
-        let is_alone = self.ready_peers().all(|(other, _)| other == id);
-        let Some(peer) = self.peers.get(&id) else {
-            return;
-        };
-        if now < block_deadline(peer, others) {
-            return;
-        }
-        let is_alive = peer.heard_at > peer.serving.downloading_since;
-        if is_alone && is_alive && peer.kind == ConnectionKind::Fixed {
-            // There is nobody else, so asking again is the best there is.
-            return self.release_requests(id);
-        }
-        let waited = now.saturating_sub(peer.serving.downloading_since);
-        let reason = format!("sent no block for {} s", waited.as_secs());
-        self.close(id, CloseReason::Slow { reason });
-    }
-
-    /// Returns when [`Node::check_blocks`] is next worth a call.
-    pub(super) fn blocks_due(&self) -> Option<Duration> {
-        let downloading = self
-            .ready_peers()
-            .filter(|(_, peer)| !peer.serving.requests.is_empty());
-        let others = downloading.clone().count().saturating_sub(1);
-        downloading
-            .map(|(_, peer)| block_deadline(peer, others))
-            .min()
     }
 
     /// Frees what a peer was asked for, so that others can be asked.
@@ -554,13 +490,4 @@ fn best_server(servers: &mut [Server], serves: impl Fn(&Server) -> bool) -> Opti
         .iter_mut()
         .filter(|server| server.has_free_slot() && serves(server))
         .min_by_key(|server| (server.wait(), server.in_flight, server.id))
-}
-
-fn block_deadline(peer: &Peer, others: usize) -> Duration {
-    if peer.serving.requests.is_empty() {
-        return Duration::MAX;
-    }
-    let halves = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(2);
-    let timeout = (BLOCK_TIMEOUT / 2).saturating_mul(halves);
-    peer.serving.downloading_since.saturating_add(timeout)
 }

@@ -431,16 +431,25 @@ impl Node {
         if is_regtest || self.is_rescuing() || self.ready_peers().next().is_none() {
             return None;
         }
+        if self.attempts() >= MAX_ATTEMPTS {
+            return None;
+        }
         let stale_at = self.sync.tip_at.saturating_add(STALE_TIP);
-        Some(stale_at.max(self.connections.rescue_at))
+        let connections = &self.connections;
+        Some(
+            stale_at
+                .max(connections.rescue_at)
+                .max(connections.select_at),
+        )
     }
 
     /// Looks for one more peer while the tip is old, and lets the worst one go for it.
     fn rescue(&mut self) {
         let now = self.now.elapsed;
-        if self.rescue_due().is_some_and(|at| at <= now) {
+        if self.rescue_due().is_some_and(|at| at <= now)
+            && self.connect_from_book(Purpose::Outbound, ConnectionKind::Rescue)
+        {
             self.connections.rescue_at = now.saturating_add(RESCUE_INTERVAL);
-            self.connect_from_book(Purpose::Outbound, ConnectionKind::Rescue);
         }
         let tried = self.ready_peers().find(|(_, peer)| {
             peer.kind == ConnectionKind::Rescue

@@ -303,7 +303,8 @@ impl Download {
     pub fn hold(&mut self, hash: BlockHash, height: Height, bytes: Vec<u8>) {
         self.bytes_held = self.bytes_held.saturating_add(bytes.len() as u64);
         self.held.insert((height, hash), bytes);
-        while self.bytes_held > self.budget && self.held.len() > 1 {
+        while self.bytes_held.saturating_add(self.bytes_asked) > self.budget && self.held.len() > 1
+        {
             self.drop_last();
         }
     }

@@ -355,16 +355,14 @@ impl Node {
         if let Some(last) = last {
             self.peer_has(id, last);
         }
-        if joined > 0 {
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.chain.news_at = Some(self.now.elapsed);
-                peer.chain.repeats = 0;
-                peer.chain.is_low_work = false;
-                let side = peer.chain.side_headers.saturating_add(joined);
-                // Those of a chain that has shown its work were paid for.
-                let is_free = changed.is_some() || peer.chain.presync.is_some();
-                peer.chain.side_headers = if is_free { 0 } else { side };
-            }
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| joined > 0) {
+            peer.chain.news_at = Some(self.now.elapsed);
+            peer.chain.repeats = 0;
+            peer.chain.is_low_work = false;
+            let side = peer.chain.side_headers.saturating_add(joined);
+            // Those of a chain that has shown its work were paid for.
+            let is_free = changed.is_some() || peer.chain.presync.is_some();
+            peer.chain.side_headers = if is_free { 0 } else { side };
         }
         if let Some(from) = changed {
             self.chain_changed(from);
@@ -407,10 +405,9 @@ impl Node {
     fn peer_has(&mut self, id: PeerId, hash: BlockHash) {
         if let (Some(peer), Some(context)) =
             (self.peers.get_mut(&id), self.headers.context_of(hash))
+            && peer.chain.shows(&context)
         {
-            if peer.chain.shows(&context) {
-                self.download.is_dirty = true;
-            }
+            self.download.is_dirty = true;
         }
     }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `handshake` | starts a connection: `version`, what both sides can do, `verack` |
 //! | `headers_sync`, `presync`, `chain`, `locator` | headers first, with bounded memory against floods |
-//! | `download`, `blocks` | blocks: the window, the budget, who serves what, who holds everything up |
+//! | `download`, `blocks`, `staller` | blocks: the window, the budget, who serves what, who holds everything up |
 //! | `connections`, `pause` | whom to connect to, and when |
 //! | `limits` | what a peer may send that nobody asked for |
 //! | `ports` | what is needed of the address book and of transaction relay |
@@ -27,6 +27,7 @@ mod pause;
 mod peer;
 mod ports;
 mod presync;
+mod staller;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -180,10 +181,10 @@ impl Node {
             return;
         };
         peer.heard_at = now;
-        if !was_asked(peer, &message) {
-            if let Err(reason) = peer.traffic.unasked(now, &message) {
-                return self.misbehaved(id, reason);
-            }
+        if !was_asked(peer, &message)
+            && let Err(reason) = peer.traffic.unasked(now, &message)
+        {
+            return self.misbehaved(id, reason);
         }
         match message {
             Message::Version(version) => self.on_version(id, version),
@@ -225,12 +226,12 @@ impl Node {
 
     fn on_pong(&mut self, id: PeerId, number: u64) {
         let now = self.now.elapsed;
-        if let Some(peer) = self.peers.get_mut(&id) {
-            if let Some((_, sent_at)) = peer.ping.open.filter(|(open, _)| *open == number) {
-                let took = now.saturating_sub(sent_at);
-                peer.ping.best = Some(peer.ping.best.map_or(took, |best| best.min(took)));
-                peer.ping.open = None;
-            }
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let Some((_, sent_at)) = peer.ping.open.filter(|(open, _)| *open == number)
+        {
+            let took = now.saturating_sub(sent_at);
+            peer.ping.best = Some(peer.ping.best.map_or(took, |best| best.min(took)));
+            peer.ping.open = None;
         }
     }
 

@@ -32,7 +32,8 @@ fn both_sides_say_what_they_can_do() {
 #[test]
 fn peers_of_no_use_are_left() {
     let limited = ServiceFlags::NETWORK_LIMITED | ServiceFlags::WITNESS;
-    let cases: [(&str, fn(&mut Version), bool); 6] = [
+    type Change = fn(&mut Version);
+    let cases: [(&str, Change, bool); 6] = [
         ("an old version", |version| version.version = 70_000, false),
         (
             "the oldest good version",
@@ -122,6 +123,7 @@ fn a_handshake_takes_a_minute_at_most() {
 #[test]
 fn pings_are_sent_every_two_minutes_and_must_be_answered() {
     let mut rig = Rig::fixed(1);
+    rig.answers_pings = false;
     rig.ready(0);
     rig.says(0, Message::Headers(Vec::new()));
     let number = |commands: &[Command]| {
@@ -136,9 +138,9 @@ fn pings_are_sent_every_two_minutes_and_must_be_answered() {
     rig.elapsed += Duration::from_millis(50);
     let open = rig.node.peers.values().next().unwrap().ping.open.unwrap().0;
     rig.says(0, Message::Pong(open ^ 1));
-    assert_eq!(rig.node.standing(now(&rig)).peers[0].ping, None);
+    assert_eq!(rig.node.standing(rig.now()).peers[0].ping, None);
     rig.says(0, Message::Pong(open));
-    let ping = rig.node.standing(now(&rig)).peers[0].ping;
+    let ping = rig.node.standing(rig.now()).peers[0].ping;
     assert_eq!(ping, Some(Duration::from_millis(50)));
     let commands = rig.pass(120);
     assert!(number(&commands).is_some());
@@ -147,13 +149,6 @@ fn pings_are_sent_every_two_minutes_and_must_be_answered() {
         closed(&rig.pass(2), 0),
         Some(CloseReason::Slow { .. })
     ));
-}
-
-fn now(rig: &Rig) -> crate::node::Now {
-    crate::node::Now {
-        elapsed: rig.elapsed,
-        unix: super::chain::START,
-    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct Rig {
     pub book: StubBook,
     pub relay: StubRelay,
     pub elapsed: Duration,
+    /// Whether peers answer pings.
+    pub answers_pings: bool,
 }
 
 impl Rig {
@@ -85,17 +87,29 @@ impl Rig {
             book,
             relay,
             elapsed: Duration::ZERO,
+            answers_pings: true,
         };
         let commands = rig.tick();
         (rig, commands)
     }
 
-    pub fn on(&mut self, event: Event) -> Vec<Command> {
-        let now = Now {
+    pub fn now(&self) -> Now {
+        Now {
             elapsed: self.elapsed,
             unix: UnixSeconds::new(START.get() + self.elapsed.as_secs()),
-        };
-        self.node.on(now, event)
+        }
+    }
+
+    pub fn on(&mut self, event: Event) -> Vec<Command> {
+        let commands = self.node.on(self.now(), event);
+        for command in &commands {
+            if let Command::Send(PeerId(peer), Message::Ping(number)) = command
+                && self.answers_pings
+            {
+                self.says(*peer, Message::Pong(*number));
+            }
+        }
+        commands
     }
 
     pub fn tick(&mut self) -> Vec<Command> {
@@ -140,15 +154,6 @@ impl Rig {
         commands.extend(self.says(peer, Message::Version(version)));
         commands.extend(self.says(peer, Message::Verack));
         commands
-    }
-
-    /// Answers everything that keeps a connection open for a time.
-    pub fn answer_pings(&mut self, commands: &[Command]) {
-        for command in commands {
-            if let Command::Send(PeerId(peer), Message::Ping(number)) = command {
-                self.says(*peer, Message::Pong(*number));
-            }
-        }
     }
 }
 

@@ -190,15 +190,6 @@ impl World {
         self.now
     }
 
-    /// Runs for a time.
-    pub fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        self.step(Event::Tick);
-        while self.now < end {
-            self.turn();
-        }
-    }
-
     pub fn time(&self) -> Now {
         Now {
             elapsed: self.now,
@@ -385,8 +376,14 @@ impl World {
 
     /// The consumer keeps a number of blocks wanted, in the order of the chain.
     fn want(&mut self) {
-        let known = self.node.headers().tip_height().get();
-        let end = known.min(self.consumed + self.wants);
+        // The best chain may be a liar's for a while.
+        let most = (self.chain.headers.len() as u32).min(self.consumed + self.wants);
+        let is_known = |height: &u32| {
+            let hash = self.chain.hash_at(*height);
+            self.node.headers().height_of(hash).is_some()
+        };
+        let end = (self.asked + 1..=most).take_while(is_known).last();
+        let end = end.unwrap_or(self.asked);
         if self.asked < end {
             let hashes = (self.asked + 1..=end)
                 .map(|height| self.chain.hash_at(height))

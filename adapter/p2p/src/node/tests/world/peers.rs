@@ -163,7 +163,10 @@ impl SimPeer {
             let Inventory::WitnessBlock(hash) = item else {
                 panic!("{item:?} is not asked for");
             };
-            let height = chain.heights[hash];
+            // Nobody has the blocks of a flood of headers.
+            let Some(height) = chain.heights.get(hash).copied() else {
+                continue;
+            };
             match self.behaviour {
                 Behaviour::StallsBlocks => continue,
                 Behaviour::StallsAfter(count) if self.blocks_sent >= count => continue,
@@ -176,11 +179,11 @@ impl SimPeer {
             }
             self.blocks_sent += 1;
             answers.push(Some(self.block(chain, height, *hash)));
-            if let Behaviour::Flaky(count) = self.behaviour {
-                if self.blocks_sent % count == 0 {
-                    answers.push(None);
-                    return answers;
-                }
+            if let Behaviour::Flaky(count) = self.behaviour
+                && self.blocks_sent.is_multiple_of(count)
+            {
+                answers.push(None);
+                return answers;
             }
         }
         answers

@@ -9,6 +9,7 @@ mod p2p;
 #[allow(dead_code, reason = "scripted peers are of other tests")]
 mod peer;
 #[path = "../support/scripted_node.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod scripted_node;
 
 use std::fs::File;

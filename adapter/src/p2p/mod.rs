@@ -2,11 +2,11 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`dial`] | opens connections, through a SOCKS5 proxy where one is set |
-//! | [`connection`] | one task for each connection: bytes to events and back |
-//! | [`driver`] | drives the node: events in, commands out |
-//! | [`handle`] | what the rest of the adapter asks of it |
-//! | [`seeds`] | asks the network's DNS seeds |
+//! | `dial` | opens connections, through a SOCKS5 proxy where one is set |
+//! | `connection` | one task for each connection: bytes to events and back |
+//! | `driver` | drives the node: events in, commands out |
+//! | `handle` | what the rest of the adapter asks of it |
+//! | `seeds` | asks the network's DNS seeds |
 
 mod connection;
 mod dial;

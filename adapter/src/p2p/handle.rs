@@ -9,10 +9,13 @@ use tokio::task::JoinHandle;
 
 use crate::source::{BlockSource, Discovery, SourceError};
 
+/// Who waits for a block.
+pub(super) type Asker = oneshot::Sender<Result<Vec<u8>, SourceError>>;
+
 /// What the driver is asked.
 pub(super) enum Request {
     Discover(Vec<BlockHash>, oneshot::Sender<Discovery>),
-    Read(BlockHash, oneshot::Sender<Result<Vec<u8>, SourceError>>),
+    Read(BlockHash, Asker),
     Relay(Vec<RelayTransaction>),
     Forget(Vec<Txid>),
     Stop,

@@ -13,7 +13,7 @@ const NOW: UnixSeconds = UnixSeconds::new(1_700_000_000);
 /// Reads the headers of a fixture of framed blocks.
 fn headers_of(fixture: &str) -> Vec<Header> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/fixtures")
+        .join("../../tests/fixtures")
         .join(fixture);
     let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut headers = Vec::new();

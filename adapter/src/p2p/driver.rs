@@ -17,7 +17,7 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::connection::{self, Connection};
 use super::dial::{Dialer, StreamName};
-use super::handle::{P2pHandle, Request, Running};
+use super::handle::{Asker, P2pHandle, Request, Running};
 use super::inbox::{Inbox, inbox};
 use super::keeper::Keeper;
 use super::{NetworkNode, P2pSettings, default_port, seeds};
@@ -107,7 +107,7 @@ impl Drop for Peer {
 #[derive(Default)]
 struct Wanted {
     order: VecDeque<BlockHash>,
-    askers: HashMap<BlockHash, Vec<oneshot::Sender<Result<Vec<u8>, SourceError>>>>,
+    askers: HashMap<BlockHash, Vec<Asker>>,
 }
 
 impl<N: NetworkNode> Driver<N> {
@@ -319,7 +319,7 @@ impl<N: NetworkNode> Driver<N> {
 }
 
 impl Wanted {
-    fn ask(&mut self, hash: BlockHash, asker: oneshot::Sender<Result<Vec<u8>, SourceError>>) {
+    fn ask(&mut self, hash: BlockHash, asker: Asker) {
         let askers = self.askers.entry(hash).or_default();
         if askers.is_empty() {
             self.order.push_back(hash);
@@ -343,7 +343,7 @@ impl Wanted {
         }
     }
 
-    fn take(&mut self, hash: BlockHash) -> Vec<oneshot::Sender<Result<Vec<u8>, SourceError>>> {
+    fn take(&mut self, hash: BlockHash) -> Vec<Asker> {
         // Blocks come about in order, so it is near the front.
         if let Some(at) = self.order.iter().position(|other| *other == hash) {
             self.order.remove(at);

@@ -12,10 +12,13 @@ use crate::source::{BlockSource, Discovery, SourceError};
 /// Blocks asked for at a time: the node's window, which it fetches whether they are asked for or not.
 const READS_MAX: usize = 1_024;
 
+/// Who waits for a block.
+pub(super) type Asker = oneshot::Sender<Result<Vec<u8>, SourceError>>;
+
 /// What the driver is asked.
 pub(super) enum Request {
     Discover(Vec<BlockHash>, oneshot::Sender<Discovery>),
-    Read(BlockHash, oneshot::Sender<Result<Vec<u8>, SourceError>>),
+    Read(BlockHash, Asker),
     Relay(Vec<RelayTransaction>),
     Forget(Vec<Txid>),
     Stop,

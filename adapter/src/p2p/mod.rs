@@ -2,13 +2,13 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`begin`] | starts it with what the settings and an earlier run say |
-//! | [`keeper`] | keeps what it finds out |
-//! | [`dial`] | opens connections, through a SOCKS5 proxy where one is set |
-//! | [`connection`] | one task for each connection: bytes to events and back |
-//! | [`driver`] | drives the node: events in, commands out |
-//! | [`handle`] | what the rest of the adapter asks of it |
-//! | [`seeds`] | asks the network's DNS seeds |
+//! | [`begin()`] | starts it with what the settings and an earlier run say |
+//! | `keeper` | keeps what it finds out |
+//! | `dial` | opens connections, through a SOCKS5 proxy where one is set |
+//! | `connection` | one task for each connection: bytes to events and back |
+//! | `driver` | drives the node: events in, commands out |
+//! | `handle` | what the rest of the adapter asks of it |
+//! | `seeds` | asks the network's DNS seeds |
 
 mod begin;
 mod connection;

@@ -12,6 +12,7 @@ mod p2p;
 mod peer;
 mod relaying;
 #[path = "../support/scripted_node.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod scripted_node;
 mod sources;
 

@@ -3,6 +3,7 @@
 #[path = "../support/peer.rs"]
 mod peer;
 #[path = "../support/scripted_node.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod scripted_node;
 
 mod proxy;

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_adapter::p2p::{NetworkNode, P2pSettings, Running, start};
-use millrace_core::{Height, Network, UnixSeconds};
-use millrace_p2p::address::PeerAddress;
+use millrace_core::{Network, UnixSeconds};
 use millrace_p2p::headers::HeaderTree;
 use millrace_p2p::message::Message;
 use millrace_p2p::node::{Command, Event, Now, PeerId, Standing, TransportVersion};
@@ -74,7 +73,6 @@ pub fn settings(network: Network) -> P2pSettings {
 }
 
 /// Settings with names to ask for nodes.
-#[allow(dead_code, reason = "not every test has seeds")]
 pub fn with_seeds(network: Network, seeds: &[&str]) -> P2pSettings {
     P2pSettings {
         seeds: seeds.iter().map(|&seed| seed.to_owned()).collect(),
@@ -154,10 +152,5 @@ impl Script {
                 return chosen;
             }
         }
-    }
-
-    /// Returns the height of the node's best chain by the standing it tells.
-    pub fn height(&self) -> Height {
-        self.running.standing.borrow().height
     }
 }

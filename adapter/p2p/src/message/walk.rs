@@ -12,7 +12,7 @@ const SEQUENCE_BYTES: usize = 4;
 const VALUE_BYTES: usize = 8;
 const LOCK_TIME_BYTES: usize = 4;
 
-/// Why bytes are no transaction. Offsets count from the front of what was given to [`Walker::new`].
+/// Why bytes are no transaction. Offsets count from the front of the bytes given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// The bytes end.

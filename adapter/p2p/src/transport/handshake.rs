@@ -41,9 +41,16 @@ enum Stage {
     /// The other side's key is awaited.
     Key,
     /// The end of its garbage is awaited.
-    Garbage(bip324::Handshake<SentVersion>),
+    Garbage(Box<bip324::Handshake<SentVersion>>),
     /// Its version packet is awaited.
     Version,
+}
+
+/// What comes of a handshake.
+pub(super) struct Finished {
+    pub(super) session: Box<CipherSession>,
+    /// Bytes that arrived and follow the handshake.
+    pub(super) rest: Vec<u8>,
 }
 
 /// How far the input goes.
@@ -84,29 +91,29 @@ impl Handshake {
         Ok(handshake)
     }
 
-    /// Takes what arrived. At the end returns the session and the bytes that follow the handshake.
+    /// Takes what arrived. At the end returns what came of it.
     pub(super) fn receive(
         &mut self,
         bytes: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<(Box<CipherSession>, Vec<u8>)>, WireError> {
+    ) -> Result<Option<Finished>, WireError> {
         self.input.extend_from_slice(bytes);
         while self.input.len() >= self.least {
             match core::mem::replace(&mut self.stage, Stage::Version) {
-                Stage::Key => self.stage = Stage::Garbage(self.send_version(out)?),
+                Stage::Key => self.stage = Stage::Garbage(Box::new(self.send_version(out)?)),
                 Stage::Garbage(sent) => {
                     let garbage = self.input.get(KEY_BYTES..).unwrap_or_default();
                     let result = sent.receive_garbage(garbage).map_err(failed)?;
                     if let GarbageResult::NeedMoreData(sent) = result {
                         self.least = self.input.len() + 1;
-                        self.stage = Stage::Garbage(sent);
+                        self.stage = Stage::Garbage(Box::new(sent));
                     }
                 }
                 Stage::Version => match self.repeat()? {
                     Reached::Needs(least) => self.least = least,
                     Reached::End(session, used) => {
                         let rest = self.input.split_off(used.min(self.input.len()));
-                        return Ok(Some((session, rest)));
+                        return Ok(Some(Finished { session, rest }));
                     }
                 },
             }

@@ -305,10 +305,16 @@ fn answer(from_us: &mut Vec<u8>, us: &mut Transport, garbage: &[u8], decoys: &[&
     }
 }
 
+/// A name, garbage, decoys.
+type Greeting<'a> = (&'a str, &'a [u8], &'a [&'a [u8]]);
+
+/// A name, what makes the packet, words of the error.
+type Ending<'a> = (&'a str, &'a dyn Fn(&mut CipherSession) -> Vec<u8>, &'a str);
+
 #[test]
 fn version_2_talks_to_the_crates_other_side() {
     let long = vec![7; 10_000];
-    let cases: [(&str, &[u8], &[&[u8]]); 5] = [
+    let cases: [Greeting<'_>; 5] = [
         ("nothing more", &[], &[]),
         ("garbage", &[1, 2, 3], &[]),
         ("most garbage", &[5; MAX_GARBAGE_BYTES], &[]),
@@ -377,7 +383,7 @@ fn version_2_ends_where_the_other_side_breaks_it() {
         let error = error_of(us.receive(&other.to_us, &mut Vec::new()));
         assert!(error.contains(words), "{name}: {error}");
     }
-    let endings: [(&str, &dyn Fn(&mut CipherSession) -> Vec<u8>, &str); 4] = [
+    let endings: [Ending<'_>; 4] = [
         (
             "no name",
             &|session| {

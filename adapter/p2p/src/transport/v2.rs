@@ -64,11 +64,11 @@ impl V2 {
             Stage::Open(session) => return session.receive(bytes),
             Stage::Handshake(handshake) => handshake,
         };
-        let Some((cipher, rest)) = handshake.receive(bytes, out)? else {
+        let Some(finished) = handshake.receive(bytes, out)? else {
             return Ok(Vec::new());
         };
-        let mut session = Box::new(Session::new(cipher));
-        let messages = session.receive(&rest);
+        let mut session = Box::new(Session::new(finished.session));
+        let messages = session.receive(&finished.rest);
         self.stage = Stage::Open(session);
         messages
     }

@@ -81,7 +81,7 @@ fn broken_blocks_are_named_as_the_canister_names_them() {
         block
     };
     let mut doubled_tail = block.clone();
-    if doubled_tail.txdata.len() % 2 == 0 {
+    if doubled_tail.txdata.len().is_multiple_of(2) {
         doubled_tail.txdata.pop();
         doubled_tail.header.merkle_root = doubled_tail.compute_merkle_root().unwrap();
     }

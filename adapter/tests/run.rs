@@ -249,7 +249,7 @@ async fn a_push_that_panics_is_tried_again() {
     assert!(!list.panics_next(), "both panics happened");
 }
 
-fn defect() -> SourceError {
+async fn fail<T>() -> Result<T, SourceError> {
     panic!("a defect of the source");
 }
 
@@ -265,14 +265,14 @@ impl BlockSource for Panicking {
         &self,
         _: Vec<BlockHash>,
     ) -> impl Future<Output = Result<Discovery, SourceError>> + Send + 'static {
-        async { Err(defect()) }
+        fail()
     }
 
     fn read(
         &self,
         _: BlockHash,
     ) -> impl Future<Output = Result<Vec<u8>, SourceError>> + Send + 'static {
-        async { Err(defect()) }
+        fail()
     }
 }
 

@@ -3,11 +3,11 @@
 use bitcoin::hex::FromHex;
 use millrace_adapter::source::node::{NodeSource, Rest, RestSettings, Rpc, RpcSettings};
 use millrace_adapter::source::{BlockSource, SourceError};
-use millrace_core::Network;
+use millrace_core::{Height, Network};
 use serde_json::json;
 
 use super::bitcoind::Bitcoind;
-use super::contract::{Handle, Reader, hash_of, keep_to_the_contract};
+use super::contract::{Handle, Reader, keep_to_the_contract};
 
 impl Handle for Bitcoind {
     async fn mine(&mut self, blocks: u32) {
@@ -66,13 +66,21 @@ async fn core_node_rpc_keeps_to_the_contract_of_sources() {
 async fn core_node_long_chains_come_in_ranges_over_both_interfaces() {
     let mut node = Bitcoind::start(&["-rest=1"]).await;
     Handle::mine(&mut node, 2_100).await;
-    let mut over_rest = Reader::new(rest(&node));
-    over_rest.follow(&node).await;
-    let mut over_rpc = Reader::new(rpc(&node));
-    over_rpc.follow(&node).await;
-    let chain = node.chain().await;
-    over_rest.read_all(chain.iter().skip(1)).await;
-    over_rpc.read_all(chain.iter().skip(1).step_by(10)).await;
+    let best = node.call("getbestblockhash", json!([])).await;
+    let (mut over_rest, mut over_rpc) = (Reader::new(rest(&node)), Reader::new(rpc(&node)));
+    over_rest.discover().await;
+    over_rpc.discover().await;
+    for tree in [&over_rest.tree, &over_rpc.tree] {
+        assert_eq!(json!(tree.tip_hash().to_string()), best);
+    }
+    for height in (1..=2_100).step_by(50) {
+        let hash = over_rest
+            .tree
+            .hash_at(Height::new(height))
+            .expect("a block");
+        let block = over_rest.source.read(hash).await.expect("it is there");
+        assert_eq!(over_rpc.source.read(hash).await, Ok(block));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,12 +94,13 @@ async fn core_node_without_rest_and_one_that_prunes_say_so() {
     assert!(error.to_string().contains("rest=1"), "{error}");
 
     Handle::mine(&mut node, 1_000).await;
-    let first = node.chain().await[1].clone();
+    let first = node.call("getblockhash", json!([1])).await;
+    let first = first
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .expect("a hash");
     let pruned = node.call("pruneblockchain", json!([700])).await;
     assert!(pruned.as_u64().expect("a height") > 1, "{pruned}");
-    let error = rpc(&node)
-        .read(hash_of(&first))
-        .await
-        .expect_err("it is gone");
+    let error = rpc(&node).read(first).await.expect_err("it is gone");
     assert!(matches!(error, SourceError::Pruned { .. }), "{error}");
 }

@@ -19,9 +19,10 @@ pub enum Exit {
     /// The canister cannot be used: it does not exist, refuses this adapter, or follows another
     /// chain. Retrying does not help.
     Canister,
-    /// In sync, but blocks the canister refused had to be left out; or it refused a whole snapshot.
+    /// In sync, but blocks the canister refused had to be left out; or it refused a whole snapshot, or a
+    /// transaction.
     Refused,
-    /// The replica or canister did not answer, for longer than the setting allows.
+    /// The replica, the canister or the running adapter did not answer, for longer than the setting allows.
     Unreachable,
     /// The canister's coins are not those it was compared with.
     Differs,
@@ -31,13 +32,14 @@ impl Exit {
     /// The table shown in `--help`.
     pub const HELP: &str = "\
 Exit codes:
-  0  done: in sync (--once), imported, exported, verified, status printed, or stopped by a signal
+  0  done: in sync (--once), imported, exported, verified, printed, sent, settings can work, or stopped
+     by a signal
   1  defect in the adapter, or the operating system refused something basic
-  2  a flag, variable, configuration file or identity is wrong
+  2  a flag, variable, configuration file, identity or transaction is wrong
   3  the source of blocks, the snapshot or the node cannot be used
   4  the canister cannot be used: missing, refuses this adapter, or on another chain
-  5  in sync, but without blocks that the canister refused; or it refused a whole snapshot
-  6  the replica or canister does not answer (see --give-up-after)
+  5  in sync, but without blocks that the canister refused; or it refused a snapshot or a transaction
+  6  the replica, the canister or the running adapter does not answer (see --give-up-after)
   7  verify: the canister's coins differ from the node's or the snapshot's";
 
     /// Returns the number.

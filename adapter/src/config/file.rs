@@ -54,7 +54,7 @@ pub(super) struct File {
     named: Vec<String>,
 }
 
-/// The names of [`File`]'s fields.
+/// Every key of the file, in the order of the example.
 pub const KEYS: [&str; 34] = [
     "network",
     "blocks",

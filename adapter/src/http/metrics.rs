@@ -47,7 +47,9 @@ pub fn render(snapshot: &Snapshot, now: Duration) -> String {
         silence,
     );
     if let Some(progress) = &snapshot.progress {
-        render_progress(&mut text, snapshot, progress, now);
+        render_heights(&mut text, snapshot, progress);
+        render_pushes(&mut text, progress);
+        render_waiting(&mut text, snapshot, progress, now);
     }
     render_counters(&mut text, snapshot);
     if let Some(table) = &snapshot.peers {
@@ -56,7 +58,7 @@ pub fn render(snapshot: &Snapshot, now: Duration) -> String {
     text.0
 }
 
-fn render_progress(text: &mut Text, snapshot: &Snapshot, progress: &Progress, now: Duration) {
+fn render_heights(text: &mut Text, snapshot: &Snapshot, progress: &Progress) {
     text.gauge(
         "source_height",
         "Height of the source's best block.",
@@ -86,6 +88,9 @@ fn render_progress(text: &mut Text, snapshot: &Snapshot, progress: &Progress, no
             lag,
         );
     }
+}
+
+fn render_pushes(text: &mut Text, progress: &Progress) {
     text.counter(
         "pushed_blocks_total",
         "Blocks pushed whole, repetitions included.",
@@ -131,6 +136,9 @@ fn render_progress(text: &mut Text, snapshot: &Snapshot, progress: &Progress, no
         "Blocks in the canister that wait to be connected.",
         progress.pending_blocks,
     );
+}
+
+fn render_waiting(text: &mut Text, snapshot: &Snapshot, progress: &Progress, now: Duration) {
     text.family(
         "waiting",
         "gauge",

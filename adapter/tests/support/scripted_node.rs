@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use millrace_adapter::p2p::{NetworkNode, P2pSettings, Running, start};
 use millrace_core::{Network, UnixSeconds};
+use millrace_p2p::address::PeerAddress;
 use millrace_p2p::headers::HeaderTree;
 use millrace_p2p::message::Message;
 use millrace_p2p::node::{Command, Event, Now, PeerId, Standing, TransportVersion};

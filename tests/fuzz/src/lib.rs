@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target {
         name: "message",
         run: message,
@@ -73,5 +73,9 @@ pub const TARGETS: [Target; 11] = [
     Target {
         name: "rpc",
         run: rpc,
+    },
+    Target {
+        name: "config",
+        run: config,
     },
 ];

@@ -43,7 +43,9 @@ pub fn message(data: &[u8]) {
     }
     let mut written = Vec::new();
     read.encode(&mut written);
-    assert!(written.len() <= message::MAX_PAYLOAD_BYTES || payload.len() > message::MAX_PAYLOAD_BYTES);
+    assert!(
+        written.len() <= message::MAX_PAYLOAD_BYTES || payload.len() > message::MAX_PAYLOAD_BYTES
+    );
     let again = decode(read.command(), written).expect("its own encoding");
     assert_eq!(again, read);
 }
@@ -136,7 +138,9 @@ fn changed_stream(changes: &[u8]) {
     for round in 0..12 {
         if round > 2 && initiator.is_open() {
             let ping = Message::Ping(round);
-            initiator.send(&ping, &mut to_acceptor).expect("an open connection");
+            initiator
+                .send(&ping, &mut to_acceptor)
+                .expect("an open connection");
         }
         if let Some([at, also_at, change]) = changes.next() {
             let at = usize::from(*at) * 256 + usize::from(*also_at);

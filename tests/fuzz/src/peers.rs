@@ -66,7 +66,7 @@ impl World {
         let headers = HeaderTree::new(network);
         let book = AddressBook::new(network, 1);
         Self {
-            node: Node::new(config, headers, book, Relay::new(1)),
+            node: Node::new(config, headers, Box::new(book), Box::new(Relay::new(1))),
             now: Now {
                 elapsed: Duration::ZERO,
                 unix: UnixSeconds::new(1_800_000_000),
@@ -77,7 +77,9 @@ impl World {
 
     /// Does what a byte says, with further ones as arguments; returns those left.
     fn act<'a>(&mut self, action: u8, rest: &'a [u8]) -> &'a [u8] {
-        let (argument, rest) = rest.split_first().map_or((0, rest), |(one, rest)| (*one, rest));
+        let (argument, rest) = rest
+            .split_first()
+            .map_or((0, rest), |(one, rest)| (*one, rest));
         let peer = match self.peers.len() {
             0 => PeerId(u64::from(argument)),
             count => self.peers[usize::from(argument) % count],
@@ -160,7 +162,11 @@ impl World {
 
     fn tell(&mut self, event: Event) {
         let commands = self.node.on(self.now, event);
-        assert!(commands.len() <= MAX_COMMANDS, "{} commands", commands.len());
+        assert!(
+            commands.len() <= MAX_COMMANDS,
+            "{} commands",
+            commands.len()
+        );
         for command in commands {
             match command {
                 Command::Connect { peer, .. } => {

@@ -79,7 +79,8 @@ fn served(data: &[u8]) -> String {
             2 => "401 Unauthorized",
             _ => "200 OK",
         };
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        let head =
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
         answers.push([head.as_bytes(), body].concat());
         rest = more;
         if answers.len() == QUESTIONS {

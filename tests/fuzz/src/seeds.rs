@@ -5,14 +5,19 @@ use bitcoin::consensus::serialize;
 use bitcoin::hashes::Hash;
 use bitcoin::p2p::message_blockdata::Inventory;
 use bitcoin::{Block, BlockHash, OutPoint, Sequence, Transaction, TxIn, Txid, Witness};
-use millrace_core::{Network, UnixSeconds};
+use millrace_adapter::state::State;
+use millrace_core::{Height, Network, UnixSeconds};
 use millrace_p2p::address::PeerAddress;
 use millrace_p2p::book::AddressBook;
+use millrace_p2p::headers::file::HEAD_BYTES;
 use millrace_p2p::message::{KnownAddress, Message, Version, decode};
 use millrace_p2p::node::TransportVersion;
 use millrace_p2p::transport::Transport;
 
 use crate::messages::COMMANDS;
+
+/// The file that operators copy.
+const CONFIG: &[u8] = include_bytes!("../../../adapter/adapter.example.toml");
 
 /// Returns the seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -26,6 +31,9 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "block_files" => vec![framed()],
         "rest" => vec![answers(&rest_answers())],
         "rpc" => vec![answers(&rpc_answers())],
+        "header_file" => vec![header_file()[HEAD_BYTES..].to_vec()],
+        "state_folder" => vec![[&[0][..], &header_file()].concat(), vec![1; 50]],
+        "config" => vec![CONFIG.to_vec(), b"canister = \"aaaaa-aa\"\n".to_vec()],
         _ => Vec::new(),
     }
 }
@@ -97,7 +105,9 @@ fn stream() -> Vec<u8> {
     let transport = Transport::connect(Network::Regtest, version, [1; 32], &mut bytes);
     let mut transport = transport.expect("no key is needed");
     for message in messages() {
-        transport.send(&message, &mut bytes).expect("a short message");
+        transport
+            .send(&message, &mut bytes)
+            .expect("a short message");
     }
     bytes
 }
@@ -177,7 +187,11 @@ fn framed() -> Vec<u8> {
     for block in [Network::Regtest.genesis_block(), block(2)] {
         let block = serialize(&block);
         bytes.extend(Network::Regtest.magic().to_bytes());
-        bytes.extend(u32::try_from(block.len()).expect("a small block").to_le_bytes());
+        bytes.extend(
+            u32::try_from(block.len())
+                .expect("a small block")
+                .to_le_bytes(),
+        );
         bytes.extend(block);
     }
     bytes
@@ -212,7 +226,8 @@ fn rest_answers() -> Vec<Vec<u8>> {
 }
 
 fn rpc_answers() -> Vec<Vec<u8>> {
-    let of = |result: String| format!("[{{\"id\":0,\"result\":{result},\"error\":null}}]").into_bytes();
+    let of =
+        |result: String| format!("[{{\"id\":0,\"result\":{result},\"error\":null}}]").into_bytes();
     let hex = |bytes: Vec<u8>| {
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("\"{digits}\"")
@@ -224,4 +239,18 @@ fn rpc_answers() -> Vec<Vec<u8>> {
         of(hex(serialize(&block(2).header))),
         of(hex(serialize(&block(2)))),
     ]
+}
+
+/// A header file of three headers.
+fn header_file() -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let now = UnixSeconds::new(1_800_000_000);
+    let (mut state, restored) =
+        State::open(folder.path(), Network::Regtest, now).expect("an empty folder");
+    let mut tree = restored.headers;
+    tree.accept(&headers(3), now);
+    state
+        .save_headers(&tree, Height::new(1))
+        .expect("our folder");
+    std::fs::read(folder.path().join("headers.dat")).expect("just written")
 }

@@ -18,7 +18,9 @@ fn mutated(bytes: &[u8], chance: &mut ChaCha8Rng) -> Vec<u8> {
         match chance.random_range(0..5) {
             0 => bytes.insert(at, chance.random()),
             1 => bytes.truncate(at),
-            2 if at < bytes.len() => bytes[at] = [0, 1, 0x7f, 0x80, 0xfd, 0xff][chance.random_range(0..6)],
+            2 if at < bytes.len() => {
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xfd, 0xff][chance.random_range(0..6)]
+            }
             3 => {
                 let tail = bytes[at..].to_vec();
                 bytes.extend(tail);
@@ -33,7 +35,8 @@ fn mutated(bytes: &[u8], chance: &mut ChaCha8Rng) -> Vec<u8> {
 #[test]
 fn no_target_minds_its_seeds_or_mutations_of_them() {
     for target in TARGETS {
-        let is_slow = ["rest", "rpc", "block_files", "state_folder", "config"].contains(&target.name);
+        let is_slow =
+            ["rest", "rpc", "block_files", "state_folder", "config"].contains(&target.name);
         let mutations = if is_slow { SLOW_MUTATIONS } else { MUTATIONS };
         let seeds = seeds::of(target.name);
         assert!(!seeds.is_empty(), "{} has no seeds", target.name);

@@ -16,8 +16,6 @@ use millrace_tests::bitcoind::{LISTENING, Node};
 /// Whom the canister takes blocks from.
 pub const ADAPTER: [u8; 32] = [4; 32];
 
-/// Blocks that must follow one before it is stable: more than any branch here is deep.
-pub const THRESHOLD: u32 = 144;
 
 /// How long an adapter may take to end when asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);

@@ -37,7 +37,7 @@ impl Contest<'_> {
             self.bitcoind()?,
             self.measure(
                 "P2P, version 1",
-                &[&p2p[..], &["--v2-transport", "false"]].concat(),
+                &[&p2p[..], &["--v2-transport=false"]].concat(),
             )?,
             self.measure("P2P, version 2 (BIP324)", &p2p)?,
             self.measure("REST", &["--source", "rest", "--rest-url", url])?,

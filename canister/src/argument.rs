@@ -1,6 +1,8 @@
 //! Decodes the arguments of calls. `init` and `post_upgrade` have their own rules: see
 //! [`crate::lifecycle`].
 
+mod plain;
+
 use candid::{CandidType, DecoderConfig};
 use serde::de::DeserializeOwned;
 
@@ -17,12 +19,20 @@ const SKIPPING_QUOTA: usize = 10_000;
 #[error("cannot decode the argument: {0:#}; see this canister's candid:service")]
 pub struct BadArgument(candid::Error);
 
-/// Decodes the only argument of a call. Costs at most about a hundred instructions for each of
-/// 8 Mi units.
+/// Decodes the only argument of a call. Costs some thousand instructions for what reads are asked with, and at
+/// most about a hundred for each of 8 Mi units.
 ///
 /// # Errors
 /// [`BadArgument`]; the call is refused with its text.
 pub fn decode<T: CandidType + DeserializeOwned>(bytes: &[u8]) -> Result<T, BadArgument> {
+    match plain::decode(bytes) {
+        Some(plain) => Ok(plain),
+        None => decode_any(bytes),
+    }
+}
+
+/// As [`decode`], by Candid's own decoder.
+fn decode_any<T: CandidType + DeserializeOwned>(bytes: &[u8]) -> Result<T, BadArgument> {
     let mut limits = DecoderConfig::new();
     limits
         .set_decoding_quota(DECODING_QUOTA)

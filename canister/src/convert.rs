@@ -142,6 +142,15 @@ pub fn utxo(coin: &ListedCoin) -> wire::Utxo {
     }
 }
 
+/// Returns a coin's form in the official interface.
+pub fn official_utxo(coin: &ListedCoin) -> wire::official::Utxo {
+    wire::official::Utxo {
+        outpoint: outpoint(&coin.outpoint),
+        value: coin.value.to_sat(),
+        height: coin.height.get(),
+    }
+}
+
 fn outpoint(outpoint: &OutPoint) -> wire::OutPoint {
     wire::OutPoint {
         txid: ByteBuf::from(outpoint.txid.to_byte_array()),

@@ -66,6 +66,13 @@ fn encode<T: CandidType + 'static>(value: T) -> Vec<u8> {
     or_trap(reply::encode(&value))
 }
 
+/// Encodes the reply of a method that may fail.
+fn encode_result<T: CandidType + 'static, E: CandidType + 'static>(
+    result: Result<T, E>,
+) -> Vec<u8> {
+    or_trap(reply::encode_result(result))
+}
+
 /// Bytes of heap that are taken when the module starts, more than twice what 144 unstable blocks of mainnet's
 /// size need: later the subnet may have none to give, and a heap that cannot grow traps.
 const HEAP_BYTES: usize = 16 << 20;

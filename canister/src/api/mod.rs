@@ -30,6 +30,7 @@ pub use coins::MAX_COINS;
 pub use headers::MAX_HEADERS;
 pub use status::MAX_TIPS;
 pub use utxos::MAX_UTXOS;
+pub(crate) use utxos::next_page;
 
 /// A block that reads can answer at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use ic_stable_structures::Memory;
 use millrace_candid::{GetUtxosArgs, GetUtxosResult, ReadError, UtxosFilter, UtxosPage};
 use millrace_core::page::Page;
+use millrace_store::coins::CoinPage;
 use serde_bytes::ByteBuf;
 
 use super::{ReadTip, script_hash};
@@ -21,11 +22,16 @@ impl<M: Memory> App<M> {
     pub fn get_utxos(&self, args: &GetUtxosArgs) -> GetUtxosResult {
         let is_page = matches!(args.filter, Some(UtxosFilter::Page(_)));
         self.check_read(args.at_tip.is_some() || is_page)?;
-        self.utxos_page(args)
+        let (tip, page) = self.coins_page(args)?;
+        Ok(UtxosPage {
+            utxos: page.coins.iter().map(convert::utxo).collect(),
+            tip: tip.to_wire(),
+            next_page: next_page(tip, &page),
+        })
     }
 
-    /// As [`App::get_utxos`], for callers that were let in.
-    pub(crate) fn utxos_page(&self, args: &GetUtxosArgs) -> GetUtxosResult {
+    /// As [`App::get_utxos`], for callers that were let in: the coins, and the block they are read at.
+    pub(crate) fn coins_page(&self, args: &GetUtxosArgs) -> Result<(ReadTip, CoinPage), ReadError> {
         let limit = args.limit.unwrap_or(MAX_UTXOS);
         if !(1..=MAX_UTXOS).contains(&limit) {
             return Err(ReadError::LimitOutOfRange {
@@ -49,18 +55,7 @@ impl<M: Memory> App<M> {
         let page = view
             .coins_of(&script, from, limit as usize)
             .map_err(convert::store_error)?;
-        Ok(UtxosPage {
-            utxos: page.coins.iter().map(convert::utxo).collect(),
-            tip: tip.to_wire(),
-            next_page: page.next.map(|(height, outpoint)| {
-                let page = Page {
-                    tip: tip.hash,
-                    height,
-                    outpoint,
-                };
-                ByteBuf::from(page.encode())
-            }),
-        })
+        Ok((tip, page))
     }
 
     /// Returns the block to read at and where in the list to start.
@@ -89,4 +84,15 @@ impl<M: Memory> App<M> {
             }
         }
     }
+}
+
+/// Returns where the list that begins with a page goes on, as a caller is to ask for it.
+pub(crate) fn next_page(tip: ReadTip, page: &CoinPage) -> Option<ByteBuf> {
+    let (height, outpoint) = page.next?;
+    let next = Page {
+        tip: tip.hash,
+        height,
+        outpoint,
+    };
+    Some(ByteBuf::from(next.encode()))
 }

@@ -7,6 +7,7 @@ mod reads;
 mod sending;
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 use millrace_candid::{
     FeedStateResult, GetBalanceResult, GetBalancesResult, GetBlockHeadersResult, GetBlockResult,
@@ -15,7 +16,7 @@ use millrace_candid::{
     HttpResponse, PushBlocksResult, ReportTransactionsResult, VerifyTxInclusionResult,
     official as v1,
 };
-use millrace_canister::reply::keep_table;
+use millrace_canister::reply::{keep_answers, keep_table};
 
 thread_local! {
     static KEEPS_TABLES: Cell<bool> = const { Cell::new(false) };
@@ -30,22 +31,22 @@ pub fn keep_tables() -> Result<(), candid::Error> {
     if KEEPS_TABLES.replace(true) {
         return Ok(());
     }
-    keep_table::<GetBalanceResult>()?;
-    keep_table::<GetBalancesResult>()?;
-    keep_table::<GetBlockHeadersResult>()?;
-    keep_table::<GetBlockResult>()?;
-    keep_table::<GetChainTipsResult>()?;
-    keep_table::<GetFeePercentilesResult>()?;
-    keep_table::<GetOutpointsResult>()?;
-    keep_table::<GetStatusResult>()?;
-    keep_table::<GetTransactionResult>()?;
-    keep_table::<GetTransactionStatusResult>()?;
-    keep_table::<GetUtxosResult>()?;
-    keep_table::<VerifyTxInclusionResult>()?;
-    keep_table::<FeedStateResult>()?;
-    keep_table::<PushBlocksResult>()?;
-    keep_table::<GetTransactionsToRelayResult>()?;
-    keep_table::<ReportTransactionsResult>()?;
+    keep_answers(PhantomData::<GetBalanceResult>)?;
+    keep_answers(PhantomData::<GetBalancesResult>)?;
+    keep_answers(PhantomData::<GetBlockHeadersResult>)?;
+    keep_answers(PhantomData::<GetBlockResult>)?;
+    keep_answers(PhantomData::<GetChainTipsResult>)?;
+    keep_answers(PhantomData::<GetFeePercentilesResult>)?;
+    keep_answers(PhantomData::<GetOutpointsResult>)?;
+    keep_answers(PhantomData::<GetStatusResult>)?;
+    keep_answers(PhantomData::<GetTransactionResult>)?;
+    keep_answers(PhantomData::<GetTransactionStatusResult>)?;
+    keep_answers(PhantomData::<GetUtxosResult>)?;
+    keep_answers(PhantomData::<VerifyTxInclusionResult>)?;
+    keep_answers(PhantomData::<FeedStateResult>)?;
+    keep_answers(PhantomData::<PushBlocksResult>)?;
+    keep_answers(PhantomData::<GetTransactionsToRelayResult>)?;
+    keep_answers(PhantomData::<ReportTransactionsResult>)?;
     keep_table::<HttpResponse>()?;
     keep_table::<v1::GetUtxosResponse>()?;
     keep_table::<v1::GetBlockHeadersResponse>()?;

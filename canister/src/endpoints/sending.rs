@@ -10,7 +10,7 @@ use millrace_canister::env::System;
 use millrace_canister::guard::Attached;
 use millrace_canister::relay::{self, Dispatch, NotTaken, SEND_INTERNAL};
 
-use crate::{decode, encode, with};
+use crate::{decode, encode_result, with};
 
 /// Sees to it that an accepted transaction goes where it should; the error is the blocks source's.
 pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, NotTaken> {
@@ -40,7 +40,7 @@ pub(super) async fn dispatched(dispatch: Dispatch) -> Result<Txid, NotTaken> {
 }
 
 #[candid::candid_method(update)]
-#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode_result", hidden = true)]
 async fn send_transaction(args: SendTransactionArgs) -> SendTransactionResult {
     let dispatch = with(|app| app.send_transaction(&System, &Attached, args))?;
     let sent = dispatched(dispatch).await;
@@ -51,13 +51,13 @@ async fn send_transaction(args: SendTransactionArgs) -> SendTransactionResult {
 }
 
 #[candid::candid_method(update)]
-#[ic_cdk::update(decode_with = "decode", encode_with = "encode", hidden = true)]
+#[ic_cdk::update(decode_with = "decode", encode_with = "encode_result", hidden = true)]
 fn get_transaction_status(args: GetTransactionStatusArgs) -> GetTransactionStatusResult {
     with(|app| app.get_transaction_status(&args))
 }
 
 #[candid::candid_method(query)]
-#[ic_cdk::query(decode_with = "decode", encode_with = "encode", hidden = true)]
+#[ic_cdk::query(decode_with = "decode", encode_with = "encode_result", hidden = true)]
 fn get_transaction_status_query(args: GetTransactionStatusArgs) -> GetTransactionStatusResult {
     with(|app| app.get_transaction_status(&args))
 }

@@ -8,6 +8,7 @@ use std::fmt::Write;
 use ic_stable_structures::Memory;
 use millrace_store::cells::Counter;
 
+use super::push_number;
 use crate::{App, Env};
 
 /// Reasons that the official canister counts as errors of inserting a block.
@@ -23,20 +24,41 @@ const INSERT_ERRORS: [Counter; 9] = [
     Counter::RejectedConsensus,
 ];
 
-/// Writes metrics with the time of the message, in milliseconds since 1970.
+/// Writes metrics with the time of the message.
 struct Samples<'a> {
     out: &'a mut String,
-    millis: u64,
+    /// What ends each sample: the time in milliseconds since 1970.
+    end: String,
 }
 
 impl Samples<'_> {
     fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+        for part in [
+            "# HELP ",
+            name,
+            " ",
+            help,
+            ".\n# TYPE ",
+            name,
+            " ",
+            kind,
+            "\n",
+        ] {
+            self.out.push_str(part);
+        }
     }
 
     fn sample(&mut self, name: &str, value: u128) {
-        let _ = writeln!(self.out, "{name} {value} {}", self.millis);
+        self.out.push_str(name);
+        self.out.push(' ');
+        match u64::try_from(value) {
+            Ok(value) => push_number(self.out, value),
+            // Writing to a string cannot fail.
+            Err(_) => {
+                let _ = write!(self.out, "{value}");
+            }
+        }
+        self.out.push_str(&self.end);
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Into<u128>) {
@@ -54,7 +76,8 @@ impl<M: Memory> App<M> {
     /// Appends the official metrics. Costs O(unstable blocks), for the number of tips.
     pub(super) fn official_metrics(&self, env: &impl Env, out: &mut String) {
         let millis = env.now().get().saturating_mul(1_000);
-        let mut samples = Samples { out, millis };
+        let end = format!(" {millis}\n");
+        let mut samples = Samples { out, end };
         self.chain_samples(&mut samples);
         self.activity_samples(env, &mut samples);
     }

@@ -6,12 +6,13 @@ use millrace_candid::ReadError;
 use millrace_candid::official::{
     GetBalanceError, GetBalanceRequest, GetBlockHeadersError, GetBlockHeadersRequest,
     GetBlockHeadersResponse, GetUtxosError, GetUtxosRequest, GetUtxosResponse, NetworkInRequest,
-    Utxo, UtxosFilter,
+    UtxosFilter,
 };
 use millrace_core::page::PAGE_BYTES;
 use serde_bytes::ByteBuf;
 
 use super::{Mode, Refusal};
+use crate::api::next_page;
 use crate::guard::{Payment, charge, require};
 use crate::{App, Env, convert};
 
@@ -143,21 +144,21 @@ impl<M: Memory> App<M> {
             }
             Some(UtxosFilter::Page(page)) => Some(wire::UtxosFilter::Page(page)),
         };
-        let page = self.utxos_page(&wire::GetUtxosArgs {
+        let page = self.coins_page(&wire::GetUtxosArgs {
             owner: wire::Owner::Address(request.address),
             filter,
             at_tip: None,
             limit: None,
         });
-        let page = page.map_err(|error| match utxos_error(&error) {
+        let (tip, page) = page.map_err(|error| match utxos_error(&error) {
             Some(official) => Refusal::failed(method, &official),
             None => Refusal::defect(method, &error),
         })?;
         Ok(GetUtxosResponse {
-            utxos: page.utxos.into_iter().map(Utxo::from).collect(),
-            tip_block_hash: page.tip.hash,
-            tip_height: page.tip.height,
-            next_page: page.next_page,
+            utxos: page.coins.iter().map(convert::official_utxo).collect(),
+            tip_block_hash: convert::hash(tip.hash),
+            tip_height: tip.height.get(),
+            next_page: next_page(tip, &page),
         })
     }
 

@@ -5,7 +5,6 @@
 //! below every mapping, so that its numbers are those the system measures.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use ic_stable_structures::Memory;
 use millrace_core::Pages;
@@ -16,26 +15,69 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Pages that one word of a [`PageSet`] covers.
 const WORD_PAGES: u64 = 64;
 
-/// A set of page numbers with a cheap repeated insert: accesses come in runs.
+/// Slots of a table that has something in it, at least.
+const FEWEST_SLOTS: usize = 32;
+
+/// 2^64 divided by the golden ratio: neighbours lie far from each other in the table.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A set of page numbers: a table of words of 64 pages each, with a cheap repeated insert, since accesses come in
+/// runs. Each look-up of a read inserts a few words that nothing else touched, so that this costs more than what it
+/// counts unless it is simple: some forty instructions.
 #[derive(Clone, Debug, Default)]
 struct PageSet {
-    words: BTreeMap<u64, u64>,
-    /// The word of the last insert, kept out of the map.
-    last: (u64, u64),
+    /// The word's number and one, 0 for a free slot, and its pages. A word is at the place that its number says, or
+    /// in the next free one. The length is 0 or a power of two, and twice the number of words or more.
+    slots: Vec<(u64, u64)>,
+    used: usize,
+    /// The slot of the last insert.
+    last: usize,
     count: u64,
 }
 
 impl PageSet {
     fn insert(&mut self, page: u64) {
-        let (word, bit) = (page / WORD_PAGES, 1u64 << (page % WORD_PAGES));
-        if self.last.0 != word {
-            let (old_word, old_bits) = self.last;
-            self.words.insert(old_word, old_bits);
-            self.last = (word, self.words.get(&word).copied().unwrap_or(0));
+        let (tag, bit) = (page / WORD_PAGES + 1, 1u64 << (page % WORD_PAGES));
+        if self.slots.get(self.last).is_none_or(|slot| slot.0 != tag) {
+            if self.used * 2 >= self.slots.len() {
+                self.grow();
+            }
+            self.last = self.place(tag);
         }
-        if self.last.1 & bit == 0 {
-            self.last.1 |= bit;
+        let Some(slot) = self.slots.get_mut(self.last) else {
+            return;
+        };
+        if slot.0 == 0 {
+            slot.0 = tag;
+            self.used += 1;
+        }
+        if slot.1 & bit == 0 {
+            slot.1 |= bit;
             self.count += 1;
+        }
+    }
+
+    /// Returns the slot of a word, or the one to put it in.
+    fn place(&self, tag: u64) -> usize {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = (tag.wrapping_mul(SPREAD) >> 32) as usize & mask;
+        while let Some(slot) = self.slots.get(at)
+            && slot.0 != tag
+            && slot.0 != 0
+        {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn grow(&mut self) {
+        let length = (self.slots.len() * 2).max(FEWEST_SLOTS);
+        let before = std::mem::replace(&mut self.slots, vec![(0, 0); length]);
+        for old in before {
+            let at = self.place(old.0);
+            if let Some(slot) = self.slots.get_mut(at).filter(|_| old.0 != 0) {
+                *slot = old;
+            }
         }
     }
 

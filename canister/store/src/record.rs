@@ -3,9 +3,12 @@
 /// Joins fields whose lengths add up to `N`; a shorter sum is zero padded.
 pub(crate) fn join<const N: usize>(fields: &[&[u8]]) -> [u8; N] {
     let mut out = [0; N];
-    let bytes = fields.iter().flat_map(|field| field.iter());
-    for (slot, byte) in out.iter_mut().zip(bytes) {
-        *slot = *byte;
+    let mut rest = out.as_mut_slice();
+    for field in fields {
+        let length = field.len().min(rest.len());
+        let (place, behind) = rest.split_at_mut(length);
+        place.copy_from_slice(field.get(..length).unwrap_or_default());
+        rest = behind;
     }
     out
 }

@@ -101,6 +101,12 @@ impl<M: Memory> TransactionIndexes<M> {
         })
     }
 
+    /// Returns the bytes that indexes take, without those free between them.
+    pub fn bytes(&self) -> u64 {
+        let free = self.allocator.free_bytes();
+        self.allocator.end().saturating_sub(free)
+    }
+
     /// Returns how many transactions a block has, or `None` for one without an index. Reads
     /// nothing.
     pub fn count(&self, block: &BlockHash) -> Option<u32> {

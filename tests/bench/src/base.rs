@@ -178,7 +178,7 @@ pub fn measure(bench: &Bench, base: &Base) -> Result<Rows> {
     let mut rows = vec![
         (format!("{}.taking_in.steady", base.name), steady.row()),
         (format!("{}.coins", base.name), row(&[("utxos", counted)])),
-        (format!("{}.memory", base.name), memory(&mut canister, 0)?),
+        (format!("{}.memory", base.name), memory(&mut canister)?),
     ];
     let (upgrade, first) = canister.upgrade()?;
     for (name, record) in [("upgrade", upgrade), ("upgrade.first_heartbeat", first)] {

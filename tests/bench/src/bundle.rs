@@ -17,7 +17,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use bitcoin::Block;
 use bitcoin::consensus::{deserialize, serialize};
-use millrace_candid::{BlockValidation, InitConfig};
+use millrace_candid::{BlockValidation, InitConfig, SetConfigRequest};
 use millrace_tests::chain::{Body, MainnetLike, Plan};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -89,7 +89,20 @@ impl Bundle {
     /// # Errors
     /// The module refuses the image.
     pub fn canister(&self, bench: &Bench, config: InitConfig) -> Result<Canister> {
-        Canister::install_on_image(&bench.module, config, &self.image)
+        Canister::install_on_image(&bench.module, config, &self.image, None)
+    }
+
+    /// As [`Self::canister`], with another configuration from its first heartbeat on.
+    ///
+    /// # Errors
+    /// As [`Self::canister`].
+    pub fn canister_with(
+        &self,
+        bench: &Bench,
+        config: InitConfig,
+        change: SetConfigRequest,
+    ) -> Result<Canister> {
+        Canister::install_on_image(&bench.module, config, &self.image, Some(change))
     }
 
     fn read(folder: &Path) -> Result<Self> {

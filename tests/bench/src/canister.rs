@@ -127,7 +127,12 @@ impl Canister {
     ///
     /// # Errors
     /// The module or the configuration is refused, or the memory is too large.
-    pub fn install_on_image(module: &Arc<[u8]>, config: InitConfig, image: &[u8]) -> Result<Self> {
+    pub fn install_on_image(
+        module: &Arc<[u8]>,
+        config: InitConfig,
+        image: &[u8],
+        change: Option<SetConfigRequest>,
+    ) -> Result<Self> {
         let mut canister = Self::install(module, config)?;
         let id = CanisterIdRecord {
             canister_id: canister.id,
@@ -137,8 +142,9 @@ impl Canister {
         canister.network.set_stable_memory(&canister.id, image)?;
         canister.install_code(
             CanisterInstallMode::Upgrade(None),
-            &CanisterArg::Upgrade(None),
+            &CanisterArg::Upgrade(change),
         )?;
+        canister.records()?;
         canister.manage::<()>("start_canister", &id)?;
         Ok(canister)
     }

@@ -151,7 +151,7 @@ impl Mark {
         let mut sample = Sample::of(&chain);
         let (mut funding, mut connecting, mut steady) =
             (Phase::default(), Phase::default(), Phase::default());
-        let (mut all, mut unstable_bytes) = (Counts::default(), 0);
+        let mut all = Counts::default();
         let (length, funded) = (self.plan.length(), self.plan.funding_blocks);
         let mut utxos = 0;
         for made in chain {
@@ -171,9 +171,6 @@ impl Mark {
             };
             phase.add(facts.inputs + facts.outputs, &counts);
             all.join(&counts);
-            if facts.height + self.threshold.min(length) > length {
-                unstable_bytes += facts.bytes;
-            }
             utxos = facts.utxos;
             sample.note(&made, length);
             bench.progress(self.name, facts.height, length);
@@ -197,21 +194,25 @@ impl Mark {
         }
         let longest = row(&[("longest_message", all.longest)]);
         rows.push((format!("{}.taking_in.all", self.name), longest));
-        rows.push((
-            format!("{}.memory", self.name),
-            memory(&mut canister, unstable_bytes)?,
-        ));
+        rows.push((format!("{}.memory", self.name), memory(&mut canister)?));
         Ok((canister, Prepared { rows, sample }))
     }
 }
 
-/// What the canister occupies, in all and for each coin.
+/// Bytes of a page of blobs.
+const BLOB_PAGE_BYTES: u64 = 4_096;
+
+/// What the canister occupies, in all and for each coin; and without what unstable blocks take as the canister
+/// tells: their bytes, the indexes of their transactions, their runs and the merges of them made ahead.
 ///
 /// # Errors
 /// The canister does not say.
-pub fn memory(canister: &mut Canister, unstable_bytes: u64) -> Result<Row> {
+pub fn memory(canister: &mut Canister) -> Result<Row> {
     let sizes = canister.sizes()?;
     let stable_utxos = reads::metric(canister, "stable_utxos_length")?.max(1);
+    let unstable_bytes = reads::metric(canister, "blob_pages")? * BLOB_PAGE_BYTES
+        + reads::metric(canister, "transaction_index_bytes")?
+        + reads::metric(canister, "unstable_coin_bytes")?;
     let apart = sizes.stable_bytes.saturating_sub(unstable_bytes);
     Ok(row(&[
         ("heap_bytes", sizes.heap_bytes),
@@ -221,7 +222,7 @@ pub fn memory(canister: &mut Canister, unstable_bytes: u64) -> Result<Row> {
             sizes.stable_bytes.div_ceil(stable_utxos),
         ),
         (
-            "stable_bytes_per_stable_utxo_unstable_block_bytes_apart",
+            "stable_bytes_per_stable_utxo_unstable_blocks_apart",
             apart.div_ceil(stable_utxos),
         ),
     ]))

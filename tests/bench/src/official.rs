@@ -88,10 +88,10 @@ pub const MARK: [Figure; 23] = [
         "",
     ),
     figure(
-        "stable bytes per stable UTXO, bytes of unstable blocks apart",
+        "stable bytes per stable UTXO, unstable blocks apart",
         (
             "memory",
-            "stable_bytes_per_stable_utxo_unstable_block_bytes_apart",
+            "stable_bytes_per_stable_utxo_unstable_blocks_apart",
             1,
         ),
         "",

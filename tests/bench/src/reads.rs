@@ -83,12 +83,10 @@ pub fn measure_coins(canister: &mut Canister, sample: &Sample) -> Result<Rows> {
 fn measure_call(canister: &mut Canister, call: &Call, rows: &mut Rows) -> Result<()> {
     if matches!(call.how, As::Both | As::Update) {
         canister.records()?;
-        check(
-            call.method,
-            &canister.update(call.method, call.payload.clone())?,
-        )?;
-        let row = taken(canister, MessageKind::Update)?.row();
-        rows.push((format!("{}.update", call.name), row));
+        let reply = canister.update(call.method, call.payload.clone())?;
+        check(call.method, &reply)?;
+        let counts = taken(canister, MessageKind::Update)?;
+        rows.push((format!("{}.update", call.name), read_row(&counts, &reply)));
     }
     let method = match call.how {
         As::Both => format!("{}_query", call.method),
@@ -96,10 +94,19 @@ fn measure_call(canister: &mut Canister, call: &Call, rows: &mut Rows) -> Result
         As::Update => return Ok(()),
     };
     canister.records()?;
-    check(call.method, &canister.query(&method, call.payload.clone())?)?;
-    let row = taken(canister, MessageKind::Query)?.row();
-    rows.push((format!("{}.query", call.name), row));
+    let reply = canister.query(&method, call.payload.clone())?;
+    check(call.method, &reply)?;
+    let counts = taken(canister, MessageKind::Query)?;
+    rows.push((format!("{}.query", call.name), read_row(&counts, &reply)));
     Ok(())
+}
+
+/// A row of one read, with the bytes of its reply: each of them costs 50 instructions on the IC, whatever
+/// computed it, so that they are most of a read's floor.
+fn read_row(counts: &Counts, reply: &[u8]) -> Row {
+    let mut row = counts.row();
+    row.insert("reply_bytes".to_owned(), reply.len() as u64);
+    row
 }
 
 /// Refuses a reply that is an error: its cost says nothing.
@@ -140,6 +147,7 @@ fn pages(canister: &mut Canister, script: &Script, utxos: u64, rows: &mut Rows) 
     }
     let mut args = get_utxos(script);
     let (mut total, mut worst, mut found) = (Counts::default(), Counts::default(), 0);
+    let mut replies = Vec::new();
     for _ in 0..PAGES_MAX {
         canister.records()?;
         let reply = canister.update("get_utxos", encode_one(&args)?)?;
@@ -150,6 +158,7 @@ fn pages(canister: &mut Canister, script: &Script, utxos: u64, rows: &mut Rows) 
             worst = counts;
         }
         found += page.utxos.len() as u64;
+        replies.extend(reply);
         match page.next_page {
             Some(next) => args.filter = Some(UtxosFilter::Page(next)),
             None => break,
@@ -158,7 +167,8 @@ fn pages(canister: &mut Canister, script: &Script, utxos: u64, rows: &mut Rows) 
     if found != utxos {
         bail!("an owner of {utxos} coins is shown {found}");
     }
-    rows.push((format!("get_utxos.{utxos}.all_pages"), total.row()));
+    let all = read_row(&total, &replies);
+    rows.push((format!("get_utxos.{utxos}.all_pages"), all));
     rows.push((format!("get_utxos.{utxos}.worst_page"), worst.row()));
     Ok(())
 }

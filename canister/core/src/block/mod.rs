@@ -13,8 +13,6 @@ use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
 use bitcoin::{BlockHash, TxMerkleNode, Txid};
 
-use crate::bytes::fixed;
-
 /// Heaviest block allowed, in weight units (BIP141).
 pub const MAX_BLOCK_WEIGHT: u64 = 4_000_000;
 
@@ -133,14 +131,14 @@ impl BlockError {
 
 /// Returns the 80 bytes of a header as blocks begin with them.
 pub fn encode_header(header: &Header) -> [u8; HEADER_BYTES] {
-    fixed(&[
-        &header.version.to_consensus().to_le_bytes(),
-        header.prev_blockhash.as_byte_array(),
-        header.merkle_root.as_byte_array(),
-        &header.time.to_le_bytes(),
-        &header.bits.to_consensus().to_le_bytes(),
-        &header.nonce.to_le_bytes(),
-    ])
+    let mut out = [0; HEADER_BYTES];
+    out[..4].copy_from_slice(&header.version.to_consensus().to_le_bytes());
+    out[4..36].copy_from_slice(header.prev_blockhash.as_byte_array());
+    out[36..68].copy_from_slice(header.merkle_root.as_byte_array());
+    out[68..72].copy_from_slice(&header.time.to_le_bytes());
+    out[72..76].copy_from_slice(&header.bits.to_consensus().to_le_bytes());
+    out[76..].copy_from_slice(&header.nonce.to_le_bytes());
+    out
 }
 
 /// Reads the header at the front of a block or a header message, or `None` when `bytes` is

@@ -49,6 +49,13 @@ impl Indexes {
         }
     }
 
+    /// Removes a node that gets its first child from the order of leaves; nothing for any other.
+    pub(super) fn leave_leaves(&mut self, id: NodeId, node: &Node) {
+        if node.children.is_empty() {
+            self.leaves.remove(&leaf_key(id, node));
+        }
+    }
+
     /// Removes a node from all orders; its fields must be those it was entered with.
     pub(super) fn leave(&mut self, id: NodeId, node: &Node) {
         self.connectable.remove(&body_rank(id, node));

@@ -109,11 +109,7 @@ impl Tree {
         body_sequence: u64,
     ) -> NodeId {
         let node = Node {
-            difficulty: context
-                .header()
-                .target()
-                .min(self.network.pow_limit())
-                .difficulty(self.network.params()),
+            difficulty: self.difficulty_after(parent, &context),
             context,
             status,
             header_sequence,
@@ -129,7 +125,7 @@ impl Tree {
         }
         let id = self.store_node(node);
         if let Some(parent) = parent {
-            self.reindex(parent, |node| node.children.push(id));
+            self.add_child(parent, id);
         }
         self.by_hash.insert(hash, id);
         if let Some(Some(node)) = self.nodes.get(slot(id)) {
@@ -137,6 +133,28 @@ impl Tree {
         }
         self.note_change(hash);
         id
+    }
+
+    /// Returns how hard a block was to mine. Dividing costs thousands of instructions; a block is mostly as hard as
+    /// its parent.
+    fn difficulty_after(&self, parent: Option<NodeId>, context: &HeaderContext) -> u128 {
+        let header = context.header();
+        let parent = parent.and_then(|parent| self.node(parent));
+        match parent.filter(|parent| parent.context.header().bits == header.bits) {
+            Some(parent) => parent.difficulty,
+            None => {
+                let target = header.target().min(self.network.pow_limit());
+                target.difficulty(self.network.params())
+            }
+        }
+    }
+
+    /// Adds a node's child: of all orders, only that of leaves has to do with children.
+    fn add_child(&mut self, parent: NodeId, child: NodeId) {
+        if let Some(Some(node)) = self.nodes.get_mut(slot(parent)) {
+            self.indexes.leave_leaves(parent, node);
+            node.children.push(child);
+        }
     }
 
     fn store_node(&mut self, node: Node) -> NodeId {

@@ -46,7 +46,7 @@ impl Tree {
             records: records.len(),
         };
         // Parents before children, siblings in first-seen order.
-        records.sort_by_key(|record| (record.context.height(), record.header_sequence));
+        records.sort_by_cached_key(|record| (record.context.height(), record.header_sequence));
         let root_at = records.iter().position(|record| record.hash() == *root);
         let root = records.remove(root_at.ok_or(no_root)?);
         let mut tree = Self::with_capacity(root.context, network, capacity);

@@ -165,6 +165,14 @@ impl<M: Memory> Coins<M> {
         (self.allocator.end().saturating_sub(free), free)
     }
 
+    /// Returns the bytes of runs of unstable blocks, merges made ahead that end with one of them included. Costs a
+    /// look at each.
+    pub fn unstable_run_bytes(&self) -> u64 {
+        let ends = self.index.unstable();
+        let nodes = ends.flat_map(|node| std::iter::once(node).chain(&node.aheads));
+        nodes.map(index::Node::bytes).sum()
+    }
+
     /// Makes the change of the newest stable block's child part of the stable set. One record is
     /// written, whatever the block's size; with the last block of a merge made ahead, that one takes
     /// the place of the changes it was made of, whose records go.

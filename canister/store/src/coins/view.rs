@@ -95,7 +95,10 @@ impl<M: Memory> View<'_, M> {
         let from = from.map(|(height, at)| Place::new(height, OutpointKey::from(&at)));
         let key = ScriptKey::from(script);
         let mut list = ScriptList::open(self.region, self.changes(), &key, from.as_ref())?;
-        let mut page = CoinPage::default();
+        let mut page = CoinPage {
+            coins: Vec::with_capacity(limit.min(list.coins())),
+            next: None,
+        };
         while let Some(listed) = list.next(self.region)? {
             match listed {
                 Listed::Coin(coin) if page.coins.len() < limit => page.coins.push(coin),

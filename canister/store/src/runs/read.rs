@@ -8,9 +8,8 @@ use super::change::ChangeRuns;
 use super::coin_cursor::find_coin;
 use super::coin_entry::PutCoin;
 use super::key::{OutpointKey, Place, ScriptKey};
-use super::script_cursor::{FoundGroup, find_group};
-use super::script_entry::{BalanceChange, ListChange};
-use super::script_merge::merge_place;
+use super::script_cursor::{FoundGroup, Scratch, ScriptCursor, find_balance, find_group};
+use super::script_entry::{BalanceChange, ListChange, ScriptEntry};
 use crate::StoreError;
 use crate::coins::ListedCoin;
 
@@ -44,9 +43,10 @@ pub fn balance<'a, M: Memory>(
     key: &ScriptKey,
 ) -> Result<BalanceChange, StoreError> {
     let mut sum = BalanceChange::default();
+    let mut scratch = Scratch::default();
     for change in changes {
-        if let Some(group) = find_group(memory, &change.scripts, key)? {
-            sum = sum.and(group.change);
+        if let Some(change) = find_balance(memory, &change.scripts, key, &mut scratch)? {
+            sum = sum.and(change);
         }
     }
     Ok(sum)
@@ -55,11 +55,29 @@ pub fn balance<'a, M: Memory>(
 /// A script's coins in list order. Holds a leaf for each change that has the script.
 #[derive(Clone, Debug)]
 pub struct ScriptList {
-    /// Oldest first: what follows a put can only be its spend.
-    groups: Vec<FoundGroup>,
-    /// The group that the last place came from, and the first place of the others; `None` when that is
-    /// not known, or there are no others.
-    leading: Option<(usize, Option<Place>)>,
+    /// Oldest first.
+    groups: Vec<ScriptCursor>,
+    /// The next entry of each group, the one to be taken first last: blocks follow each other, so the next one
+    /// is mostly of the same group.
+    heads: Vec<Head>,
+    /// The script's coins in all.
+    coins: i64,
+}
+
+/// The next entry of a group.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    entry: ScriptEntry,
+    /// The group's place: of entries at one place, those of older changes come first, since what follows a put
+    /// can only be its spend.
+    group: usize,
+}
+
+impl Head {
+    fn is_before(&self, other: &Self) -> bool {
+        let (place, others) = (&self.entry.place, &other.entry.place);
+        place < others || (place == others && self.group < other.group)
+    }
 }
 
 /// What is at a place of a list.
@@ -93,21 +111,38 @@ impl ScriptList {
         key: &ScriptKey,
         from: Option<&Place>,
     ) -> Result<Self, StoreError> {
-        let mut groups = Vec::new();
+        let (mut groups, mut coins) = (Vec::new(), 0i64);
         for change in changes {
             let found = find_group(memory, &change.scripts, key)?;
-            if let Some(mut group) = found {
+            if let Some(FoundGroup { mut cursor, change }) = found {
+                coins = coins.saturating_add(change.coins);
                 if let Some(from) = from {
-                    group.cursor.skip_to(memory, from)?;
+                    cursor.skip_to(memory, from)?;
                 }
-                groups.push(group);
+                groups.push(cursor);
             }
         }
         groups.reverse();
+        let mut heads = Vec::with_capacity(groups.len());
+        for (group, cursor) in groups.iter_mut().enumerate() {
+            if let Some(entry) = cursor.next_entry(memory)? {
+                heads.push(Head { entry, group });
+            }
+        }
+        heads.sort_unstable_by(|one, other| {
+            let key = |head: &Head| (head.entry.place, head.group);
+            key(other).cmp(&key(one))
+        });
         Ok(Self {
             groups,
-            leading: None,
+            heads,
+            coins,
         })
+    }
+
+    /// Returns the number of the script's coins, those before the place included.
+    pub fn coins(&self) -> usize {
+        usize::try_from(self.coins).unwrap_or(0)
     }
 
     /// Returns what is at the next place of any change; `None` at the end.
@@ -115,76 +150,80 @@ impl ScriptList {
     /// # Errors
     /// [`StoreError`] when a run is damaged.
     pub fn next<M: Memory>(&mut self, memory: &M) -> Result<Option<Listed>, StoreError> {
-        let found = match self.take_from_leading(memory)? {
-            Some((place, change)) => Some((place, Some(change))),
-            None => {
-                let found = merge_place(memory, &mut self.groups, |group| Some(&mut group.cursor))?;
-                self.find_leading(memory)?;
-                found
-            }
+        let Some(first) = self.take(memory)? else {
+            return Ok(None);
         };
-        Ok(match found {
-            None => None,
-            Some((place, None)) => Some(Listed::Spent(place)),
-            Some((place, Some(ListChange::Put { value, coinbase }))) => {
-                Some(Listed::Coin(ListedCoin {
-                    outpoint: OutPoint::from(&place.outpoint),
-                    value,
-                    height: place.height(),
-                    coinbase,
-                }))
-            }
-            Some((place, Some(ListChange::Spend))) => {
-                let detail = format!("{place:?} is spent and was never put");
-                return Err(StoreError::damaged("changes", detail));
-            }
-        })
+        let place = first.place;
+        if self
+            .heads
+            .last()
+            .is_some_and(|head| head.entry.place == place)
+        {
+            self.take_spend_of(memory, &first)?;
+            return Ok(Some(Listed::Spent(place)));
+        }
+        let ListChange::Put { value, coinbase } = first.change else {
+            let detail = format!("{place:?} is spent and was never put");
+            return Err(StoreError::damaged("changes", detail));
+        };
+        Ok(Some(Listed::Coin(ListedCoin {
+            outpoint: OutPoint::from(&place.outpoint),
+            value,
+            height: place.height(),
+            coinbase,
+        })))
     }
-}
 
-impl ScriptList {
-    /// Returns the next place of the leading group while it comes before those of all others: blocks
-    /// follow each other, so the places of one change mostly do.
-    fn take_from_leading<M: Memory>(
+    /// Takes the one other entry at the place of a put.
+    fn take_spend_of<M: Memory>(
         &mut self,
         memory: &M,
-    ) -> Result<Option<(Place, ListChange)>, StoreError> {
-        let Some((index, others)) = self.leading else {
-            return Ok(None);
-        };
-        let Some(group) = self.groups.get_mut(index) else {
-            return Ok(None);
-        };
-        let next = group.cursor.peek_entry(memory)?.copied();
-        let next = next.filter(|entry| others.is_none_or(|others| entry.place < others));
-        let Some(entry) = next else {
-            return Ok(None);
-        };
-        group.cursor.next_entry(memory)?;
-        Ok(Some((entry.place, entry.change)))
+        put: &ScriptEntry,
+    ) -> Result<(), StoreError> {
+        let next = self.take(memory)?.map(|entry| entry.change);
+        let third = self.heads.last().map(|head| head.entry.place);
+        let is_put = matches!(put.change, ListChange::Put { .. });
+        if is_put && next == Some(ListChange::Spend) && third != Some(put.place) {
+            return Ok(());
+        }
+        let detail = format!("{:?} is put or spent twice", put.place);
+        Err(StoreError::damaged("changes", detail))
     }
 
-    fn find_leading<M: Memory>(&mut self, memory: &M) -> Result<(), StoreError> {
-        let mut first: Option<(usize, Place)> = None;
-        let mut others: Option<Place> = None;
-        for (index, group) in self.groups.iter_mut().enumerate() {
-            let Some(place) = group.cursor.peek_entry(memory)?.map(|entry| entry.place) else {
-                continue;
-            };
-            let behind = match first {
-                Some((_, leading)) if leading <= place => place,
-                before => {
-                    first = Some((index, place));
-                    match before {
-                        Some((_, behind)) => behind,
-                        None => continue,
-                    }
-                }
-            };
-            others = Some(others.map_or(behind, |others| others.min(behind)));
+    /// Takes the next entry of all.
+    fn take<M: Memory>(&mut self, memory: &M) -> Result<Option<ScriptEntry>, StoreError> {
+        let Some(head) = self.heads.last_mut() else {
+            return Ok(None);
+        };
+        let taken = head.entry;
+        let cursor = self.groups.get_mut(head.group);
+        match cursor
+            .map(|it| it.next_entry(memory))
+            .transpose()?
+            .flatten()
+        {
+            Some(entry) => {
+                head.entry = entry;
+                self.settle();
+            }
+            None => {
+                self.heads.pop();
+            }
         }
-        self.leading = first.map(|(index, _)| (index, others));
-        Ok(())
+        Ok(Some(taken))
+    }
+
+    /// Moves the last head to its place among the others.
+    fn settle(&mut self) {
+        let Some((last, others)) = self.heads.split_last() else {
+            return;
+        };
+        let after = others.iter().rposition(|other| last.is_before(other));
+        let at = after.map_or(0, |after| after + 1);
+        let is_there = at == others.len();
+        if let Some(moved) = self.heads.get_mut(at..).filter(|_| !is_there) {
+            moved.rotate_right(1);
+        }
     }
 }
 

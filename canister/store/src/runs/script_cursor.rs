@@ -49,6 +49,57 @@ pub struct FoundGroup {
     pub cursor: ScriptCursor,
 }
 
+/// What one run after the other is read into, so that nothing is allocated or cleared for each.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    leaf: Vec<u8>,
+    fences: FenceWindow,
+}
+
+/// Returns what a run changes of a script's balance. Reads a filter block, and where that says maybe, fences
+/// and mostly one leaf.
+///
+/// # Errors
+/// [`StoreError`] when the run is damaged.
+pub fn find_balance<M: Memory>(
+    memory: &M,
+    run: &Run,
+    key: &ScriptKey,
+    scratch: &mut Scratch,
+) -> Result<Option<BalanceChange>, StoreError> {
+    let digest = Digest::from(key);
+    if !run.may_contain(memory, &digest)? {
+        return Ok(None);
+    }
+    scratch.fences.clear();
+    let (below, up_to) = run.fences_at(memory, digest.prefix, &mut scratch.fences)?;
+    for leaf in below.saturating_sub(1)..up_to {
+        run.read_leaf(memory, leaf, &mut scratch.leaf)?;
+        let (parts, body) = leaf::open(WHAT, scratch.leaf.as_slice())?;
+        let mut body = Input::new(WHAT, body);
+        for _ in 0..parts {
+            let (first, length) = length_of(&body)?;
+            if first < digest.prefix {
+                body.bytes(length)?;
+                continue;
+            }
+            let mut part = body.part(length)?;
+            let head = PartHead::decode(&mut part)?;
+            if let Some(change) = head.change
+                && head.key >= *key
+            {
+                return Ok((head.key == *key).then_some(change));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the first bytes of the next part's key, and the part's length.
+fn length_of(parts: &Input<'_>) -> Result<(u64, usize), StoreError> {
+    first_and_length(parts.rest()).ok_or_else(|| parts.damaged("a part that has no end"))
+}
+
 /// Returns the group of a script. Reads a filter block, and where that says maybe, fences and
 /// mostly one leaf.
 ///
@@ -62,9 +113,12 @@ pub fn find_group<M: Memory>(
     if !run.may_contain(memory, &Digest::from(key))? {
         return Ok(None);
     }
-    let (cursor, group) = ScriptCursor::seek(memory, run, key)?;
-    let group = group.filter(|(found, _)| found == key);
-    Ok(group.map(|(_, change)| FoundGroup { change, cursor }))
+    let prefix = Digest::from(key).prefix;
+    let mut cursor = ScriptCursor::at_leaf(run, run.leaf_before(memory, prefix)?);
+    Ok(match cursor.go_to(memory, key, prefix)? {
+        Some((found, change)) if found == *key => Some(FoundGroup { change, cursor }),
+        _ => None,
+    })
 }
 
 impl ScriptCursor {
@@ -85,13 +139,25 @@ impl ScriptCursor {
     ) -> Result<(Self, Option<(ScriptKey, BalanceChange)>), StoreError> {
         let prefix = Digest::from(key).prefix;
         let mut cursor = Self::at_leaf(run, run.leaf_before(memory, prefix)?);
-        cursor.pass_below(memory, prefix)?;
-        while let Some(group) = cursor.next_group(memory)? {
+        let group = cursor.go_to(memory, key, prefix)?;
+        Ok((cursor, group))
+    }
+
+    /// Goes to the first group with `key` or a larger one from the leaf on that it stands before; `prefix` is the
+    /// key's.
+    fn go_to<M: Memory>(
+        &mut self,
+        memory: &M,
+        key: &ScriptKey,
+        prefix: u64,
+    ) -> Result<Option<(ScriptKey, BalanceChange)>, StoreError> {
+        self.pass_below(memory, prefix)?;
+        while let Some(group) = self.next_group(memory)? {
             if group.0 >= *key {
-                return Ok((cursor, Some(group)));
+                return Ok(Some(group));
             }
         }
-        Ok((cursor, None))
+        Ok(None)
     }
 
     fn at_leaf(run: &Run, next_leaf: u32) -> Self {

@@ -298,7 +298,7 @@ fn check_bottom(change: BalanceChange, group: &[u8]) -> Result<bool, StoreError>
 
 /// Takes the smallest next place off the cursors that `cursor` finds in `inputs`, oldest first;
 /// returns it with what is left of their changes there.
-pub(super) fn merge_place<M: Memory, T>(
+fn merge_place<M: Memory, T>(
     memory: &M,
     inputs: &mut [T],
     mut cursor: impl FnMut(&mut T) -> Option<&mut ScriptCursor>,

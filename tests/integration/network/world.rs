@@ -16,7 +16,6 @@ use millrace_tests::bitcoind::{LISTENING, Node};
 /// Whom the canister takes blocks from.
 pub const ADAPTER: [u8; 32] = [4; 32];
 
-
 /// How long an adapter may take to end when asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 

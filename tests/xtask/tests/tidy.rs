@@ -33,7 +33,7 @@ const TOP_LEVEL: [&str; 13] = [
 
 /// Packages of the workspace and the packages of the workspace each may use. Development
 /// dependencies are free: they are in nobody's product.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("millrace-core", &[]),
     ("millrace-store", &["millrace-core"]),
     ("millrace-candid", &[]),
@@ -41,7 +41,15 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "millrace-canister",
         &["millrace-candid", "millrace-core", "millrace-store"],
     ),
-    ("millrace-adapter", &["millrace-candid", "millrace-core"]),
+    ("millrace-p2p", &["millrace-core"]),
+    (
+        "millrace-adapter",
+        &["millrace-candid", "millrace-core", "millrace-p2p"],
+    ),
+    (
+        "millrace-fuzz",
+        &["millrace-adapter", "millrace-core", "millrace-p2p"],
+    ),
     ("millrace-vm", &[]),
     ("millrace-subnet", &["millrace-vm"]),
     ("millrace-replica", &["millrace-subnet", "millrace-vm"]),
@@ -94,7 +102,8 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// Packages from outside that would break a boundary.
-const MAY_NOT_USE: [(&str, &[&str]); 2] = [
+const MAY_NOT_USE: [(&str, &[&str]); 3] = [
+    ("millrace-p2p", &["candid", "ic-agent", "rand", "tokio"]),
     (
         "millrace-core",
         &["candid", "ic-cdk", "ic-stable-structures", "rand", "tokio"],
@@ -115,7 +124,7 @@ const OUTSIDE_THE_ADAPTER: &[&str] = &[
 
 /// Folders of pure code, and what must not be named in it: time, chance and the outside world come
 /// in as arguments.
-const PURE: [(&str, &[&str]); 4] = [
+const PURE: [(&str, &[&str]); 5] = [
     (
         "canister/core/src",
         &[
@@ -139,6 +148,7 @@ const PURE: [(&str, &[&str]); 4] = [
             "candid::",
         ],
     ),
+    ("adapter/p2p/src", OUTSIDE_THE_ADAPTER),
     ("adapter/src/engine", OUTSIDE_THE_ADAPTER),
     ("adapter/src/snapshot/import", OUTSIDE_THE_ADAPTER),
 ];

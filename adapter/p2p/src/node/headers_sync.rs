@@ -9,7 +9,6 @@ use std::time::Duration;
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
-use bitcoin::p2p::message_blockdata::Inventory;
 use millrace_core::header::{
     ChainWork, HeaderContext, HeaderError, MAX_FUTURE_SECONDS, check_own_work,
 };
@@ -20,8 +19,7 @@ use super::api::{CloseReason, Command, ConnectionKind, Notice, PeerId};
 use super::chain::{Asked, Lag};
 use super::locator::locator;
 use super::presync::{Presync, PresyncError};
-use crate::message::{MAX_HEADERS, MAX_INVENTORY, Message};
-use crate::relay::RelayEvent;
+use crate::message::{MAX_HEADERS, Message};
 
 /// How long the only peer asked may take before another one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -402,56 +400,12 @@ impl Node {
     }
 
     /// Takes in that a peer has a known block.
-    fn peer_has(&mut self, id: PeerId, hash: BlockHash) {
+    pub(super) fn peer_has(&mut self, id: PeerId, hash: BlockHash) {
         if let (Some(peer), Some(context)) =
             (self.peers.get_mut(&id), self.headers.context_of(hash))
             && peer.chain.shows(&context)
         {
             self.download.is_dirty = true;
-        }
-    }
-
-    pub(super) fn on_inventory(&mut self, id: PeerId, inventory: Vec<Inventory>) {
-        if inventory.len() > MAX_INVENTORY {
-            let reason = format!("announced {} things at once", inventory.len());
-            return self.misbehaved(id, reason);
-        }
-        let mut newest = None;
-        let mut transactions = Vec::new();
-        for item in inventory {
-            match item {
-                Inventory::Block(hash)
-                | Inventory::CompactBlock(hash)
-                | Inventory::WitnessBlock(hash) => newest = Some(hash),
-                Inventory::Transaction(_)
-                | Inventory::WTx(_)
-                | Inventory::WitnessTransaction(_) => transactions.push(item),
-                Inventory::Error | Inventory::Unknown { .. } => {}
-            }
-        }
-        if !transactions.is_empty() {
-            let inventory = transactions;
-            self.relay(RelayEvent::Announced {
-                peer: id,
-                inventory,
-            });
-        }
-        // The last one follows the others.
-        if let Some(hash) = newest {
-            self.on_block_announced(id, hash);
-        }
-    }
-
-    fn on_block_announced(&mut self, id: PeerId, hash: BlockHash) {
-        if self.headers.knows(hash) {
-            return self.peer_has(id, hash);
-        }
-        let Some(peer) = self.peers.get_mut(&id) else {
-            return;
-        };
-        peer.chain.announced = Some(hash);
-        if peer.chain.is_started && peer.chain.asked.is_none() && peer.chain.presync.is_none() {
-            self.request_headers(id, None);
         }
     }
 

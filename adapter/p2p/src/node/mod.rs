@@ -13,6 +13,7 @@
 //! | `ports` | what is needed of the address book and of transaction relay |
 //! | `standing` | where the node stands, and why nothing moves |
 
+mod announcements;
 mod api;
 mod blocks;
 mod chain;

@@ -3,6 +3,7 @@
 //! It is checked before anybody sees it: that it is one transaction, and that nodes relay such ones at all.
 
 mod canister;
+mod direct;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use bitcoin::{Transaction, Weight};
 use millrace_p2p::node::RelayTransaction;
 
 pub use canister::{CanisterError, through_canister};
+pub use direct::{NotSent, PATIENCE, enough_peers, until_sent};
 
 /// Weight of a transaction that nodes relay, at most (Bitcoin Core's `MAX_STANDARD_TX_WEIGHT`).
 const WEIGHT_MAX: Weight = Weight::from_wu(400_000);

@@ -13,11 +13,11 @@ use millrace_adapter::logging;
 use millrace_adapter::measure::{NullSink, Speed, processor_time};
 use millrace_adapter::open::{Observed, Opened, open};
 use millrace_adapter::progress::{self, Reporter};
-use millrace_adapter::relay::shell::relay;
+use millrace_adapter::relay::shell::{Relayer, relay};
 use millrace_adapter::run::{run, stop_signal};
 use millrace_adapter::sink::Sink;
 use millrace_p2p::message::strip_witness;
-use millrace_p2p::node::Standing;
+use millrace_p2p::node::{RelayTransaction, Standing};
 use tokio::sync::watch;
 
 use super::{Failure, seed, sink, unix_now};
@@ -157,15 +157,39 @@ pub async fn measure_command(args: RunArgs) -> Result<Exit, Failure> {
 
 pub async fn broadcast_command(args: BroadcastArgs) -> Result<Exit, Failure> {
     let transaction = broadcast::read(&args.transaction).map_err(Failure::usage)?;
-    let settings = config::run_settings(args.run).map_err(Failure::usage)?;
+    let mut run = args.run;
+    if !args.through_canister && run.shared.canister.is_none() {
+        // None is asked, but one is a part of the settings.
+        run.shared.canister = Some(Principal::management_canister().to_text());
+    }
+    let settings = config::run_settings(run).map_err(Failure::usage)?;
     if !args.through_canister {
-        return Err(Failure::usage(
-            "this build reaches no Bitcoin peers; use --through-canister",
-        ));
+        return send_directly(&settings, transaction).await;
     }
     let sink = sink(&settings.shared)?;
     let sent = broadcast::through_canister(&sink, &transaction).await;
     sent.map_err(|error| Failure::new(&error, error.exit()))?;
     println!("the canister has transaction {}", transaction.txid);
+    Ok(Exit::Done)
+}
+
+/// Relays a transaction until enough peers have fetched it, or the node has taken it.
+async fn send_directly(
+    settings: &RunSettings,
+    transaction: RelayTransaction,
+) -> Result<Exit, Failure> {
+    let txid = transaction.txid;
+    let opened = open_source(settings).await?;
+    let source = &settings.source;
+    let mut relayer = opened.relayer.ok_or_else(|| {
+        Failure::usage(format!(
+            "source {source} takes no transactions: use --source p2p or rpc, or --through-canister"
+        ))
+    })?;
+    relayer.add(vec![transaction]);
+    let sent = broadcast::until_sent(&mut relayer, broadcast::enough_peers(source)).await;
+    opened.closing.close().await;
+    let sent = sent.map_err(|error| Failure::new(&error, error.exit()))?;
+    println!("transaction {txid}: {sent}");
     Ok(Exit::Done)
 }

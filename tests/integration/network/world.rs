@@ -87,7 +87,7 @@ impl World {
     pub fn adapter(&self, name: &str, arguments: &[&str]) -> Process {
         let folder = self.deployed.folder.path();
         let mut command = self.command("run");
-        command.args(["--log-level", "debug", "--state-folder"]);
+        command.args(["--state-folder"]);
         command.arg(folder.join(format!("state-{name}")));
         command.args(arguments);
         let log = folder.join(format!("adapter-{name}.log"));

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bitcoin::BlockHash;
-use millrace_core::Height;
-use millrace_core::header::{ChainWork, HeaderContext};
+use bitcoin::block::Header;
+use millrace_core::header::{ChainWork, HeaderContext, MAX_FUTURE_SECONDS};
+use millrace_core::{Height, UnixSeconds};
 
 use super::presync::Presync;
 
@@ -54,6 +55,8 @@ pub(super) struct PeerChain {
     /// Whether the peer was asked for headers since it connected.
     pub is_started: bool,
     pub asked: Option<Asked>,
+    /// When it was last asked.
+    pub asked_at: Duration,
     /// Messages in a row whose headers follow nothing known.
     pub unconnected: u32,
     /// Full messages in a row whose headers were all known.
@@ -114,4 +117,24 @@ impl PeerChain {
     pub fn lag_due(&self) -> Option<Duration> {
         self.behind.map(|behind| behind.until)
     }
+}
+
+/// Returns whether a header's time has not come: nodes keep such ones for later.
+pub(super) fn is_ahead(header: &Header, now: UnixSeconds) -> bool {
+    u64::from(header.time) > now.get().saturating_add(MAX_FUTURE_SECONDS)
+}
+
+/// Returns the work of a chain that goes on with `headers`, by their own bits.
+pub(super) fn claimed_work(start: ChainWork, headers: &[Header]) -> ChainWork {
+    let mut of_bits = None;
+    let mut work = start;
+    for header in headers {
+        let block = match of_bits {
+            Some((bits, work)) if bits == header.bits => work,
+            _ => ChainWork::of(header.target()),
+        };
+        of_bits = Some((header.bits, block));
+        work = work.saturating_add(block);
+    }
+    work
 }

@@ -9,20 +9,21 @@ use std::time::Duration;
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
-use millrace_core::header::{
-    ChainWork, HeaderContext, HeaderError, MAX_FUTURE_SECONDS, check_own_work,
-};
-use millrace_core::{Height, UnixSeconds};
+use millrace_core::header::{ChainWork, HeaderContext, HeaderError, check_own_work};
+use millrace_core::Height;
 
 use super::Node;
 use super::api::{CloseReason, Command, ConnectionKind, Notice, PeerId};
-use super::chain::{Asked, Lag};
+use super::chain::{Asked, Lag, claimed_work, is_ahead};
 use super::locator::locator;
 use super::presync::{Presync, PresyncError};
 use crate::message::{MAX_HEADERS, Message};
 
 /// How long the only peer asked may take before another one is asked as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// How often peers are asked whether there is more while the tip is old: a node that is itself behind
+/// (Bitcoin Core's initial block download) announces nothing.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a peer may take to answer (Bitcoin Core's `HEADERS_RESPONSE_TIME`).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 /// What each expected header adds to [`ANSWER_TIMEOUT`].
@@ -73,6 +74,26 @@ impl Node {
             self.sync.started_at = self.now.elapsed;
             self.request_headers(id, None);
         }
+        let now = self.now.elapsed;
+        let quiet: Vec<PeerId> = self
+            .polls()
+            .filter_map(|(due, id)| (due <= now).then_some(id))
+            .collect();
+        for id in quiet {
+            self.request_headers(id, None);
+        }
+    }
+
+    /// Returns the peers that are asked again, and when.
+    fn polls(&self) -> impl Iterator<Item = (Duration, PeerId)> {
+        let is_behind = !self.is_tip_recent();
+        let quiet = self.ready_peers().filter(move |(_, peer)| {
+            is_behind
+                && peer.chain.is_started
+                && peer.chain.asked.is_none()
+                && peer.chain.presync.is_none()
+        });
+        quiet.map(|(id, peer)| (peer.chain.asked_at.saturating_add(POLL_INTERVAL), id))
     }
 
     fn next_to_start(&self) -> Option<PeerId> {
@@ -108,7 +129,9 @@ impl Node {
 
     /// Returns when [`Node::ask_headers`] is next worth a call.
     pub(super) fn headers_due(&self) -> Option<Duration> {
-        self.next_to_start().map(|_| self.next_start_at())
+        let start = self.next_to_start().map(|_| self.next_start_at());
+        let poll = self.polls().map(|(due, _)| due).min();
+        [start, poll].into_iter().flatten().min()
     }
 
     pub(super) fn is_tip_recent(&self) -> bool {
@@ -142,6 +165,7 @@ impl Node {
             .min(MAX_EXPECTED);
         let expected = expected.min(u32::try_from(MAX_HEADERS).unwrap_or(u32::MAX));
         let timeout = ANSWER_TIMEOUT + ANSWER_TIMEOUT_PER_HEADER.saturating_mul(expected);
+        peer.chain.asked_at = now;
         peer.chain.asked = Some(Asked {
             at: now,
             deadline: now.saturating_add(timeout),
@@ -247,8 +271,11 @@ impl Node {
         };
         peer.chain.unconnected = 0;
         peer.chain.presync = None;
+        if !asks_on {
+            return;
+        }
         peer.chain.repeats += 1;
-        if asks_on && peer.chain.repeats <= MAX_REPEATS {
+        if peer.chain.repeats <= MAX_REPEATS {
             // On the best chain nothing up to its end can be new.
             self.request_headers(id, (!is_on_best).then_some(last));
         }
@@ -453,23 +480,4 @@ impl Node {
             }
         }
     }
-}
-
-fn is_ahead(header: &Header, now: UnixSeconds) -> bool {
-    u64::from(header.time) > now.get().saturating_add(MAX_FUTURE_SECONDS)
-}
-
-/// Returns the work of a chain that goes on with `headers`, by their own bits.
-fn claimed_work(start: ChainWork, headers: &[Header]) -> ChainWork {
-    let mut of_bits = None;
-    let mut work = start;
-    for header in headers {
-        let block = match of_bits {
-            Some((bits, work)) if bits == header.bits => work,
-            _ => ChainWork::of(header.target()),
-        };
-        of_bits = Some((header.bits, block));
-        work = work.saturating_add(block);
-    }
-    work
 }

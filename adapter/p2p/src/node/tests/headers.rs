@@ -171,3 +171,16 @@ fn a_chain_that_never_catches_up_costs_an_outbound_peer_its_place() {
     );
     assert!(closed(&commands, 0).is_none());
 }
+
+/// Bitcoin Core announces no block while it is itself in its initial download.
+#[test]
+fn a_peer_is_asked_again_and_again_while_the_tip_is_old() {
+    let mut rig = Rig::fixed(1);
+    assert!(asks_headers(&rig.ready(0), 0));
+    rig.says(0, Message::Headers(Vec::new()));
+    for _ in 0..3 {
+        assert!(!asks_headers(&rig.pass(4), 0));
+        assert!(asks_headers(&rig.pass(1), 0));
+        rig.says(0, Message::Headers(Vec::new()));
+    }
+}

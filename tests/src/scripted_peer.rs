@@ -237,7 +237,7 @@ impl Connection {
         let mut time = genesis.time + self.forks;
         // Whoever asks on has taken the last ones.
         let known = locator.first().filter(|hash| **hash != parent);
-        if let Some(known) = known.filter(|_| self.forks % 3 != 0) {
+        if let Some(known) = known.filter(|_| !self.forks.is_multiple_of(3)) {
             parent = *known;
         }
         let headers = (0..MAX_HEADERS).map(|_| {

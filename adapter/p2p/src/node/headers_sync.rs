@@ -9,8 +9,8 @@ use std::time::Duration;
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use bitcoin::hashes::Hash;
-use millrace_core::header::{ChainWork, HeaderContext, HeaderError, check_own_work};
 use millrace_core::Height;
+use millrace_core::header::{ChainWork, HeaderContext, HeaderError, check_own_work};
 
 use super::Node;
 use super::api::{CloseReason, Command, ConnectionKind, Notice, PeerId};

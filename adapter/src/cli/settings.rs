@@ -62,7 +62,7 @@ pub struct SourceArgs {
     /// p2p]
     #[arg(long, env = "MILLRACE_SOURCE", value_enum)]
     pub source: Option<SourceName>,
-    /// Bitcoin peers to stay connected to, besides those that are found: host:port, [IPv6]:port or
+    /// Bitcoin peers to stay connected to, besides those that are found: host:port, with an IPv6 address in brackets, or
     /// name.onion:port; several with commas [default port: the network's]
     #[arg(
         long,

@@ -70,11 +70,13 @@ impl NodeRelay {
     /// # Errors
     /// [`NodeError`] if the node cannot be asked; the transaction is tried again later.
     pub async fn step(&mut self, now: Duration) -> Result<Option<(Txid, RelayOutcome)>, NodeError> {
-        let due = self
+        // The one that has waited longest: a child that is tried again and again must not keep its
+        // parent back.
+        let longest = self
             .pending
             .iter_mut()
-            .find(|(_, pending)| pending.due <= now);
-        let Some((txid, pending)) = due else {
+            .min_by_key(|(_, pending)| pending.due);
+        let Some((txid, pending)) = longest.filter(|(_, pending)| pending.due <= now) else {
             return Ok(None);
         };
         pending.due = now.saturating_add(RETRY_INTERVAL);

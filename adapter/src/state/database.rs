@@ -3,26 +3,18 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `notes` | a name | bytes |
-//! | `transactions` | id, 32 bytes | since (seconds since 1970), consensus serialisation |
 
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use bitcoin::Txid;
-use bitcoin::hashes::Hash;
-use millrace_core::{Network, UnixSeconds};
+use millrace_core::Network;
 use millrace_p2p::book::AddressBook;
-use millrace_p2p::relay::MAX_TRANSACTIONS;
-use redb::{
-    DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
-};
+use redb::{DatabaseError, ReadableDatabase, StorageError, TableDefinition, WriteTransaction};
 
-use super::{SavedTransaction, StateError, move_aside};
+use super::{StateError, move_aside};
 
 const NOTES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
-const TRANSACTIONS: TableDefinition<'_, [u8; 32], (u64, &[u8])> =
-    TableDefinition::new("transactions");
 /// The note that holds the address book.
 pub(super) const BOOK: &str = "address book";
 /// The note that holds the network's name.
@@ -103,52 +95,6 @@ impl Database {
         self.write(|write| {
             let mut table = write.open_table(NOTES).map_err(failed("write"))?;
             table.insert(name, value).map_err(failed("write"))?;
-            Ok(())
-        })
-    }
-
-    /// Returns the transactions kept, at most [`MAX_TRANSACTIONS`].
-    pub(super) fn transactions(&self) -> Result<Vec<SavedTransaction>, StateError> {
-        let read = self.inner.begin_read().map_err(failed("read"))?;
-        let table = match read.open_table(TRANSACTIONS) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(failed("read")(error)),
-        };
-        let mut transactions = Vec::new();
-        for entry in table.iter().map_err(failed("read"))?.take(MAX_TRANSACTIONS) {
-            let (txid, value) = entry.map_err(failed("read"))?;
-            let (since, bytes) = value.value();
-            transactions.push(SavedTransaction {
-                txid: Txid::from_byte_array(txid.value()),
-                since: UnixSeconds::new(since),
-                bytes: bytes.to_vec(),
-            });
-        }
-        Ok(transactions)
-    }
-
-    pub(super) fn save_transactions(&self, new: &[SavedTransaction]) -> Result<(), StateError> {
-        self.write(|write| {
-            let mut table = write.open_table(TRANSACTIONS).map_err(failed("write"))?;
-            for transaction in new {
-                let value = (transaction.since.get(), transaction.bytes.as_slice());
-                table
-                    .insert(transaction.txid.to_byte_array(), value)
-                    .map_err(failed("write"))?;
-            }
-            Ok(())
-        })
-    }
-
-    pub(super) fn forget_transactions(&self, txids: &[Txid]) -> Result<(), StateError> {
-        self.write(|write| {
-            let mut table = write.open_table(TRANSACTIONS).map_err(failed("write"))?;
-            for txid in txids {
-                table
-                    .remove(txid.to_byte_array())
-                    .map_err(failed("write"))?;
-            }
             Ok(())
         })
     }

@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `adapter.lock` | nothing: whoever has it locked may use the folder |
-//! | `adapter.redb` | the address book with its bans, transactions being relayed, small notes |
+//! | `adapter.redb` | the address book with its bans, and whose folder it is |
 //! | `headers.dat` | the best chain's headers ([`millrace_p2p::headers::file`]) |
 //!
 //! Every save is complete or did not happen, whenever the process is killed. Nothing in the folder
@@ -18,7 +18,6 @@ mod tests;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use bitcoin::Txid;
 use millrace_core::{Height, Network, UnixSeconds};
 use millrace_p2p::book::AddressBook;
 use millrace_p2p::headers::HeaderTree;
@@ -75,17 +74,6 @@ pub enum StateError {
     },
 }
 
-/// A transaction that was being relayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SavedTransaction {
-    /// Its id, as it was handed over.
-    pub txid: Txid,
-    /// When it was handed over.
-    pub since: UnixSeconds,
-    /// Its consensus serialisation.
-    pub bytes: Vec<u8>,
-}
-
 /// What a folder held.
 #[derive(Debug)]
 pub struct Restored {
@@ -93,8 +81,6 @@ pub struct Restored {
     pub headers: HeaderTree,
     /// The address book.
     pub book: Option<AddressBook>,
-    /// Transactions to go on with, at most [`millrace_p2p::relay::MAX_TRANSACTIONS`].
-    pub transactions: Vec<SavedTransaction>,
     /// What was lost and why, for the log.
     pub warnings: Vec<String>,
 }
@@ -133,7 +119,6 @@ impl State {
         let database = Database::open(&path, &mut warnings)?;
         database.claim(directory, network)?;
         let book = database.book(network, &mut warnings)?;
-        let transactions = database.transactions()?;
         let path = directory.join(HEADER_FILE);
         let (headers, tree) = HeaderStore::open(&path, network, now, &mut warnings)?;
         let state = Self {
@@ -144,7 +129,6 @@ impl State {
         let restored = Restored {
             headers: tree,
             book,
-            transactions,
             warnings,
         };
         Ok((state, restored))
@@ -171,38 +155,6 @@ impl State {
         changed_from: Height,
     ) -> Result<(), StateError> {
         self.headers.save(tree, changed_from)
-    }
-
-    /// Keeps transactions; those kept before are replaced.
-    ///
-    /// # Errors
-    /// [`StateError`] when the disk refuses; then none is kept.
-    pub fn save_transactions(&mut self, new: &[SavedTransaction]) -> Result<(), StateError> {
-        self.database.save_transactions(new)
-    }
-
-    /// Forgets transactions.
-    ///
-    /// # Errors
-    /// [`StateError`] when the disk refuses; then all are still there.
-    pub fn forget_transactions(&mut self, txids: &[Txid]) -> Result<(), StateError> {
-        self.database.forget_transactions(txids)
-    }
-
-    /// Keeps a small value under a name.
-    ///
-    /// # Errors
-    /// [`StateError`] when the disk refuses; what was kept before is still there.
-    pub fn save_note(&mut self, name: &str, value: &[u8]) -> Result<(), StateError> {
-        self.database.save_note(&format!("note {name}"), value)
-    }
-
-    /// Returns the value kept under a name.
-    ///
-    /// # Errors
-    /// [`StateError`] when the disk refuses.
-    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
-        self.database.note(&format!("note {name}"))
     }
 }
 

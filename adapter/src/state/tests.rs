@@ -52,14 +52,6 @@ fn open(directory: &TempDir) -> (State, Restored) {
     State::open(directory.path(), NETWORK, NOW).expect("the folder opens")
 }
 
-fn transaction(number: u8) -> SavedTransaction {
-    SavedTransaction {
-        txid: Txid::from_byte_array([number; 32]),
-        since: UnixSeconds::new(u64::from(number)),
-        bytes: vec![number; 300],
-    }
-}
-
 fn book() -> AddressBook {
     let mut book = AddressBook::new(NETWORK, 5);
     let known = |port| KnownAddress {
@@ -77,9 +69,6 @@ fn filled(headers: &[Header]) -> TempDir {
     let directory = tempfile::tempdir().expect("a folder");
     let (mut state, _) = open(&directory);
     state.save_book(&book().encode()).expect("saved");
-    let all: Vec<SavedTransaction> = (0..20).map(transaction).collect();
-    state.save_transactions(&all).expect("saved");
-    state.save_note("tip", b"value").expect("saved");
     state
         .save_headers(&tree(headers), Height::new(1))
         .expect("saved");
@@ -91,24 +80,15 @@ fn a_new_folder_is_empty_and_keeps_everything() {
     let directory = tempfile::tempdir().expect("a folder");
     let (state, restored) = open(&directory);
     assert!(restored.headers.is_empty() && restored.book.is_none());
-    assert!(restored.transactions.is_empty() && restored.warnings.is_empty());
-    assert_eq!(state.note("tip").expect("read"), None);
+    assert!(restored.warnings.is_empty());
     drop(state);
 
     let headers = mined(30);
     let directory = filled(&headers);
-    let (mut state, restored) = open(&directory);
+    let (_, restored) = open(&directory);
     assert_eq!(restored.warnings, Vec::<String>::new());
     assert_eq!(restored.headers.tip_hash(), headers[29].block_hash());
     assert!(restored.book == Some(book()));
-    let all: Vec<SavedTransaction> = (0..20).map(transaction).collect();
-    assert_eq!(restored.transactions, all);
-    assert_eq!(state.note("tip").expect("read"), Some(b"value".to_vec()));
-
-    let gone: Vec<Txid> = all[1..].iter().map(|one| one.txid).collect();
-    state.forget_transactions(&gone).expect("forgotten");
-    drop(state);
-    assert_eq!(open(&directory).1.transactions, all[..1]);
 }
 
 #[test]
@@ -235,9 +215,6 @@ proptest! {
         }
         if let Some(found) = restored.book {
             prop_assert!(found == book());
-        }
-        for found in &restored.transactions {
-            prop_assert_eq!(found, &transaction(found.txid.to_byte_array()[0]));
         }
         drop(state);
         prop_assert_eq!(open(&directory).1.warnings, Vec::<String>::new());

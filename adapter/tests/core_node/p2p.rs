@@ -12,7 +12,7 @@ use millrace_p2p::node::{ConnectError, Event, PeerId, TransportVersion};
 use serde_json::json;
 
 use crate::bitcoind::Bitcoind;
-use crate::peer::hello;
+use crate::peer::{Door, hello};
 use crate::scripted_node::{Script, settings};
 
 const NETWORK: Network = Network::Regtest;
@@ -99,6 +99,17 @@ async fn transport_of_peer(node: &Bitcoind) -> String {
     kind.as_str().expect("a name").to_owned()
 }
 
+/// Waits until the node has no peer.
+async fn wait_until_alone(node: &Bitcoind) {
+    let gone = async {
+        while node.call("getconnectioncount", json!([])).await != json!(0) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let gone = tokio::time::timeout(crate::peer::PATIENCE, gone).await;
+    gone.expect("the connection ends");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Bitcoin Core: `cargo xtask bitcoind`"]
 async fn core_node_serves_headers_and_blocks_over_both_transports() {
@@ -112,13 +123,7 @@ async fn core_node_serves_headers_and_blocks_over_both_transports() {
         fetch_all(&mut script, peer, &node).await;
         script.running.handle.stop();
         script.running.task.await.expect("a clean end");
-        let gone = async {
-            while node.call("getconnectioncount", json!([])).await != json!(0) {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        };
-        let gone = tokio::time::timeout(crate::peer::PATIENCE, gone).await;
-        gone.expect("the node notices that the connection is closed");
+        wait_until_alone(&node).await;
     }
 }
 
@@ -139,4 +144,38 @@ async fn core_node_without_version_2_refuses_it_and_takes_version_1() {
     greet(&mut script, peer).await;
     assert_eq!(transport_of_peer(&node).await, "v1");
     fetch_all(&mut script, peer, &node).await;
+}
+
+/// The other end of the handshakes: the node dials, and the transport answers.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Bitcoin Core: `cargo xtask bitcoind`"]
+async fn core_node_dials_and_is_answered_over_both_transports() {
+    let node = Bitcoind::start(&["-v2transport=1"]).await;
+    for (version, name) in [(TransportVersion::V2, "v2"), (TransportVersion::V1, "v1")] {
+        let door = Door::open().await;
+        let asks_v2 = version == TransportVersion::V2;
+        let dial = node.call(
+            "addnode",
+            json!([door.address.to_string(), "onetry", asks_v2]),
+        );
+        let answer = async {
+            let mut peer = door.peer(NETWORK).await;
+            let first = peer.receive().await;
+            assert!(matches!(first, Some(Message::Version(_))), "{first:?}");
+            peer.send(&hello(0)).await;
+            peer.send(&Message::Verack).await;
+            while peer.receive().await.expect("the node stays") != Message::Verack {}
+            peer
+        };
+        let (_, mut peer) = tokio::join!(dial, answer);
+        assert_eq!(peer.version(), Some(version));
+        assert_eq!(transport_of_peer(&node).await, name);
+        let peers = node.call("getpeerinfo", json!([])).await;
+        assert_eq!(peers[0]["inbound"], false);
+        // Messages go both ways.
+        peer.send(&Message::Ping(7)).await;
+        while peer.receive().await.expect("the node stays") != Message::Pong(7) {}
+        drop(peer);
+        wait_until_alone(&node).await;
+    }
 }

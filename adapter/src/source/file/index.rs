@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use bitcoin::BlockHash;
 use millrace_core::Network;
-use millrace_core::scan::ScannedBlock;
+use millrace_core::block::decode_header;
+use millrace_p2p::message::check_block;
 
 use super::super::{Discovery, MAX_HEADERS, SourceError};
 use super::files::{key_for, list, unreadable};
@@ -262,12 +263,10 @@ impl Copies {
             offset: place.offset,
             reason,
         };
-        let block = ScannedBlock::of(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if block.hash() != self.hash {
-            return Err(damaged(format!(
-                "another block, {}, is there now",
-                block.hash()
-            )));
+        check_block(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let found = decode_header(&bytes).map(|header| header.block_hash());
+        if let Some(other) = found.filter(|hash| *hash != self.hash) {
+            return Err(damaged(format!("another block, {other}, is there now")));
         }
         Ok(bytes)
     }

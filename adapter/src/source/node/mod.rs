@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bitcoin::BlockHash;
 use bitcoin::block::Header;
 use millrace_core::Network;
-use millrace_core::scan::ScannedBlock;
+use millrace_core::block::decode_header;
+use millrace_p2p::message;
 
 use super::{BlockSource, Discovery, SourceError};
 use crate::node::{ChainState, chain_name};
@@ -204,10 +205,12 @@ impl<I: NodeInterface> NodeSource<I> {
 
 /// Checks that bytes are a whole block of that hash. Costs a hash of each transaction.
 fn check_block(url: String, hash: BlockHash, bytes: Vec<u8>) -> Result<Vec<u8>, SourceError> {
-    let reason = match ScannedBlock::of(&bytes) {
-        Ok(block) if block.hash() == hash => return Ok(bytes),
-        Ok(block) => format!("it is block {}", block.hash()),
+    let reason = match message::check_block(&bytes) {
         Err(error) => error.to_string(),
+        Ok(()) => match decode_header(&bytes).map(|header| header.block_hash()) {
+            Some(other) if other != hash => format!("it is block {other}"),
+            _ => return Ok(bytes),
+        },
     };
     Err(SourceError::DamagedAnswer { url, hash, reason })
 }

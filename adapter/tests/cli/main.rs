@@ -327,6 +327,7 @@ fn help_of_snapshots_and_comparisons_names_what_they_take() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn a_termination_signal_ends_a_run_in_good_order() {
     use std::io::{BufRead, BufReader};

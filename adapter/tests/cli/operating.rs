@@ -247,5 +247,3 @@ fn a_running_adapter_serves_its_state_and_status_and_peers_read_it() {
         "{message}"
     );
 }
-
-#[cfg(unix)]

@@ -35,6 +35,8 @@ pub struct NullSink {
 #[derive(Clone, Debug)]
 pub struct Taken {
     heights: HashMap<BlockHash, Height>,
+    /// Blocks that overtook their parents, by these.
+    early: HashMap<BlockHash, BlockHash>,
     /// The highest block.
     pub tip: BlockRef,
     /// Bytes of blocks.
@@ -55,6 +57,7 @@ impl NullSink {
             message_bytes_max,
             taken: Arc::new(Mutex::new(Taken {
                 heights: HashMap::from([(tip.hash, tip.height)]),
+                early: HashMap::new(),
                 tip,
                 bytes: 0,
                 blocks: 0,
@@ -77,21 +80,10 @@ impl Taken {
     fn take(&mut self, part: &Part) -> PartOutcome {
         let length = u32::try_from(part.bytes.len()).unwrap_or(u32::MAX);
         self.bytes = self.bytes.saturating_add(u64::from(length));
-        if part.offset == 0 {
-            let header = part.bytes.get(..HEADER_BYTES).and_then(decode_header);
-            let parent = header.and_then(|header| self.heights.get(&header.prev_blockhash));
-            let Some(height) = parent.map(|parent| parent.next()) else {
-                return PartOutcome::Refused {
-                    reason: "it came before its parent".to_owned(),
-                };
-            };
-            self.heights.insert(part.hash, height);
-            if height > self.tip.height {
-                self.tip = BlockRef {
-                    hash: part.hash,
-                    height,
-                };
-            }
+        if part.offset == 0
+            && let Some(header) = part.bytes.get(..HEADER_BYTES).and_then(decode_header)
+        {
+            self.place(header.prev_blockhash, part.hash);
         }
         let end = part.offset.saturating_add(length);
         if end < part.size {
@@ -99,6 +91,25 @@ impl Taken {
         }
         self.blocks += 1;
         PartOutcome::Queued
+    }
+
+    /// Finds a block's height, and those of blocks that came before it. Pushes overtake one another.
+    fn place(&mut self, parent: BlockHash, block: BlockHash) {
+        self.early.insert(parent, block);
+        let mut parent = parent;
+        while let Some(height) = self.heights.get(&parent).map(|height| height.next()) {
+            let Some(block) = self.early.remove(&parent) else {
+                return;
+            };
+            self.heights.insert(block, height);
+            if height > self.tip.height {
+                self.tip = BlockRef {
+                    hash: block,
+                    height,
+                };
+            }
+            parent = block;
+        }
     }
 }
 

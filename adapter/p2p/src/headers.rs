@@ -6,7 +6,7 @@
 //! A header takes about 140 bytes of memory.
 //!
 //! A chain that was judged before comes back through [`HeaderTree::restore`], from a
-//! [file](file) whose checksums vouch for it.
+//! file ([`mod@file`]) whose checksums vouch for it.
 
 pub mod file;
 mod index;
